@@ -1,0 +1,2 @@
+// The SIMD kernels, compiled once: the target cairn::kernels.
+#include "cairn/kernels/dispatch.hpp"

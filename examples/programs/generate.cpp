@@ -1,0 +1,190 @@
+// Continues a prompt with a model, on any cache.
+#include <optional>
+#include <utility>
+
+#include "support.hpp"
+
+using namespace programs;
+
+namespace {
+
+struct Options : ModelOptions {
+    std::optional<std::string> prompt;
+    std::optional<std::string> prompt_file;
+    std::optional<std::string> tokens;
+    int count = 128;
+    cairn::SamplingSettings sampling;
+    std::vector<std::string> biases;
+    std::vector<std::string> stops;
+    bool ignore_eos = false;
+    bool special = false;
+};
+
+// "ID=B" as a logit bias.
+std::pair<Token, float> parse_bias(const std::string& text) {
+    const std::size_t equals = text.find('=');
+    Token id = 0;
+    float bias = 0.0F;
+    bool good = equals != std::string::npos;
+    if (good) {
+        const char* end = text.data() + text.size();
+        const auto a = std::from_chars(text.data(), text.data() + equals, id);
+        const auto b = std::from_chars(text.data() + equals + 1, end, bias);
+        good = a.ec == std::errc() && a.ptr == text.data() + equals && b.ec == std::errc() &&
+               b.ptr == end;
+    }
+    require(good, ErrorCode::usage, "--logit-bias: \"", text.substr(0, 40), "\" is not ID=BIAS");
+    return {id, bias};
+}
+
+// Values out of range are wrong usage here, not failures.
+auto checked_sampler(const cairn::SamplingSettings& settings) {
+    try {
+        return cairn::make_sampler(settings);
+    } catch (const Error& error) {
+        throw Error(ErrorCode::usage, error.what());
+    }
+}
+
+std::vector<Token> prompt_tokens(const Options& options, const Program& program) {
+    if (options.tokens) return parse_tokens(*options.tokens);
+    const std::string text = options.prompt
+                                 ? *options.prompt
+                                 : cairn::read_text(*options.prompt_file, std::size_t{1} << 30);
+    return program.encode(
+        text, options.special ? cairn::SpecialTokens::recognised : cairn::SpecialTokens::as_text);
+}
+
+cairn::Json report(const Options& options, const Program& program, const Session& session,
+                   const std::vector<Token>& prompt, const cairn::Generation& g,
+                   const cairn::Json& text) {
+    const cairn::Gpt2& model = program.folder().model;
+    return {{"prompt_tokens", prompt},
+            {"tokens", g.tokens},
+            {"text", text},
+            {"stop_reason", std::string(cairn::stop_reason_name(g.reason))},
+            {"load_seconds", program.load_seconds()},
+            {"prefill_seconds", g.prefill_seconds},
+            {"decode_seconds", g.decode_seconds},
+            {"prefill_tokens_per_second", number(g.prefill_rate())},
+            {"decode_tokens_per_second", number(g.decode_rate())},
+            {"cache",
+             {{"spec", options.no_cache ? "none" : program.spec().canonical()},
+              {"tokens", session.position()},
+              {"bytes", options.no_cache ? 0 : session.cache_bytes()},
+              {"payload_bytes", options.no_cache ? 0 : session.payload_bytes()}}},
+            {"model",
+             {{"architecture", model.architecture()},
+              {"parameters", model.parameters()},
+              {"bytes", model.bytes()}}}};
+}
+
+void generate(Options& options) {
+    require(int{options.prompt.has_value()} + int{options.prompt_file.has_value()} +
+                    int{options.tokens.has_value()} ==
+                1,
+            ErrorCode::usage, "give one of --prompt, --prompt-file and --tokens");
+    for (const std::string& bias : options.biases)
+        options.sampling.logit_bias.push_back(parse_bias(bias));
+    auto sampler = checked_sampler(options.sampling);
+    for (const std::string& stop : options.stops)
+        require(!stop.empty(), ErrorCode::usage, "--stop: an empty text");
+    if (options.tokens) parse_tokens(*options.tokens);  // wrong usage before the model is loaded
+
+    Program program(options);
+    const std::vector<Token> prompt = prompt_tokens(options, program);
+    const int vocabulary = program.folder().model.vocabulary();
+    require(!prompt.empty(), ErrorCode::empty_prompt,
+            "the prompt has no tokens, and the model adds none");
+    require(prompt.size() <= static_cast<std::size_t>(program.context()), ErrorCode::capacity,
+            "the prompt has ", prompt.size(), " tokens, the context ", program.context());
+    for (const auto& bias : options.sampling.logit_bias)
+        require(bias.first < vocabulary, ErrorCode::token_range, "--logit-bias: token ", bias.first,
+                " is not in 0..", vocabulary - 1);
+    const bool has_text = program.folder().tokenizer.has_value();
+    require(has_text || options.stops.empty(), ErrorCode::unsupported,
+            "--stop needs a tokenizer.json");
+
+    Session session = program.session();
+    const Interrupt interrupt(session.context());
+    cairn::Limits limits;
+    limits.max_tokens = options.count;
+    if (!options.ignore_eos) limits.end_of_text = program.folder().end_of_text;
+    if (options.no_cache) limits.caching = cairn::Caching::recompute;
+    if (options.chunk > 0) limits.prompt_piece = options.chunk;
+
+    std::optional<cairn::TextStream> stream;
+    if (has_text) stream.emplace(program.tokenizer(), options.stops);
+    std::string text;
+    const auto show = [&](const std::string& piece) {
+        text += piece;
+        if (!options.json) std::cout << piece << std::flush;
+    };
+    const auto on_token = [&](Token token) {
+        const auto& ends = limits.end_of_text;
+        if (std::find(ends.begin(), ends.end(), token) != ends.end()) return true;
+        if (stream)
+            show(stream->feed(token));
+        else
+            show(std::to_string(token) + " ");
+        return !(stream && stream->stopped());
+    };
+    const cairn::Generation result = cairn::generate(session, prompt, sampler, limits, on_token);
+    if (stream) show(stream->finish());
+    if (options.json)
+        std::cout << report(options, program, session, prompt, result,
+                            has_text ? cairn::Json(text) : cairn::Json())
+                         .dump(2)
+                  << '\n';
+    else
+        std::cout << '\n';
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{
+        "Continue a prompt with a model, on any cache.\n\n"
+        "Examples:\n"
+        "  generate --model examples/models/shakespeare --prompt 'ROMEO:' -n 200 --temperature 0.8 "
+        "--seed 1\n"
+        "  generate --model examples/models/shakespeare --prompt 'ROMEO:' --cache contiguous:f16 "
+        "--json\n"
+        "  generate --model examples/models/shakespeare --tokens 1,2,3 -n 8 --no-cache"};
+    Options options;
+    cairn::SamplingSettings& s = options.sampling;
+    app.add_option("--prompt", options.prompt, "Text to continue");
+    app.add_option("--prompt-file", options.prompt_file, "File with the text to continue");
+    app.add_option("--tokens", options.tokens, "Token ids to continue: 1,2,3");
+    app.add_option("-n", options.count, "Tokens to generate")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    options.add_to(app);
+    app.add_option("--temperature", s.temperature, "0: always the best token")
+        ->capture_default_str();
+    app.add_option("--top-k", s.top_k, "Only the K best tokens (0: all)")->capture_default_str();
+    app.add_option("--top-p", s.top_p, "The fewest best tokens that reach probability P")
+        ->capture_default_str();
+    app.add_option("--min-p", s.min_p, "Tokens at least P times as likely as the best")
+        ->capture_default_str();
+    app.add_option("--typical-p", s.typical_p, "Locally typical tokens that reach probability P")
+        ->capture_default_str();
+    app.add_option("--repetition-penalty", s.repetition_penalty,
+                   "Divides the logits of tokens that occurred")
+        ->capture_default_str();
+    app.add_option("--presence-penalty", s.presence_penalty, "Taken from tokens that occurred")
+        ->capture_default_str();
+    app.add_option("--frequency-penalty", s.frequency_penalty,
+                   "Taken from tokens for each time they occurred")
+        ->capture_default_str();
+    app.add_option("--logit-bias", options.biases,
+                   "ID=BIAS, added to a token's logit; may be repeated");
+    app.add_option("--seed", s.seed,
+                   "Seed of the draws; the same seed gives the same text everywhere")
+        ->capture_default_str();
+    app.add_option("--stop", options.stops, "Text that ends the output; may be repeated");
+    app.add_flag("--ignore-eos", options.ignore_eos, "Go on after an end-of-text token");
+    app.add_flag("--special", options.special,
+                 "Names of special tokens in the prompt stand for them");
+    return run(app, argc, argv, [&] { generate(options); });
+}

@@ -1,0 +1,200 @@
+// Logits and perplexity of given tokens.
+#include <cmath>
+#include <fstream>
+#include <optional>
+
+#include "support.hpp"
+
+using namespace programs;
+
+namespace {
+
+struct Options : ModelOptions {
+    std::optional<std::string> tokens;
+    std::optional<std::string> text_file;
+    std::optional<std::string> logits;
+    int window = 0;
+    int stride = 0;
+};
+
+// A NumPy array file, version 1.0: '<f4', C order, rows streamed.
+class NpyFile {
+  public:
+    NpyFile(const std::string& path, std::size_t rows, std::size_t columns)
+        : path_(path), file_(path, std::ios::binary | std::ios::trunc) {
+        require(static_cast<bool>(file_), ErrorCode::io, path, ": cannot be written");
+        std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" +
+                             std::to_string(rows) + ", " + std::to_string(columns) + "), }";
+        header.append(63 - (10 + header.size()) % 64, ' ');
+        header += '\n';
+        const char prefix[] = {'\x93',
+                               'N',
+                               'U',
+                               'M',
+                               'P',
+                               'Y',
+                               1,
+                               0,
+                               static_cast<char>(header.size() & 0xFF),
+                               static_cast<char>(header.size() >> 8)};
+        file_.write(prefix, sizeof prefix)
+            .write(header.data(), static_cast<std::streamsize>(header.size()));
+    }
+    void write(std::span<const float> rows) {
+        file_.write(reinterpret_cast<const char*>(rows.data()),
+                    static_cast<std::streamsize>(rows.size_bytes()));
+        require(static_cast<bool>(file_), ErrorCode::io, path_, ": cannot be written");
+    }
+    void close() {
+        file_.close();
+        require(static_cast<bool>(file_), ErrorCode::io, path_, ": cannot be written");
+    }
+
+  private:
+    std::string path_;
+    std::ofstream file_;
+};
+
+struct Sum {
+    double nll = 0.0;
+    std::size_t count = 0;
+    void add(std::span<const float> logits, Token next) {
+        nll -= cairn::log_probability(logits, next);
+        ++count;
+    }
+};
+
+// All positions, on one cache; rows are handed out in pieces that fit memory. More rows at once or
+// fewer change no bit, so pieces are an implementation detail and --chunk only an upper bound.
+template <class OnRow>
+void score_all(Session& session, const std::vector<Token>& tokens, const Options& options,
+               OnRow&& on_row) {
+    const auto vocabulary = static_cast<std::size_t>(session.model().vocabulary());
+    constexpr std::size_t most = 256;
+    const std::size_t chunk =
+        options.chunk > 0 ? static_cast<std::size_t>(options.chunk) : tokens.size();
+    std::vector<float> logits;
+    ProgressBar bar("scoring");
+    for (std::size_t at = 0; at < tokens.size(); at += chunk) {
+        const std::size_t end = std::min(at + chunk, tokens.size());
+        std::size_t first = at;
+        if (options
+                .no_cache) {  // a fresh forward of the whole prefix; only the chunk's rows are read
+            session.clear();
+            if (at > 0) session.prefill(cairn::Tokens(tokens).first(at));
+        }
+        while (first < end) {
+            const std::size_t count = std::min(most, end - first);
+            logits.resize(count * vocabulary);
+            session.score(cairn::Tokens(tokens).subspan(first, count), logits.data());
+            for (std::size_t r = 0; r < count; ++r)
+                on_row(first + r,
+                       std::span<const float>(logits).subspan(r * vocabulary, vocabulary));
+            first += count;
+            bar(static_cast<int>(first), static_cast<int>(tokens.size()));
+        }
+    }
+}
+
+// Overlapping windows, a fresh cache each; only tokens the window before did not score count.
+Sum score_windows(Session& session, const std::vector<Token>& tokens, const Options& options) {
+    Sum sum;
+    const auto window = static_cast<std::size_t>(options.window);
+    const auto stride = static_cast<std::size_t>(options.stride);
+    std::size_t scored = 0;
+    for (std::size_t begin = 0; begin < tokens.size(); begin += stride) {
+        const std::size_t end = std::min(begin + window, tokens.size());
+        session.clear();
+        Options plain = options;
+        plain.chunk = 0;
+        plain.no_cache = false;
+        const std::vector<Token> part(tokens.begin() + static_cast<std::ptrdiff_t>(begin),
+                                      tokens.begin() + static_cast<std::ptrdiff_t>(end));
+        score_all(session, part, plain, [&](std::size_t row, std::span<const float> logits) {
+            const std::size_t next = begin + row + 1;
+            if (next < end && next >= scored) sum.add(logits, tokens[next]);
+        });
+        scored = end;
+        if (end == tokens.size()) break;
+    }
+    return sum;
+}
+
+void score(const Options& options) {
+    require(options.tokens.has_value() != options.text_file.has_value(), ErrorCode::usage,
+            "give one of --tokens and --text-file");
+    require((options.window > 0) == (options.stride > 0), ErrorCode::usage,
+            "--window and --stride go together");
+    require(options.window == 0 || !options.logits, ErrorCode::usage,
+            "--logits and --window exclude each other");
+    require(options.stride <= options.window, ErrorCode::usage, "--stride ", options.stride,
+            " is wider than --window ", options.window);
+    if (options.tokens) parse_tokens(*options.tokens);
+
+    Program program(options);
+    const std::vector<Token> tokens =
+        options.tokens ? parse_tokens(*options.tokens)
+                       : program.encode(cairn::read_text(*options.text_file, std::size_t{1} << 30),
+                                        cairn::SpecialTokens::as_text);
+    require(!tokens.empty(), ErrorCode::empty_prompt, "no tokens to score");
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+        require(tokens[i] >= 0 && tokens[i] < program.folder().model.vocabulary(),
+                ErrorCode::token_range, "token ", tokens[i], " at index ", i, " is not in 0..",
+                program.folder().model.vocabulary() - 1);
+    const std::size_t held =
+        options.window > 0 ? static_cast<std::size_t>(options.window) : tokens.size();
+    require(held <= static_cast<std::size_t>(program.context()), ErrorCode::capacity, held,
+            " tokens at once, the context is ", program.context(),
+            options.window > 0 ? "" : " (--window and --stride score longer texts)");
+    Session session = program.session();
+    Sum sum;
+    if (options.window > 0) {
+        sum = score_windows(session, tokens, options);
+    } else {
+        std::optional<NpyFile> file;
+        if (options.logits)
+            file.emplace(*options.logits, tokens.size(),
+                         static_cast<std::size_t>(program.folder().model.vocabulary()));
+        score_all(session, tokens, options, [&](std::size_t row, std::span<const float> logits) {
+            if (file) file->write(logits);
+            if (row + 1 < tokens.size()) sum.add(logits, tokens[row + 1]);
+        });
+        if (file) file->close();
+    }
+    const double nll = sum.count > 0 ? sum.nll / static_cast<double>(sum.count) : std::nan("");
+    const double perplexity = cairn::elementary::exp(nll);
+    if (options.json) {
+        const cairn::Json result = {
+            {"token_count", tokens.size()},
+            {"tokens_scored", sum.count},
+            {"nll", sum.count > 0 ? cairn::Json(nll) : cairn::Json()},
+            {"perplexity", sum.count > 0 ? cairn::Json(perplexity) : cairn::Json()}};
+        std::cout << result.dump(2) << '\n';
+    } else {
+        std::cout << "tokens      " << tokens.size() << "\nscored      " << sum.count
+                  << "\nnll         " << nll << " nats\nperplexity  " << perplexity << '\n';
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{
+        "Logits and perplexity of given tokens.\n\n"
+        "Examples:\n"
+        "  score --model examples/models/shakespeare --text-file README.md --window 256 --stride "
+        "128\n"
+        "  score --model examples/models/shakespeare --tokens 1,2,3,4 --logits out.npy --chunk 1 "
+        "--json"};
+    Options options;
+    options.add_to(app);
+    app.add_option("--tokens", options.tokens, "Token ids: 1,2,3");
+    app.add_option("--text-file", options.text_file, "File with a text");
+    app.add_option("--logits", options.logits,
+                   "Write the logits of every position to this .npy file");
+    app.add_option("--window", options.window, "Score in windows of W tokens")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--stride", options.stride, "Step from window to window")
+        ->check(CLI::PositiveNumber);
+    return run(app, argc, argv, [&] { score(options); });
+}

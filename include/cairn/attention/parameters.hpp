@@ -1,0 +1,51 @@
+// What attention does besides softmax(q k) v: scale, masks, biases, rotation of queries.
+#pragma once
+
+#include <limits>
+#include <span>
+
+#include "cairn/core/error.hpp"
+#include "cairn/core/types.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Which keys a query sees by position: itself and what lies before it, up to a window.
+class Mask {
+  public:
+    /// Query i sees every key j <= i.
+    static constexpr Mask causal() noexcept { return Mask(std::numeric_limits<int>::max()); }
+    /// Query i sees the `width` keys i - width < j <= i. Error{invalid_argument} below 1.
+    static Mask sliding_window(int width) {
+        require(width > 0, ErrorCode::invalid_argument, "sliding window of ", width,
+                " keys; at least 1");
+        return Mask(width);
+    }
+    /// Keys a query sees, itself included.
+    constexpr int window() const noexcept { return window_; }
+
+  private:
+    constexpr explicit Mask(int window) noexcept : window_(window) {}
+    int window_;
+};
+
+/// Turns a head's row as its position demands (RoPE). Stateless while used; shared by threads.
+class Rotation {
+  public:
+    virtual ~Rotation() = default;
+    /// Rotates one head's row in place. 0 <= position < positions().
+    virtual void rotate(float* row, int position) const = 0;
+    /// Positions it has tables for.
+    virtual int positions() const noexcept = 0;
+};
+
+/// The numbers of one attention layer.
+struct AttentionParameters {
+    float scale = 1.0F;  ///< of q.k: usually 1 / sqrt(key_dim)
+    Mask mask = Mask::causal();
+    float soft_cap = 0.0F;  ///< c > 0: scores become c * tanh(score / c)
+    std::span<const float>
+        alibi{};  ///< per query head slope m: score += m * (key - query position)
+    const Rotation* rotation = nullptr;  ///< of queries; keys are rotated before they are staged
+};
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,93 @@
+// Attention for people who use one layer with their own weights: matrices in, matrices out.
+#pragma once
+
+#include "cairn/attention/engine.hpp"
+#include "cairn/core/eigen.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Rows of a matrix as a cache takes them.
+inline TokenRows token_rows(const MatrixIn& m) {
+    return {m.data(), m.outerStride(), checked_cast<int>(m.rows(), "rows")};
+}
+
+/// Appends the rows of k and v to the cache and returns the attention of q's rows over all of it:
+/// stage, attend, commit. Row r of all three is one token; keys must already be rotated where the
+/// model rotates them. q [rows][heads * key_dim], k [rows][kv_heads * key_dim],
+/// v [rows][kv_heads * value_dim], out [rows][heads * value_dim]. Any number of rows gives the same
+/// bits: decoding is the case of one. q may also have fewer rows than k: they are then the last
+/// ones. On an exception the cache is as it was.
+template <AttentionCache C>
+void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
+             const AttentionParameters& parameters, MatrixOut out, Context& context) {
+    const HeadLayout layout = cache.layout();
+    require(q.rows() <= k.rows() && q.rows() == out.rows(), ErrorCode::shape_mismatch,
+            "prefill: q has ", q.rows(), " rows, k ", k.rows(), ", out ", out.rows());
+    require(q.cols() == layout.heads * layout.key_dim &&
+                k.cols() == layout.kv_heads * layout.key_dim &&
+                v.cols() == layout.kv_heads * layout.value_dim &&
+                out.cols() == layout.heads * layout.value_dim,
+            ErrorCode::shape_mismatch, "prefill: q has ", q.cols(), " columns, k ", k.cols(),
+            ", v ", v.cols(), ", out ", out.cols(), "; the cache has ", layout.heads, "/",
+            layout.kv_heads, " heads of ", layout.key_dim, "/", layout.value_dim);
+    require(cache.length() == cache.committed(), ErrorCode::bad_state,
+            "prefill: ", cache.length() - cache.committed(),
+            " staged rows wait for commit or rollback");
+    const float* first = out.data();
+    const float* last = first + out.rows() * out.outerStride();
+    require(q.size() == 0 || q.data() + q.rows() * q.outerStride() <= first || last <= q.data(),
+            ErrorCode::invalid_argument, "prefill: out overlaps q");
+    cache.stage(token_rows(k), token_rows(v));
+    try {
+        const int rows = static_cast<int>(q.rows());
+        attend(cache, {q.data(), q.outerStride(), rows, cache.length() - rows}, parameters,
+               layout.heads, out.data(), out.outerStride(), context);
+    } catch (...) {
+        cache.rollback();
+        throw;
+    }
+    cache.commit(static_cast<int>(k.rows()));
+}
+
+/// The keys of one KV head as an Eigen matrix [committed rows][key_dim], without copying. Only for
+/// caches whose codec keeps rows of f32 in one block; Error{unsupported} otherwise. Valid until the
+/// cache changes.
+template <AttentionCache C>
+MatrixView key_view(const C& cache, int kv_head);
+/// The same for values [committed rows][value_dim].
+template <AttentionCache C>
+MatrixView value_view(const C& cache, int kv_head);
+
+namespace detail {
+
+inline MatrixView view_of(const RunList& runs, int rows, int dims, int kv_head, int kv_heads) {
+    require(kv_head >= 0 && kv_head < kv_heads, ErrorCode::invalid_argument, "view: KV head ",
+            kv_head, " of ", kv_heads);
+    const Run& run = runs[0];
+    require(runs.size() == 1 && run.block_table == nullptr && run.codec->name == "f32",
+            ErrorCode::unsupported, "a view needs f32 rows in one block; this cache has codec ",
+            run.codec->name);
+    return {reinterpret_cast<const float*>(run.data), rows, dims,
+            Eigen::OuterStride<>(run.stride / static_cast<std::ptrdiff_t>(sizeof(float)))};
+}
+
+}  // namespace detail
+
+template <AttentionCache C>
+MatrixView key_view(const C& cache, int kv_head) {
+    RunList keys;
+    RunList values;
+    cache.runs(kv_head, keys, values);
+    return detail::view_of(keys, cache.committed(), cache.layout().key_dim, kv_head,
+                           cache.layout().kv_heads);
+}
+template <AttentionCache C>
+MatrixView value_view(const C& cache, int kv_head) {
+    RunList keys;
+    RunList values;
+    cache.runs(kv_head, keys, values);
+    return detail::view_of(values, cache.committed(), cache.layout().value_dim, kv_head,
+                           cache.layout().kv_heads);
+}
+
+}  // namespace cairn::inline CAIRN_ABI

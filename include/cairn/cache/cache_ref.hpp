@@ -1,0 +1,59 @@
+// A reference to any cache, for code that is compiled once for all of them. It does not own.
+#pragma once
+
+#include "cairn/cache/concepts.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Two pointers: the cache and its functions. Valid as long as the cache.
+class CacheRef {
+  public:
+    template <AttentionCache C>
+    requires(!std::same_as<C, CacheRef>) CacheRef(C& cache)
+    noexcept  // NOLINT(google-explicit-constructor)
+        : object_(&cache), functions_(&table<C>) {}
+
+    void stage(TokenRows k, TokenRows v) const { functions_->stage(object_, k, v); }
+    void commit(int rows) const noexcept { functions_->commit(object_, rows); }
+    void rollback() const noexcept { commit(0); }
+    void runs(int kv_head, RunList& keys, RunList& values) const {
+        functions_->runs(object_, kv_head, keys, values);
+    }
+    int committed() const { return functions_->committed(object_); }
+    int length() const { return functions_->length(object_); }
+    int capacity() const { return functions_->capacity(object_); }
+    int max_rows() const { return functions_->max_rows(object_); }
+    HeadLayout layout() const { return functions_->layout(object_); }
+
+  private:
+    struct Functions {
+        void (*stage)(void*, TokenRows, TokenRows);
+        void (*commit)(void*, int) noexcept;
+        void (*runs)(const void*, int, RunList&, RunList&);
+        int (*committed)(const void*);
+        int (*length)(const void*);
+        int (*capacity)(const void*);
+        int (*max_rows)(const void*);
+        HeadLayout (*layout)(const void*);
+    };
+    template <class C>
+    static const C& as(const void* object) noexcept {
+        return *static_cast<const C*>(object);
+    }
+    template <class C>
+    static constexpr Functions table{
+        [](void* o, TokenRows k, TokenRows v) { static_cast<C*>(o)->stage(k, v); },
+        [](void* o, int rows) noexcept { static_cast<C*>(o)->commit(rows); },
+        [](const void* o, int head, RunList& k, RunList& v) { as<C>(o).runs(head, k, v); },
+        [](const void* o) { return as<C>(o).committed(); },
+        [](const void* o) { return as<C>(o).length(); },
+        [](const void* o) { return as<C>(o).capacity(); },
+        [](const void* o) { return as<C>(o).max_rows(); },
+        [](const void* o) -> HeadLayout { return as<C>(o).layout(); },
+    };
+
+    void* object_;
+    const Functions* functions_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

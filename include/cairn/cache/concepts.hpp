@@ -1,0 +1,59 @@
+// What a cache is: anything with these members. The library's own is KvCache; docs/add-a-cache.md
+// writes another one.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+
+#include "cairn/cache/run.hpp"
+#include "cairn/core/types.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Rows of tokens from outside a cache: row t at data + t * stride, its heads one after another.
+struct TokenRows {
+    const float* data = nullptr;
+    std::ptrdiff_t stride = 0;  ///< floats from row to row
+    int rows = 0;
+};
+
+/// One layer's cache. stage() writes rows that only attention sees, commit(n) keeps the first n of
+/// them and forgets the others, rollback() is commit(0); commit and rollback cannot fail.
+template <class C>
+concept AttentionCache = requires(C cache, const C& constant, TokenRows rows, RunList& runs,
+                                  int n) {
+    cache.stage(rows, rows);
+    { cache.commit(n) }
+    noexcept;
+    { cache.rollback() }
+    noexcept;
+    cache.clear();
+    { constant.runs(n, runs, runs) } -> std::same_as<void>;
+    { constant.committed() } -> std::same_as<int>;
+    { constant.length() } -> std::same_as<int>;
+    { constant.capacity() } -> std::same_as<int>;
+    { constant.max_rows() } -> std::same_as<int>;
+    { constant.layout() } -> std::convertible_to<HeadLayout>;
+    { constant.bytes() } -> std::convertible_to<std::size_t>;
+    { constant.payload_bytes(n) } -> std::convertible_to<std::size_t>;
+};
+
+/// A cache that can be cut back exactly, or says beforehand that it cannot.
+template <class C>
+concept Rewindable = AttentionCache<C> && requires(C cache, const C& constant, int n) {
+    { constant.can_truncate(n) } -> std::same_as<bool>;
+    cache.truncate(n);
+};
+
+/// A cache that can branch; rows are shared until one branch writes.
+template <class C>
+concept Forkable = AttentionCache<C> && requires(const C& constant) {
+    { constant.fork() } -> std::same_as<C>;
+};
+
+/// A cache that a Session can make: from a layout and a capacity in rows.
+template <class C>
+concept SessionCache =
+    AttentionCache<C> && std::constructible_from<C, const HeadLayout&, int> && std::movable<C>;
+
+}  // namespace cairn::inline CAIRN_ABI

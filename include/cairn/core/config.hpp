@@ -1,0 +1,40 @@
+// Version, configuration macros and the few requirements on the host's compiler.
+//
+// Configuration (define before including any Cairn header, the same in the whole program):
+//   CAIRN_EXTERN_KERNELS  the SIMD kernels come from the compiled library `cairn::kernels`
+//                         instead of being instantiated in every translation unit.
+#pragma once
+
+#include <bit>
+#include <climits>
+
+#define CAIRN_VERSION_MAJOR 0
+#define CAIRN_VERSION_MINOR 1
+#define CAIRN_VERSION_PATCH 0
+
+#if !defined(__GNUC__)
+#error \
+    "Cairn needs g++ 12, clang 14 or newer: its kernels use their per-function target attributes."
+#endif
+#if !defined(__cpp_exceptions)
+#error "Cairn reports errors by exceptions and cannot be compiled with -fno-exceptions."
+#endif
+
+// The inline namespace carries the version and every macro that changes an inline body, so that
+// two copies of the library, vendored by two parts of one program, do not collide at link time.
+#if defined(CAIRN_EXTERN_KERNELS)
+#define CAIRN_ABI v0_1_0_extern
+#else
+#define CAIRN_ABI v0_1_0
+#endif
+
+namespace cairn::inline CAIRN_ABI {
+
+static_assert(std::endian::native == std::endian::little,
+              "Cairn stores little-endian data and is not ported to big-endian machines.");
+static_assert(sizeof(void*) * CHAR_BIT == 64, "Cairn is not ported to 32-bit machines.");
+
+/// Raised whenever a change alters any bit of any output; session files store it.
+inline constexpr int numerics_version = 1;
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,109 @@
+// What a computation needs besides its data: who runs it, scratch memory, and how to interrupt it.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <stop_token>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "cairn/core/executor.hpp"
+#include "cairn/core/memory.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Scratch floats handed out first in, last out; blocks are kept, so steady use allocates nothing.
+class Workspace {
+  public:
+    /// Marks a place in the workspace; everything taken after it is given back when it dies.
+    class Frame {
+      public:
+        explicit Frame(Workspace& space) noexcept
+            : space_(space), block_(space.block_), used_(space.used_) {}
+        ~Frame() {
+            space_.block_ = block_;
+            space_.used_ = used_;
+        }
+        Frame(const Frame&) = delete;
+        Frame& operator=(const Frame&) = delete;
+
+        /// `count` uninitialised floats, aligned to 64 bytes, until the frame dies.
+        float* floats(std::size_t count) { return space_.take(count); }
+        /// `count` uninitialised objects of a type that needs no constructor or destructor.
+        template <class T>
+        T* array(std::size_t count) {
+            static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= 64);
+            return reinterpret_cast<T*>(space_.take((count * sizeof(T) + 3) / sizeof(float)));
+        }
+
+      private:
+        Workspace& space_;
+        std::size_t block_;
+        std::size_t used_;
+    };
+
+    /// Bytes held, in use or not.
+    std::size_t bytes() const noexcept {
+        std::size_t sum = 0;
+        for (const FloatBuffer& block : blocks_) sum += block.size() * sizeof(float);
+        return sum;
+    }
+
+  private:
+    float* take(std::size_t count) {
+        count = round_up(std::max<std::size_t>(count, 1), 16);
+        while (block_ < blocks_.size() && blocks_[block_].size() - used_ < count) {
+            ++block_;
+            used_ = 0;
+        }
+        if (block_ == blocks_.size()) {
+            const std::size_t last = blocks_.empty() ? first_block : blocks_.back().size() * 2;
+            blocks_.emplace_back(std::max(count, last));
+        }
+        float* at = blocks_[block_].data() + used_;
+        used_ += count;
+        return at;
+    }
+
+    static constexpr std::size_t first_block = std::size_t{1} << 16;  // 256 KiB
+    std::vector<FloatBuffer> blocks_;
+    std::size_t block_ = 0;
+    std::size_t used_ = 0;
+};
+
+/// Executor, scratch and interruption of one thread's computations. Not shared between threads.
+class Context {
+  public:
+    /// The executor must outlive the context.
+    explicit Context(Executor& executor = Serial::instance()) noexcept : executor_(&executor) {}
+
+    Executor& executor() const noexcept { return *executor_; }
+    Workspace& workspace() noexcept { return workspace_; }
+
+    /// Asked before every layer: if a stop was requested, forward throws Error{cancelled}.
+    std::stop_token cancel;
+    /// Called after every layer of a forward, before its rows are committed; may throw, and then
+    /// the sessions of that forward are as they were. For progress, probes and fault injection.
+    std::function<void(int layer)> after_layer;
+
+  private:
+    Executor* executor_;
+    Workspace workspace_;
+};
+
+/// Calls `body(begin, end, worker)` on ranges that cover 0..count, each at least `grain` long.
+template <class Body>
+void parallel_for(Executor& executor, std::ptrdiff_t count, std::ptrdiff_t grain, Body&& body) {
+    const std::ptrdiff_t most =
+        executor.workers() == 1 ? 1 : std::ptrdiff_t{4} * executor.workers();
+    const std::ptrdiff_t parts = std::clamp<std::ptrdiff_t>(
+        count / std::max<std::ptrdiff_t>(grain, 1), count > 0 ? 1 : 0, most);
+    auto task = [&](int i, int worker) {
+        body(count * i / parts, count * (i + 1) / parts, worker);
+    };
+    executor.run(static_cast<int>(parts), task);
+}
+
+}  // namespace cairn::inline CAIRN_ABI

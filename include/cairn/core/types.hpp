@@ -1,0 +1,51 @@
+// Words shared by all layers of the library.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/core/error.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// A token id: 0 <= id < vocabulary size.
+using Token = std::int32_t;
+
+/// A sequence of token ids that somebody else owns.
+using Tokens = std::span<const Token>;
+
+/// The numbers of an attention layer: MHA has kv_heads == heads, MQA kv_heads == 1, GQA between.
+struct HeadLayout {
+    int heads = 0;      ///< query heads
+    int kv_heads = 0;   ///< key/value heads; divides heads
+    int key_dim = 0;    ///< width of a query and of a key
+    int value_dim = 0;  ///< width of a value
+
+    /// Query heads that share one KV head.
+    constexpr int group() const noexcept { return heads / kv_heads; }
+    constexpr bool operator==(const HeadLayout&) const = default;
+};
+
+/// Throws Error{invalid_argument} unless the layout can exist.
+inline void validate(const HeadLayout& layout) {
+    require(layout.heads > 0 && layout.kv_heads > 0 && layout.key_dim > 0 && layout.value_dim > 0,
+            ErrorCode::invalid_argument, "head layout: heads ", layout.heads, ", kv_heads ",
+            layout.kv_heads, ", key_dim ", layout.key_dim, ", value_dim ", layout.value_dim,
+            " must all be positive");
+    require(layout.heads % layout.kv_heads == 0, ErrorCode::invalid_argument,
+            "head layout: ", layout.heads, " heads are not a multiple of ", layout.kv_heads,
+            " kv_heads");
+}
+
+/// The bytes of a text as token ids 0..255, for models whose vocabulary is bytes.
+inline std::vector<Token> bytes(std::string_view text) {
+    std::vector<Token> ids;
+    ids.reserve(text.size());
+    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
+    return ids;
+}
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,177 @@
+// The generation loop: feed the prompt, sample, hand the token out, feed it, until something ends
+// it.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "cairn/generate/sampler.hpp"
+#include "cairn/models/session.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Why a generation ended.
+enum class StopReason : std::uint8_t { eos, stop, length, context, cancelled };
+
+/// The word programs print.
+constexpr std::string_view stop_reason_name(StopReason reason) noexcept {
+    switch (reason) {
+        case StopReason::eos: return "eos";
+        case StopReason::stop: return "stop";
+        case StopReason::length: return "length";
+        case StopReason::context: return "context";
+        case StopReason::cancelled: return "cancelled";
+    }
+    return "unknown";
+}
+
+/// Whether every step uses the cache, or drops it and recomputes the whole text with the same
+/// kernels.
+enum class Caching : std::uint8_t { cached, recompute };
+
+/// When to stop and what to watch.
+struct Limits {
+    int max_tokens = 128;
+    std::vector<Token> end_of_text{};  ///< tokens that end the text; they count as output
+    Caching caching = Caching::cached;
+    int prompt_piece =
+        0;  ///< rows of the prompt fed at once; 0: all that fit a piece of the session
+    /// May change the logits of a row before sampling; sees the tokens so far.
+    std::function<void(std::span<float> logits, Tokens so_far)> on_logits{};
+    /// Whether `Generation::log_probabilities` is filled (of the model's own logits).
+    bool log_probabilities = false;
+};
+
+/// What came out, and what it cost.
+struct Generation {
+    std::vector<Token> tokens;  ///< generated ones only
+    std::vector<double> log_probabilities;
+    StopReason reason = StopReason::length;
+    std::size_t prompt_tokens = 0;
+    double prefill_seconds = 0.0;  ///< from the prompt to its first logits
+    double decode_seconds = 0.0;   ///< from there to the last token
+
+    /// Prompt tokens a second; 0 if it took no measurable time.
+    double prefill_rate() const noexcept {
+        return prefill_seconds > 0.0 ? static_cast<double>(prompt_tokens) / prefill_seconds : 0.0;
+    }
+    /// Tokens a second after the first; 0 below two tokens.
+    double decode_rate() const noexcept {
+        return tokens.size() > 1 && decode_seconds > 0.0
+                   ? static_cast<double>(tokens.size() - 1) / decode_seconds
+                   : 0.0;
+    }
+};
+
+/// Continues the session with `prompt`, then with tokens from `sampler`, and calls
+/// `on_token(token)` for each; if that returns bool, false ends it (StopReason::stop). The last
+/// token is handed out but not fed. Throws Error{empty_prompt, capacity, token_range} before any
+/// work, and what forward, the sampler or the callback throw; the session then holds all tokens fed
+/// so far. A cancellation through session.context().cancel ends with StopReason::cancelled.
+template <class S, Sampler P, class OnToken>
+Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
+                    OnToken&& on_token) {
+    using Clock = std::chrono::steady_clock;
+    const auto seconds = [](Clock::time_point from) {
+        return std::chrono::duration<double>(Clock::now() - from).count();
+    };
+    require(!prompt.empty(), ErrorCode::empty_prompt, "generate: the prompt has no tokens");
+    require(limits.max_tokens >= 0, ErrorCode::invalid_argument, "generate: max_tokens ",
+            limits.max_tokens);
+    const bool recompute = limits.caching == Caching::recompute;
+    require(!recompute || session.position() == 0, ErrorCode::bad_state,
+            "generate: recomputing starts from an empty session, this one holds ",
+            session.position(), " tokens");
+
+    const auto room = static_cast<std::size_t>(session.capacity() - session.position());
+    require(prompt.size() <= room, ErrorCode::capacity, "generate: a prompt of ", prompt.size(),
+            " tokens; ", room, " fit");
+    for (const Token token : prompt)
+        require(token >= 0 && token < session.model().vocabulary(), ErrorCode::token_range,
+                "generate: token ", token, " is not in 0..", session.model().vocabulary() - 1);
+
+    Generation result;
+    result.prompt_tokens = prompt.size();
+    std::vector<Token> text(prompt.begin(), prompt.end());
+    std::vector<float> changed;
+    const auto feed = [&](Tokens tokens) {
+        const auto piece = static_cast<std::size_t>(limits.prompt_piece);
+        while (piece > 0 && tokens.size() > piece) {
+            session.prefill(tokens.first(piece));
+            tokens = tokens.subspan(piece);
+        }
+        return session.prefill(tokens);
+    };
+    const auto ended = [&](StopReason reason) { result.reason = reason; };
+    try {
+        auto start = Clock::now();
+        std::span<const float> logits = feed(prompt);
+        result.prefill_seconds = seconds(start);
+        start = Clock::now();
+        for (;;) {
+            if (recompute) session.clear();
+            if (static_cast<int>(result.tokens.size()) == limits.max_tokens) {
+                ended(StopReason::length);
+                break;
+            }
+            std::span<const float> row = logits;
+            if (limits.on_logits) {
+                changed.assign(logits.begin(), logits.end());
+                limits.on_logits(changed, text);
+                row = changed;
+            }
+            const Token token = sampler(row, text);
+            if (limits.log_probabilities)
+                result.log_probabilities.push_back(log_probability(logits, token));
+            result.tokens.push_back(token);
+            text.push_back(token);
+            result.decode_seconds = seconds(start);
+            bool more = true;
+            if constexpr (std::convertible_to<std::invoke_result_t<OnToken&, Token>, bool>)
+                more = on_token(token);
+            else
+                on_token(token);
+            if (std::find(limits.end_of_text.begin(), limits.end_of_text.end(), token) !=
+                limits.end_of_text.end()) {
+                ended(StopReason::eos);
+                break;
+            }
+            if (!more) {
+                ended(StopReason::stop);
+                break;
+            }
+            if (static_cast<int>(result.tokens.size()) == limits.max_tokens) {
+                ended(StopReason::length);
+                break;
+            }
+            const std::size_t held =
+                recompute ? text.size() - 1 : static_cast<std::size_t>(session.position());
+            if (held >=
+                static_cast<std::size_t>(std::min(session.capacity(), session.model().context()))) {
+                ended(StopReason::context);
+                break;
+            }
+            logits = recompute ? feed(text) : session.decode(token);
+        }
+    } catch (const Error& error) {
+        if (error.code() != ErrorCode::cancelled) throw;
+        if (recompute) session.clear();
+        ended(StopReason::cancelled);
+    }
+    return result;
+}
+
+/// The same without a callback.
+template <class S, Sampler P>
+Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits) {
+    return generate(session, prompt, sampler, limits, [](Token) {});
+}
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,6 @@
+// Files, configurations and tokenizers. Needs nlohmann/json and PCRE2: CMake target cairn::io.
+#pragma once
+
+#include "cairn/cairn.hpp"
+#include "cairn/io/model_folder.hpp"
+#include "cairn/io/text_stream.hpp"

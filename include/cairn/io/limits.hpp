@@ -1,0 +1,25 @@
+// How much a file from outside may ask for. One struct, so that a server can lower all of it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cairn/core/config.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Defaults fit every published model; crossing one is Error{limit} or Error{bad_file}.
+struct FileLimits {
+    std::size_t safetensors_header = 100'000'000;     ///< bytes, as the reference reader
+    std::size_t json_bytes = std::size_t{256} << 20;  ///< config.json, index, tokenizer.json
+    int json_depth = 64;
+    std::size_t tensor_rank = 8;
+    std::size_t shards = 4096;
+    std::size_t vocabulary = std::size_t{1} << 24;
+    std::size_t end_of_text_tokens = 1024;
+    std::size_t regex_bytes = 16384;
+    std::uint32_t regex_steps = 10'000'000;          ///< backtracking steps for one match
+    std::size_t cache_bytes = std::size_t{1} << 44;  ///< keys and values at the full context, f32
+};
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,166 @@
+// Cuts a text into the pieces that byte-pair merges never cross. Regular expressions are PCRE2's,
+// with a limit on backtracking: a hostile pattern is an error, not a hang.
+#pragma once
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/io/json.hpp"
+#include "cairn/io/utf8.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// A compiled pattern that splits text into matches and what lies between them.
+class SplitPattern {
+  public:
+    /// Throws Error{bad_tokenizer} for a pattern that is invalid or too long.
+    SplitPattern(const std::string& pattern, const FileLimits& limits)
+        : steps_(limits.regex_steps) {
+        require(!pattern.empty() && pattern.size() <= limits.regex_bytes, ErrorCode::bad_tokenizer,
+                "tokenizer: a pattern of ", pattern.size(), " bytes; 1 to ", limits.regex_bytes,
+                " are allowed");
+        int error = 0;
+        PCRE2_SIZE where = 0;
+        code_.reset(
+            pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                          PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF, &error, &where, nullptr),
+            pcre2_code_free);
+        require(code_ != nullptr, ErrorCode::bad_tokenizer, "tokenizer: pattern error ", error,
+                " at offset ", where);
+    }
+
+    /// Calls piece(text, is_match) for consecutive parts of the text. Throws Error{limit} when the
+    /// pattern backtracks too much on this text.
+    template <class Piece>
+    void split(std::string_view text, Piece&& piece) const {
+        const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
+            pcre2_match_data_create_from_pattern(code_.get(), nullptr), pcre2_match_data_free);
+        const std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> context(
+            pcre2_match_context_create(nullptr), pcre2_match_context_free);
+        if (data == nullptr || context == nullptr) throw std::bad_alloc();
+        pcre2_set_match_limit(context.get(), steps_);
+        pcre2_set_depth_limit(context.get(), steps_);
+        std::size_t done = 0;
+        std::size_t from = 0;
+        while (from < text.size()) {
+            const int found = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()),
+                                          text.size(), from, 0, data.get(), context.get());
+            if (found == PCRE2_ERROR_NOMATCH) break;
+            require(found > 0, ErrorCode::limit,
+                    "tokenizer: the pattern failed on this text at byte ", from, " (PCRE2 error ",
+                    found, ")");
+            const PCRE2_SIZE* span = pcre2_get_ovector_pointer(data.get());
+            if (span[1] <= span[0] || span[1] <= from) {  // empty: go on one character further
+                const Utf8Char next = utf8_char(text.substr(from));
+                from += next.bytes;
+                continue;
+            }
+            if (span[0] > done) piece(text.substr(done, span[0] - done), false);
+            piece(text.substr(span[0], span[1] - span[0]), true);
+            done = from = span[1];
+        }
+        if (done < text.size()) piece(text.substr(done), false);
+    }
+
+  private:
+    std::shared_ptr<pcre2_code> code_;
+    std::uint32_t steps_;
+};
+
+/// A sequence of splitting steps as tokenizer.json describes it: ByteLevel, Split, Digits,
+/// Sequence.
+class PreTokenizer {
+  public:
+    /// No steps: the text is one piece.
+    PreTokenizer() = default;
+    /// Throws Error{bad_tokenizer}, Error{unsupported} naming what it does not know.
+    PreTokenizer(const Json& json, const FileLimits& limits) { add(json, limits, 0); }
+
+    /// The pieces of a text; bytes are kept as they are, valid UTF-8 or not.
+    std::vector<std::string> split(std::string_view text) const {
+        std::vector<std::string> pieces{std::string(text)};
+        for (const Step& step : steps_) {
+            std::vector<std::string> next;
+            for (std::string& piece : pieces) {
+                if (step.add_prefix_space && !piece.empty() && piece.front() != ' ')
+                    piece.insert(0, 1, ' ');
+                if (!step.pattern) {
+                    next.push_back(std::move(piece));
+                    continue;
+                }
+                step.pattern->split(piece,
+                                    [&](std::string_view part, bool) { next.emplace_back(part); });
+            }
+            pieces = std::move(next);
+        }
+        std::erase_if(pieces, [](const std::string& piece) { return piece.empty(); });
+        return pieces;
+    }
+    /// Whether a ByteLevel step is there: bytes then stand for themselves.
+    bool byte_level() const noexcept { return byte_level_; }
+
+    /// GPT-2's own pattern. White space is spelt out: PCRE2 counts U+180E in, Unicode since 6.3
+    /// not.
+    static const char* gpt2_pattern() noexcept {
+        return R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{L}\p{N}\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]+|[\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]+(?![^\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}])|[\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]+)";
+    }
+
+  private:
+    struct Step {
+        std::shared_ptr<const SplitPattern> pattern;
+        bool add_prefix_space = false;
+    };
+
+    void add(const Json& json, const FileLimits& limits, int depth) {
+        require(depth < 8, ErrorCode::bad_tokenizer,
+                "tokenizer: pre_tokenizer nested deeper than 8");
+        const JsonObject object(json, ErrorCode::bad_tokenizer, "tokenizer: pre_tokenizer");
+        const std::string type = object.string("type");
+        if (type == "Sequence") {
+            const Json* list = object.find("pretokenizers");
+            require(list != nullptr && list->is_array() && list->size() <= 64,
+                    ErrorCode::bad_tokenizer,
+                    "tokenizer: pre_tokenizer Sequence without \"pretokenizers\"");
+            for (const Json& item : *list) add(item, limits, depth + 1);
+        } else if (type == "ByteLevel") {
+            byte_level_ = true;
+            Step step;
+            step.add_prefix_space = object.boolean("add_prefix_space", true);
+            if (object.boolean("use_regex", true))
+                step.pattern = std::make_shared<SplitPattern>(gpt2_pattern(), limits);
+            steps_.push_back(std::move(step));
+        } else if (type == "Digits") {
+            const bool each = object.boolean("individual_digits", false);
+            steps_.push_back(
+                {std::make_shared<SplitPattern>(each ? "\\p{N}" : "\\p{N}+", limits), false});
+        } else if (type == "Split") {
+            const std::string behaviour = object.string("behavior");
+            require(behaviour == "Isolated", ErrorCode::unsupported,
+                    "tokenizer: pre_tokenizer Split with behavior \"", behaviour.substr(0, 40),
+                    "\"; Isolated is known");
+            const Json* pattern = object.find("pattern");
+            require(pattern != nullptr && pattern->is_object() && pattern->size() == 1,
+                    ErrorCode::bad_tokenizer, "tokenizer: pre_tokenizer Split without a pattern");
+            const JsonObject kind(*pattern, ErrorCode::bad_tokenizer,
+                                  "tokenizer: pre_tokenizer Split pattern");
+            std::string expression = kind.find("Regex") != nullptr
+                                         ? kind.string("Regex")
+                                         : "\\Q" + kind.string("String") + "\\E";
+            steps_.push_back({std::make_shared<SplitPattern>(expression, limits), false});
+        } else {
+            fail(ErrorCode::unsupported, "tokenizer: pre_tokenizer \"", type.substr(0, 60),
+                 "\" is not known; known: ByteLevel, Split, Digits, Sequence");
+        }
+    }
+
+    std::vector<Step> steps_;
+    bool byte_level_ = false;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

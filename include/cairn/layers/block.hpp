@@ -1,0 +1,94 @@
+// Transformer blocks: attention and feed-forward one after the other, or side by side.
+#pragma once
+
+#include <utility>
+
+#include "cairn/layers/mlp.hpp"
+#include "cairn/layers/multi_head.hpp"
+#include "cairn/layers/norm.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+namespace detail {
+
+inline void add_rows(const Activations& x, const Activations& to, std::ptrdiff_t width,
+                     Context& context) {
+    for_each_row(context, x.rows,
+                 [&](std::ptrdiff_t r) { kernels::active().add(x.row(r), width, to.row(r)); });
+}
+
+}  // namespace detail
+
+/// x += attention(norm(x)); x += mlp(norm(x)). GPT-2, Llama, Mistral, Qwen2.
+template <class Norm, class Attention, class FeedForward>
+class SequentialBlock {
+  public:
+    using NormType = Norm;
+    SequentialBlock(Norm attention_norm, Attention attention, Norm mlp_norm, FeedForward mlp)
+        : attention_norm_(std::move(attention_norm)),
+          attention_(std::move(attention)),
+          mlp_norm_(std::move(mlp_norm)),
+          mlp_(std::move(mlp)) {}
+
+    /// In place on x [rows][width]; rows are staged in the slices' caches.
+    void forward(const Activations& x, std::span<const BatchSlice> slices, std::ptrdiff_t width,
+                 Context& context) const {
+        Workspace::Frame frame(context.workspace());
+        const auto floats = static_cast<std::size_t>(x.rows * width);
+        const Activations normed{frame.floats(floats), width, x.rows};
+        const Activations change{frame.floats(floats), width, x.rows};
+        attention_norm_.forward(x, normed, context);
+        attention_.forward(normed, slices, change, context);
+        detail::add_rows(change, x, width, context);
+        mlp_norm_.forward(x, normed, context);
+        mlp_.forward(normed, change, context);
+        detail::add_rows(change, x, width, context);
+    }
+    const HeadLayout& layout() const noexcept { return attention_.layout(); }
+    std::size_t parameters() const noexcept {
+        return attention_norm_.parameters() + attention_.parameters() + mlp_norm_.parameters() +
+               mlp_.parameters();
+    }
+    std::size_t bytes() const noexcept { return attention_.bytes() + mlp_.bytes(); }
+
+  private:
+    Norm attention_norm_;
+    Attention attention_;
+    Norm mlp_norm_;
+    FeedForward mlp_;
+};
+
+/// x += attention(norm(x)) + mlp(norm(x)), one norm for both. GPT-J.
+template <class Norm, class Attention, class FeedForward>
+class ParallelBlock {
+  public:
+    using NormType = Norm;
+    ParallelBlock(Norm norm, Attention attention, FeedForward mlp)
+        : norm_(std::move(norm)), attention_(std::move(attention)), mlp_(std::move(mlp)) {}
+
+    /// In place on x [rows][width]; rows are staged in the slices' caches.
+    void forward(const Activations& x, std::span<const BatchSlice> slices, std::ptrdiff_t width,
+                 Context& context) const {
+        Workspace::Frame frame(context.workspace());
+        const auto floats = static_cast<std::size_t>(x.rows * width);
+        const Activations normed{frame.floats(floats), width, x.rows};
+        const Activations change{frame.floats(floats), width, x.rows};
+        norm_.forward(x, normed, context);
+        attention_.forward(normed, slices, change, context);
+        detail::add_rows(change, x, width, context);
+        mlp_.forward(normed, change, context);
+        detail::add_rows(change, x, width, context);
+    }
+    const HeadLayout& layout() const noexcept { return attention_.layout(); }
+    std::size_t parameters() const noexcept {
+        return norm_.parameters() + attention_.parameters() + mlp_.parameters();
+    }
+    std::size_t bytes() const noexcept { return attention_.bytes() + mlp_.bytes(); }
+
+  private:
+    Norm norm_;
+    Attention attention_;
+    FeedForward mlp_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

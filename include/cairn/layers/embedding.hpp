@@ -1,0 +1,55 @@
+// Embeddings: rows of a weight matrix looked up by token or by position.
+#pragma once
+
+#include <limits>
+#include <utility>
+
+#include "cairn/layers/linear.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// One row a token. The matrix is packed like any other, so a tied output layer shares it.
+class Embedding {
+  public:
+    Embedding() = default;
+    explicit Embedding(WeightMatrix table) : table_(std::move(table)) {}
+    /// to[width] = row `id`; 0 <= id < count().
+    void lookup(std::ptrdiff_t id, float* to) const { table_.row(id, to); }
+    std::ptrdiff_t count() const noexcept { return table_.out(); }
+    std::ptrdiff_t width() const noexcept { return table_.in(); }
+    const WeightMatrix& table() const noexcept { return table_; }
+
+  private:
+    WeightMatrix table_;
+};
+
+/// Learned positions (GPT-2): a vector added to the embedding of each token.
+class LearnedPositions {
+  public:
+    LearnedPositions() = default;
+    explicit LearnedPositions(WeightMatrix table) : table_(std::move(table)) {}
+    /// row += table[position]; `scratch` holds width floats.
+    void add(int position, float* row, float* scratch) const {
+        table_.row(position, scratch);
+        kernels::active().add(scratch, table_.in(), row);
+    }
+    int limit() const noexcept { return static_cast<int>(table_.out()); }
+    std::size_t parameters() const noexcept {
+        return static_cast<std::size_t>(table_.out() * table_.in());
+    }
+    std::size_t bytes() const noexcept { return table_.bytes(); }
+
+  private:
+    WeightMatrix table_;
+};
+
+/// For models whose positions enter by rotation.
+struct NoPositions {
+    int context = std::numeric_limits<int>::max();
+    void add(int, float*, float*) const noexcept {}
+    int limit() const noexcept { return context; }
+    std::size_t parameters() const noexcept { return 0; }
+    std::size_t bytes() const noexcept { return 0; }
+};
+
+}  // namespace cairn::inline CAIRN_ABI

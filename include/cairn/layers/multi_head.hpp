@@ -1,0 +1,120 @@
+// Multi-head attention with its projections, for a batch of sequences at once. MHA, MQA and GQA are
+// numbers in the layout, not classes.
+#pragma once
+
+#include <cmath>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "cairn/attention/engine.hpp"
+#include "cairn/layers/linear.hpp"
+#include "cairn/layers/rotary.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// The rows of one sequence inside a batch, and where its keys and values of this layer live.
+struct BatchSlice {
+    CacheRef cache;
+    int first_row;  ///< in the batch
+    int rows;
+    int position;  ///< of the first row in its sequence
+};
+
+/// Settings of attention that are not weights.
+struct AttentionSettings {
+    Mask mask = Mask::causal();
+    float scale = 0.0F;  ///< 0: 1 / sqrt(key_dim)
+    float soft_cap = 0.0F;
+    std::vector<float> alibi{};
+};
+
+/// Projections to queries, keys and values (one fused product), attention over the cache, output
+/// projection. R is NoRotation, RotaryHalf or RotaryInterleaved.
+template <class R>
+class MultiHead {
+  public:
+    MultiHead() = default;
+    /// qkv: [width -> heads*key_dim | kv_heads*key_dim | kv_heads*value_dim], out: [heads*value_dim
+    /// -> width]. Throws Error{shape_mismatch, invalid_argument}.
+    MultiHead(const HeadLayout& layout, Linear qkv, Linear out, R rotation = {},
+              AttentionSettings settings = {})
+        : layout_(layout),
+          qkv_(std::move(qkv)),
+          out_(std::move(out)),
+          rotation_(std::move(rotation)),
+          settings_(std::move(settings)) {
+        validate(layout);
+        require(qkv_.out() == q_width() + k_width() + v_width() &&
+                    out_.in() == std::ptrdiff_t{layout.heads} * layout.value_dim,
+                ErrorCode::shape_mismatch, "attention: projection to ", qkv_.out(), " and from ",
+                out_.in(), " for ", layout.heads, "/", layout.kv_heads, " heads of ",
+                layout.key_dim, "/", layout.value_dim);
+        if constexpr (rotates)
+            require(rotation_.dims() <= layout.key_dim, ErrorCode::invalid_argument,
+                    "attention: rotary dims ", rotation_.dims(), " exceed head width ",
+                    layout.key_dim);
+        if (settings_.scale == 0.0F)
+            settings_.scale = 1.0F / std::sqrt(static_cast<float>(layout.key_dim));
+    }
+
+    /// Stages the rows' keys and values in the slices' caches and attends; committing is up to the
+    /// caller. x and y are [rows][width] and do not overlap. If it throws, rows may stay staged.
+    void forward(const Activations& x, std::span<const BatchSlice> slices, const Activations& y,
+                 Context& context) const {
+        const FpEnvironment environment;
+        Workspace::Frame frame(context.workspace());
+        const Activations qkv{frame.floats(static_cast<std::size_t>(x.rows * qkv_.out())),
+                              qkv_.out(), x.rows};
+        const Activations mixed{frame.floats(static_cast<std::size_t>(x.rows * out_.in())),
+                                out_.in(), x.rows};
+        qkv_.forward(x, qkv, context);
+        AttentionParameters parameters{settings_.scale, settings_.mask, settings_.soft_cap,
+                                       settings_.alibi, nullptr};
+        if constexpr (rotates) parameters.rotation = &rotation_;
+        for (const BatchSlice& slice : slices) {
+            float* q = qkv.row(slice.first_row);
+            float* k = q + q_width();
+            float* v = k + k_width();
+            if constexpr (rotates) {
+                require(slice.position + slice.rows <= rotation_.positions(), ErrorCode::capacity,
+                        "position ", slice.position + slice.rows - 1, " is past the ",
+                        rotation_.positions(), " rotary positions");
+                for_each_row(context, slice.rows, [&](std::ptrdiff_t r) {
+                    for (int h = 0; h < layout_.kv_heads; ++h)
+                        rotation_.rotate(k + r * qkv.stride + h * layout_.key_dim,
+                                         slice.position + static_cast<int>(r));
+                });
+            }
+            slice.cache.stage({k, qkv.stride, slice.rows}, {v, qkv.stride, slice.rows});
+            attend(slice.cache, {q, qkv.stride, slice.rows, slice.position}, parameters,
+                   layout_.heads, mixed.row(slice.first_row), mixed.stride, context);
+        }
+        out_.forward(mixed, y, context);
+    }
+
+    const HeadLayout& layout() const noexcept { return layout_; }
+    std::size_t parameters() const noexcept { return qkv_.parameters() + out_.parameters(); }
+    std::size_t bytes() const noexcept { return qkv_.bytes() + out_.bytes(); }
+
+  private:
+    static constexpr bool rotates = !std::is_same_v<R, NoRotation>;
+    std::ptrdiff_t q_width() const noexcept {
+        return std::ptrdiff_t{layout_.heads} * layout_.key_dim;
+    }
+    std::ptrdiff_t k_width() const noexcept {
+        return std::ptrdiff_t{layout_.kv_heads} * layout_.key_dim;
+    }
+    std::ptrdiff_t v_width() const noexcept {
+        return std::ptrdiff_t{layout_.kv_heads} * layout_.value_dim;
+    }
+
+    HeadLayout layout_;
+    Linear qkv_;
+    Linear out_;
+    [[no_unique_address]] R rotation_{};
+    AttentionSettings settings_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,73 @@
+// Layer normalisation (Ba et al. 2016, population variance) and RMS normalisation (Zhang, Sennrich
+// 2019).
+#pragma once
+
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "cairn/layers/linear.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+namespace detail {
+
+inline void check_epsilon(float epsilon) {
+    require(epsilon > 0.0F && epsilon <= 1.0F, ErrorCode::invalid_argument, "norm: epsilon ",
+            epsilon, " is not in (0, 1]");
+}
+
+}  // namespace detail
+
+/// y = (x - mean) / sqrt(variance + epsilon) * weight + bias.
+class LayerNorm {
+  public:
+    LayerNorm() = default;
+    /// Throws Error{shape_mismatch, invalid_argument}.
+    LayerNorm(std::vector<float> weight, std::vector<float> bias, float epsilon)
+        : weight_(std::move(weight)), bias_(std::move(bias)), epsilon_(epsilon) {
+        detail::check_epsilon(epsilon);
+        require(weight_.size() == bias_.size() && !weight_.empty(), ErrorCode::shape_mismatch,
+                "layer norm: weight of ", weight_.size(), ", bias of ", bias_.size());
+    }
+    /// Row by row; y may be x.
+    void forward(const Activations& x, const Activations& y, Context& context) const {
+        const FpEnvironment environment;
+        for_each_row(context, x.rows, [&](std::ptrdiff_t r) {
+            kernels::active().layer_norm(x.row(r), weight_.data(), bias_.data(), epsilon_,
+                                         static_cast<std::ptrdiff_t>(weight_.size()), y.row(r));
+        });
+    }
+    std::size_t parameters() const noexcept { return weight_.size() + bias_.size(); }
+
+  private:
+    std::vector<float> weight_;
+    std::vector<float> bias_;
+    float epsilon_ = 1e-5F;
+};
+
+/// y = x / sqrt(mean(x^2) + epsilon) * weight.
+class RmsNorm {
+  public:
+    RmsNorm() = default;
+    /// Throws Error{invalid_argument}.
+    RmsNorm(std::vector<float> weight, float epsilon)
+        : weight_(std::move(weight)), epsilon_(epsilon) {
+        detail::check_epsilon(epsilon);
+    }
+    /// Row by row; y may be x.
+    void forward(const Activations& x, const Activations& y, Context& context) const {
+        const FpEnvironment environment;
+        for_each_row(context, x.rows, [&](std::ptrdiff_t r) {
+            kernels::active().rms_norm(x.row(r), weight_.data(), epsilon_,
+                                       static_cast<std::ptrdiff_t>(weight_.size()), y.row(r));
+        });
+    }
+    std::size_t parameters() const noexcept { return weight_.size(); }
+
+  private:
+    std::vector<float> weight_;
+    float epsilon_ = 1e-5F;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

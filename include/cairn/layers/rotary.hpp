@@ -1,0 +1,143 @@
+// Rotary position embedding (Su et al. 2021): pair i of a row turns by position * theta^(-2i/dims).
+// Angles, sines and cosines are computed in double and rounded once. Scalings: linear (Chen et al.
+// 2023), Llama 3 (its published inference code), YaRN (Peng et al. 2023).
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cairn/attention/parameters.hpp"
+#include "cairn/kernels/dispatch.hpp"
+#include "cairn/numeric/elementary.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// How frequencies change for contexts longer than the model was trained on.
+struct RotaryScaling {
+    enum class Kind : std::uint8_t { none, linear, llama3, yarn };
+    Kind kind = Kind::none;
+    double factor = 1.0;
+    double original_context = 8192;  ///< llama3, yarn: positions of the original training
+    double low_frequency = 1.0;      ///< llama3: wavelengths above original / low are stretched
+    double high_frequency = 4.0;     ///< llama3: wavelengths below original / high stay
+    double beta_fast = 32.0;         ///< yarn: turns above which a frequency stays
+    double beta_slow = 1.0;          ///< yarn: turns below which it is stretched whole
+    double attention_factor = 0.0;   ///< yarn: factor of cos and sin; 0: 0.1 ln(factor) + 1
+};
+
+/// The numbers of a rotation.
+struct RotarySettings {
+    int dims = 0;  ///< rotated leading numbers of a row; even, at most the row's width
+    double theta = 10000.0;
+    int positions = 0;  ///< table length
+    RotaryScaling scaling{};
+};
+
+/// Frequencies of the dims/2 pairs in radians a position, scaling included.
+inline std::vector<double> rotary_frequencies(const RotarySettings& s) {
+    using namespace elementary;
+    constexpr double pi = 3.14159265358979323846;
+    const RotaryScaling& scaling = s.scaling;
+    std::vector<double> result;
+    const auto correction = [&](double turns) {
+        return s.dims * log(scaling.original_context / (turns * 2.0 * pi)) / (2.0 * log(s.theta));
+    };
+    for (int i = 0; i < s.dims / 2; ++i) {
+        const double plain = 1.0 / pow(s.theta, 2.0 * i / s.dims);
+        double value = plain;
+        if (scaling.kind == RotaryScaling::Kind::linear) {
+            value = plain / scaling.factor;
+        } else if (scaling.kind == RotaryScaling::Kind::llama3) {
+            const double wavelength = 2.0 * pi / plain;
+            if (wavelength > scaling.original_context / scaling.low_frequency) {
+                value = plain / scaling.factor;
+            } else if (wavelength >= scaling.original_context / scaling.high_frequency) {
+                const double smooth =
+                    (scaling.original_context / wavelength - scaling.low_frequency) /
+                    (scaling.high_frequency - scaling.low_frequency);
+                value = std::fma(1.0 - smooth, plain / scaling.factor, smooth * plain);
+            }
+        } else if (scaling.kind == RotaryScaling::Kind::yarn) {
+            double low = correction(scaling.beta_fast);
+            double high = correction(scaling.beta_slow);
+            low = std::max(std::floor(low), 0.0);
+            high = std::min(std::ceil(high), s.dims - 1.0);
+            if (low == high) high += 0.001;
+            const double ramp = std::min(std::max((i - low) / (high - low), 0.0), 1.0);
+            value = std::fma(ramp, plain / scaling.factor, (1.0 - ramp) * plain);
+        }
+        result.push_back(value);
+    }
+    return result;
+}
+
+namespace detail {
+
+enum class PairLayout : std::uint8_t { half, interleaved };
+
+/// Tables of cosines and sines for all positions; shared by the layers of a model.
+template <PairLayout layout>
+class Rotary final : public Rotation {
+  public:
+    Rotary() = default;
+    /// Throws Error{invalid_argument} for odd dims, theta <= 0 or a bad scaling.
+    explicit Rotary(const RotarySettings& settings)
+        : pairs_(settings.dims / 2), positions_(settings.positions) {
+        require(settings.dims > 0 && settings.dims % 2 == 0, ErrorCode::invalid_argument,
+                "rotary: ", settings.dims, " dims; an even positive number is needed");
+        require(settings.theta > 1.0 && settings.theta < 1e30, ErrorCode::invalid_argument,
+                "rotary: theta ", settings.theta);
+        require(settings.scaling.factor > 0.0 && settings.scaling.factor < 1e9,
+                ErrorCode::invalid_argument, "rotary: scaling factor ", settings.scaling.factor);
+        require(settings.positions > 0, ErrorCode::invalid_argument, "rotary: ", settings.positions,
+                " positions");
+        double magnitude = 1.0;
+        if (settings.scaling.kind == RotaryScaling::Kind::yarn) {
+            magnitude = settings.scaling.attention_factor;
+            if (magnitude == 0.0)
+                magnitude = settings.scaling.factor <= 1.0
+                                ? 1.0
+                                : std::fma(0.1, elementary::log(settings.scaling.factor), 1.0);
+        }
+        const std::vector<double> frequencies = rotary_frequencies(settings);
+        auto table = std::make_shared<std::vector<float>>();
+        table->reserve(checked_mul(static_cast<std::size_t>(positions_) * 2, frequencies.size(),
+                                   "rotary table"));
+        for (int p = 0; p < positions_; ++p) {
+            for (const double f : frequencies)
+                table->push_back(static_cast<float>(elementary::sincos(p * f).cos * magnitude));
+            for (const double f : frequencies)
+                table->push_back(static_cast<float>(elementary::sincos(p * f).sin * magnitude));
+        }
+        table_ = std::move(table);
+    }
+
+    void rotate(float* row, int position) const override {
+        const float* cosine = table_->data() + std::ptrdiff_t{position} * 2 * pairs_;
+        const auto turn = layout == PairLayout::half ? kernels::active().rotate_half
+                                                     : kernels::active().rotate_interleaved;
+        turn(row, cosine, cosine + pairs_, pairs_);
+    }
+    int positions() const noexcept override { return positions_; }
+    int dims() const noexcept { return 2 * pairs_; }
+
+  private:
+    int pairs_ = 0;
+    int positions_ = 0;
+    std::shared_ptr<const std::vector<float>> table_;
+};
+
+}  // namespace detail
+
+/// Pairs (i, i + dims/2), as in Hugging Face's Llama files.
+using RotaryHalf = detail::Rotary<detail::PairLayout::half>;
+/// Pairs (2i, 2i + 1), as in GPT-J and in GGUF files of Llama.
+using RotaryInterleaved = detail::Rotary<detail::PairLayout::interleaved>;
+
+/// For models whose positions enter by the embedding or by ALiBi.
+struct NoRotation {};
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,118 @@
+// A decoder-only transformer: embedding, positions, blocks, final norm, output layer. Weights only:
+// const while generating, a handle that sessions and threads share.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/layers/block.hpp"
+#include "cairn/layers/embedding.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+template <class Model, AttentionCache Cache>
+class Session;
+
+/// The weights of a model, as a recipe hands them to Decoder.
+template <class Block, class Positions>
+struct DecoderWeights {
+    std::string architecture;  ///< as the model's files name it: gpt2, ...
+    Embedding embedding;
+    Positions positions;
+    std::vector<Block> blocks;
+    typename Block::NormType final_norm;
+    std::optional<Linear> output;  ///< none: tied to the embedding
+};
+
+/// A model. Copies are handles to the same weights, which live as long as the last of them.
+template <class BlockType, class Positions>
+class Decoder {
+  public:
+    using Block = BlockType;
+
+    /// Throws Error{invalid_argument, shape_mismatch} if the parts do not fit together.
+    explicit Decoder(DecoderWeights<Block, Positions> weights)
+        : weights_(std::make_shared<const DecoderWeights<Block, Positions>>(std::move(weights))) {
+        require(!w().blocks.empty(), ErrorCode::invalid_argument, "decoder without layers");
+        require(!w().output || (w().output->in() == width() && w().output->out() == vocabulary()),
+                ErrorCode::shape_mismatch, "decoder: output layer ",
+                w().output ? w().output->in() : 0, " -> ", w().output ? w().output->out() : 0,
+                " for width ", width(), " and vocabulary ", vocabulary());
+    }
+
+    int layers() const noexcept { return static_cast<int>(w().blocks.size()); }
+    int width() const noexcept { return static_cast<int>(w().embedding.width()); }
+    /// Token ids are below this.
+    int vocabulary() const noexcept { return static_cast<int>(w().embedding.count()); }
+    /// Positions the model can tell apart.
+    int context() const noexcept { return w().positions.limit(); }
+    const HeadLayout& layout(int layer) const noexcept { return block(layer).layout(); }
+    const Block& block(int layer) const noexcept {
+        return w().blocks[static_cast<std::size_t>(layer)];
+    }
+    const std::string& architecture() const noexcept { return w().architecture; }
+
+    /// Numbers in the weights; a tied output layer counts once.
+    std::size_t parameters() const noexcept {
+        std::size_t sum =
+            static_cast<std::size_t>(w().embedding.table().out() * w().embedding.table().in()) +
+            w().positions.parameters() + w().final_norm.parameters();
+        for (const Block& block : w().blocks) sum += block.parameters();
+        return sum + (w().output ? w().output->parameters() : 0);
+    }
+    /// Bytes of packed weights in memory.
+    std::size_t bytes() const noexcept {
+        std::size_t sum = w().embedding.table().bytes() + w().positions.bytes();
+        for (const Block& block : w().blocks) sum += block.bytes();
+        return sum + (w().output ? w().output->bytes() : 0);
+    }
+    /// Bytes of weights that decoding one token has to read.
+    std::size_t decode_bytes() const noexcept {
+        std::size_t sum = output_weights().bytes();
+        for (const Block& block : w().blocks) sum += block.bytes();
+        return sum;
+    }
+
+    /// A session of this model with a cache of its own for every layer.
+    template <SessionCache Cache>
+    Session<Decoder, Cache> session(int capacity, Executor& executor = Serial::instance()) const {
+        return Session<Decoder, Cache>(*this, capacity, executor);
+    }
+
+    /// Whether two handles share their weights.
+    bool same_as(const Decoder& other) const noexcept { return weights_ == other.weights_; }
+
+    // The three parts of a forward pass; `forward` in session.hpp strings them together.
+
+    /// x[width] = embedding of the token at a position; `scratch` holds width floats.
+    void embed(Token token, int position, float* x, float* scratch) const {
+        w().embedding.lookup(token, x);
+        w().positions.add(position, x, scratch);
+    }
+    /// y = final norm of the rows of x; y may be x.
+    void finish(const Activations& x, const Activations& y, Context& context) const {
+        w().final_norm.forward(x, y, context);
+    }
+    /// logits[rows][vocabulary] of finished rows.
+    void project(const Activations& x, const Activations& logits, Context& context) const {
+        if (w().output)
+            w().output->forward(x, logits, context);
+        else
+            multiply(w().embedding.table(), nullptr, x, logits, context);
+    }
+
+  private:
+    const DecoderWeights<Block, Positions>& w() const noexcept { return *weights_; }
+    const WeightMatrix& output_weights() const noexcept {
+        return w().output ? w().output->weights() : w().embedding.table();
+    }
+    std::shared_ptr<const DecoderWeights<Block, Positions>> weights_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,216 @@
+// The one entry into a model: a forward pass over slices of any number of sessions. One sequence is
+// a span of one; a row's value never depends on what else was in the batch.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "cairn/cache/busy.hpp"
+#include "cairn/models/decoder.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// What forward needs of a session, whatever its cache is.
+class SessionState {
+  public:
+    virtual ~SessionState() = default;
+    /// The cache of a layer.
+    virtual CacheRef cache(int layer) = 0;
+    /// Tokens fed and kept so far: the position of the next one.
+    int position() const noexcept { return position_; }
+    /// Tokens that fit.
+    int capacity() const noexcept { return capacity_; }
+
+  protected:
+    explicit SessionState(int capacity) : capacity_(capacity) {}
+    SessionState(const SessionState&) = default;
+    SessionState& operator=(const SessionState&) = default;
+    int position_ = 0;
+    int capacity_ = 0;
+    BusyFlag busy_;
+
+  private:
+    friend class ForwardTransaction;
+};
+
+/// Which rows of a slice want logits.
+enum class LogitRows : std::uint8_t { none, last, all };
+
+/// Consecutive tokens of one session. Outputs are written only when the whole forward succeeds.
+struct Slice {
+    SessionState* session = nullptr;
+    Tokens tokens;
+    LogitRows rows = LogitRows::last;
+    float* logits = nullptr;  ///< [wanted rows][vocabulary]
+    float* hidden = nullptr;  ///< [tokens][width] after the final norm; null if not wanted
+};
+
+/// Holds the sessions of a forward; unless `commit` is reached, rolls all of them back.
+class ForwardTransaction {
+  public:
+    ForwardTransaction(std::span<const Slice> slices, int layers)
+        : slices_(slices), layers_(layers) {
+        for (std::size_t i = 0; i < slices.size(); ++i) {
+            if (slices[i].session->busy_.raise()) continue;
+            release(slices.first(i));
+            fail(ErrorCode::concurrent_use,
+                 "the session is in use by another thread, or twice in one batch");
+        }
+    }
+    ~ForwardTransaction() {
+        if (!done_) settle([](const Slice&) { return 0; });
+        release(slices_);
+    }
+    ForwardTransaction(const ForwardTransaction&) = delete;
+    ForwardTransaction& operator=(const ForwardTransaction&) = delete;
+
+    void commit() noexcept {
+        settle([](const Slice& slice) { return static_cast<int>(slice.tokens.size()); });
+        for (const Slice& slice : slices_)
+            slice.session->position_ += static_cast<int>(slice.tokens.size());
+        done_ = true;
+    }
+
+  private:
+    static void release(std::span<const Slice> slices) noexcept {
+        for (const Slice& slice : slices) slice.session->busy_.lower();
+    }
+    template <class Rows>
+    void settle(Rows rows) noexcept {
+        for (const Slice& slice : slices_)
+            for (int layer = 0; layer < layers_; ++layer)
+                slice.session->cache(layer).commit(rows(slice));
+    }
+    std::span<const Slice> slices_;
+    int layers_;
+    bool done_ = false;
+};
+
+namespace detail {
+
+template <class Model>
+void check_slices(const Model& model, std::span<const Slice> slices) {
+    for (const Slice& slice : slices) {
+        require(slice.session != nullptr, ErrorCode::invalid_argument,
+                "forward: slice without a session");
+        require(!slice.tokens.empty(), ErrorCode::empty_prompt, "forward: slice without tokens");
+        require(slice.rows == LogitRows::none || slice.logits != nullptr,
+                ErrorCode::invalid_argument, "forward: logits wanted, but nowhere to write them");
+        const int position = slice.session->position();
+        const auto limit = static_cast<std::size_t>(
+            std::min(slice.session->capacity(), model.context()) - position);
+        require(slice.tokens.size() <= limit, ErrorCode::capacity,
+                "context full: ", slice.tokens.size(), " tokens at position ", position,
+                " do not fit a capacity of ", position + static_cast<int>(limit));
+        for (std::size_t i = 0; i < slice.tokens.size(); ++i)
+            require(slice.tokens[i] >= 0 && slice.tokens[i] < model.vocabulary(),
+                    ErrorCode::token_range, "token ", slice.tokens[i], " at index ", i,
+                    " is not in 0..", model.vocabulary() - 1);
+    }
+}
+
+inline void check_finite(const Activations& x, std::ptrdiff_t width, const char* where, int layer) {
+    for (std::ptrdiff_t r = 0; r < x.rows; ++r)
+        require(kernels::active().all_finite(x.row(r), width), ErrorCode::non_finite,
+                "NaN or infinity ", where, layer >= 0 ? std::to_string(layer) : std::string(),
+                ", row ", r, " of ", x.rows);
+}
+
+}  // namespace detail
+
+/// Feeds every slice's tokens to its session and writes the logits asked for. All sessions belong
+/// to `model` and are different. Throws Error{empty_prompt, token_range, capacity, concurrent_use,
+/// invalid_argument} before any work, Error{non_finite, cancelled} or whatever an executor or hook
+/// throws during it; then every session is as it was.
+template <class Model>
+void forward(const Model& model, std::span<const Slice> slices, Context& context) {
+    detail::check_slices(model, slices);
+    const FpEnvironment environment;
+    ForwardTransaction transaction(slices, model.layers());
+    Workspace::Frame frame(context.workspace());
+
+    const std::ptrdiff_t width = model.width();
+    std::ptrdiff_t rows = 0;
+    std::ptrdiff_t wanted = 0;
+    for (const Slice& slice : slices) {
+        const auto n = static_cast<std::ptrdiff_t>(slice.tokens.size());
+        rows += n;
+        wanted += slice.rows == LogitRows::all ? n : (slice.rows == LogitRows::last ? 1 : 0);
+    }
+    const Activations x{frame.floats(static_cast<std::size_t>(rows * width)), width, rows};
+    float* scratch = frame.floats(static_cast<std::size_t>(width));
+
+    std::ptrdiff_t row = 0;
+    for (const Slice& slice : slices)
+        for (std::size_t i = 0; i < slice.tokens.size(); ++i)
+            model.embed(slice.tokens[i], slice.session->position() + static_cast<int>(i),
+                        x.row(row++), scratch);
+
+    auto* batch = frame.array<BatchSlice>(slices.size());
+    for (int layer = 0; layer < model.layers(); ++layer) {
+        require(!context.cancel.stop_requested(), ErrorCode::cancelled, "cancelled before layer ",
+                layer);
+        int first = 0;
+        for (std::size_t i = 0; i < slices.size(); ++i) {
+            const int n = static_cast<int>(slices[i].tokens.size());
+            new (batch + i) BatchSlice{slices[i].session->cache(layer), first, n,
+                                       slices[i].session->position()};
+            first += n;
+        }
+        model.block(layer).forward(x, {batch, slices.size()}, width, context);
+        detail::check_finite(x, width, "after layer ", layer);
+        if (context.after_layer) context.after_layer(layer);
+    }
+
+    // Final norm only of rows that somebody reads.
+    const Activations finished{frame.floats(static_cast<std::size_t>(rows * width)), width, rows};
+    const Activations selected{frame.floats(static_cast<std::size_t>(wanted * width)), width,
+                               wanted};
+    const Activations logits{frame.floats(static_cast<std::size_t>(wanted) *
+                                          static_cast<std::size_t>(model.vocabulary())),
+                             model.vocabulary(), wanted};
+    std::ptrdiff_t first = 0;
+    std::ptrdiff_t out = 0;
+    for (const Slice& slice : slices) {
+        const auto n = static_cast<std::ptrdiff_t>(slice.tokens.size());
+        const std::ptrdiff_t logit_rows =
+            slice.rows == LogitRows::all ? n : (slice.rows == LogitRows::last ? 1 : 0);
+        const std::ptrdiff_t from = slice.hidden != nullptr ? first : first + n - logit_rows;
+        const std::ptrdiff_t count = first + n - from;
+        model.finish({x.row(from), width, count}, {finished.row(from), width, count}, context);
+        if (logit_rows > 0)
+            std::memcpy(selected.row(out), finished.row(first + n - logit_rows),
+                        static_cast<std::size_t>(logit_rows * width) * sizeof(float));
+        out += logit_rows;
+        first += n;
+    }
+    if (wanted > 0) {
+        model.project(selected, logits, context);
+        detail::check_finite(logits, model.vocabulary(), "in the logits", -1);
+    }
+
+    first = 0;
+    out = 0;
+    for (const Slice& slice : slices) {
+        const auto n = static_cast<std::ptrdiff_t>(slice.tokens.size());
+        const std::ptrdiff_t logit_rows =
+            slice.rows == LogitRows::all ? n : (slice.rows == LogitRows::last ? 1 : 0);
+        if (logit_rows > 0)
+            std::memcpy(slice.logits, logits.row(out),
+                        static_cast<std::size_t>(logit_rows) *
+                            static_cast<std::size_t>(model.vocabulary()) * sizeof(float));
+        if (slice.hidden != nullptr)
+            std::memcpy(slice.hidden, finished.row(first),
+                        static_cast<std::size_t>(n * width) * sizeof(float));
+        out += logit_rows;
+        first += n;
+    }
+    transaction.commit();
+}
+
+}  // namespace cairn::inline CAIRN_ABI

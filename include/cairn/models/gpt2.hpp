@@ -1,0 +1,199 @@
+// GPT-2 (Radford et al. 2019) of every size, from tensors named as in Hugging Face's files.
+#pragma once
+
+#include <cmath>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/models/session.hpp"
+#include "cairn/models/tensor_source.hpp"
+#include "cairn/numeric/random.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+using Gpt2Block = SequentialBlock<LayerNorm, MultiHead<NoRotation>, Mlp<GeluNew>>;
+/// The model; `Gpt2::session<Cache>(capacity)` starts a sequence.
+using Gpt2 = Decoder<Gpt2Block, LearnedPositions>;
+
+/// The numbers of a GPT-2. width is divisible by heads.
+struct Gpt2Config {
+    int layers = 0;
+    int heads = 0;
+    int width = 0;
+    int hidden = 0;  ///< of the feed-forward part; 0: 4 * width
+    int context = 1024;
+    int vocabulary = 0;
+    float epsilon = 1e-5F;
+    bool tied = true;  ///< the output layer is the embedding
+
+    int hidden_width() const noexcept { return hidden > 0 ? hidden : 4 * width; }
+};
+
+/// Throws Error{bad_config} for numbers no model can have.
+inline void validate(const Gpt2Config& c) {
+    require(c.layers > 0 && c.layers <= 1024 && c.heads > 0 && c.width > 0 && c.context > 0 &&
+                c.vocabulary > 0 && c.hidden >= 0,
+            ErrorCode::bad_config, "gpt2: layers ", c.layers, " (1..1024), heads ", c.heads,
+            ", width ", c.width, ", context ", c.context, ", vocabulary ", c.vocabulary,
+            ", hidden ", c.hidden);
+    require(c.width % c.heads == 0, ErrorCode::bad_config, "gpt2: width ", c.width,
+            " is not a multiple of ", c.heads, " heads");
+    constexpr int most = 1 << 24;
+    require(c.width <= most / 8 && c.context <= most && c.vocabulary <= most &&
+                c.hidden_width() <= most,
+            ErrorCode::bad_config, "gpt2: width ", c.width, ", context ", c.context,
+            ", vocabulary ", c.vocabulary, ", hidden ", c.hidden_width(), ": at most ", most);
+    require(c.epsilon > 0.0F && c.epsilon <= 1.0F, ErrorCode::bad_config,
+            "gpt2: layer_norm_epsilon ", c.epsilon, " is not in (0, 1]");
+}
+
+namespace detail {
+
+// Builds a GPT-2 from a function that fills each matrix and vector: files and random numbers share
+// it.
+struct Gpt2Filler {
+    std::function<WeightMatrix(const std::string& name, std::ptrdiff_t out, std::ptrdiff_t in)>
+        matrix;
+    std::function<WeightMatrix(const std::string& name, std::ptrdiff_t rows, std::ptrdiff_t width)>
+        table;
+    std::function<std::vector<float>(const std::string& name, std::ptrdiff_t n)> vector;
+};
+
+inline Gpt2 build_gpt2(const Gpt2Config& c, const Gpt2Filler& fill, bool tied) {
+    const std::ptrdiff_t d = c.width;
+    const std::ptrdiff_t hidden = c.hidden_width();
+    const HeadLayout layout{c.heads, c.heads, c.width / c.heads, c.width / c.heads};
+    const auto linear = [&](const std::string& name, std::ptrdiff_t out, std::ptrdiff_t in) {
+        return cairn::Linear(fill.matrix(name + ".weight", out, in),
+                             fill.vector(name + ".bias", out));
+    };
+    const auto norm = [&](const std::string& name) {
+        return LayerNorm(fill.vector(name + ".weight", d), fill.vector(name + ".bias", d),
+                         c.epsilon);
+    };
+    DecoderWeights<Gpt2Block, LearnedPositions> weights;
+    weights.architecture = "gpt2";
+    weights.embedding = Embedding(fill.table("wte.weight", c.vocabulary, d));
+    weights.positions = LearnedPositions(fill.table("wpe.weight", c.context, d));
+    for (int i = 0; i < c.layers; ++i) {
+        const std::string h = "h." + std::to_string(i) + ".";
+        LayerNorm first = norm(h + "ln_1");
+        cairn::Linear qkv = linear(h + "attn.c_attn", 3 * d, d);
+        cairn::Linear out = linear(h + "attn.c_proj", d, d);
+        LayerNorm second = norm(h + "ln_2");
+        cairn::Linear up = linear(h + "mlp.c_fc", hidden, d);
+        cairn::Linear down = linear(h + "mlp.c_proj", d, hidden);
+        weights.blocks.emplace_back(
+            std::move(first), MultiHead<NoRotation>(layout, std::move(qkv), std::move(out)),
+            std::move(second), Mlp<GeluNew>(std::move(up), std::move(down)));
+    }
+    weights.final_norm = norm("ln_f");
+    if (!tied) weights.output = cairn::Linear(fill.table("lm_head.weight", c.vocabulary, d));
+    return Gpt2(std::move(weights));
+}
+
+}  // namespace detail
+
+/// Called after each part of a model that was loaded: parts done, parts in all.
+using Progress = std::function<void(int done, int total)>;
+
+/// A GPT-2 from a source with Hugging Face's names (with or without "transformer." in front); the
+/// file's [in][out] matrices are transposed while packing. Weights keep the file's type unless
+/// `store_as` says otherwise. Throws Error{bad_config} listing every tensor that is missing or has
+/// another shape, and what the source throws.
+inline Gpt2 load_gpt2(const Gpt2Config& c, const TensorSource& source,
+                      std::optional<ElementType> store_as = std::nullopt,
+                      const Progress& progress = {}) {
+    validate(c);
+    const std::string prefix =
+        source.shape("transformer.wte.weight") != nullptr ? "transformer." : "";
+    const auto d = static_cast<std::size_t>(c.width);
+    const auto hidden = static_cast<std::size_t>(c.hidden_width());
+    TensorCheck check(source);
+    check.expect(prefix + "wte.weight", {static_cast<std::size_t>(c.vocabulary), d});
+    check.expect(prefix + "wpe.weight", {static_cast<std::size_t>(c.context), d});
+    const auto expect_pair = [&](const std::string& name, std::vector<std::size_t> shape) {
+        const std::size_t last = shape.back();
+        check.expect(name + ".weight", shape);
+        check.expect(name + ".bias", {last});
+    };
+    for (int i = 0; i < c.layers; ++i) {
+        const std::string h = prefix + "h." + std::to_string(i) + ".";
+        expect_pair(h + "ln_1", {d});
+        expect_pair(h + "attn.c_attn", {d, 3 * d});
+        expect_pair(h + "attn.c_proj", {d, d});
+        expect_pair(h + "ln_2", {d});
+        expect_pair(h + "mlp.c_fc", {d, hidden});
+        expect_pair(h + "mlp.c_proj", {hidden, d});
+    }
+    expect_pair(prefix + "ln_f", {d});
+    if (!c.tied) check.expect("lm_head.weight", {static_cast<std::size_t>(c.vocabulary), d});
+    check.done();
+
+    int done = 0;
+    const int total = 12 * c.layers + 4 + (c.tied ? 0 : 1);
+    const auto count = [&] {
+        if (progress) progress(++done, total);
+    };
+    const auto read = [&](const std::string& name, std::ptrdiff_t out, std::ptrdiff_t in,
+                          detail::StoredAs stored) {
+        const std::string full = name == "lm_head.weight" ? name : prefix + name;
+        WeightMatrix result(out, in, store_as.value_or(source.type(full)));
+        detail::read_matrix(source, full, stored, 0, result);
+        count();
+        return result;
+    };
+    return detail::build_gpt2(
+        c,
+        {[&](const std::string& name, std::ptrdiff_t out, std::ptrdiff_t in) {
+             return read(name, out, in, detail::StoredAs::in_out);
+         },
+         [&](const std::string& name, std::ptrdiff_t rows, std::ptrdiff_t width) {
+             return read(name, rows, width, detail::StoredAs::out_in);
+         },
+         [&](const std::string& name, std::ptrdiff_t) {
+             count();
+             return detail::read_vector(source, prefix + name);
+         }},
+        c.tied);
+}
+
+/// A GPT-2 with random weights, the same on every machine: for tests and for measuring. Weights are
+/// uniform with GPT-2's standard deviation of 0.02, residual projections smaller by sqrt(2 layers).
+inline Gpt2 random_gpt2(const Gpt2Config& c, std::uint64_t seed,
+                        ElementType type = ElementType::f32) {
+    validate(c);
+    Random random(seed);
+    const auto uniform = [&](float deviation) {
+        const double bound = deviation * 1.7320508075688772;
+        return static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
+    };
+    const auto matrix = [&](const std::string& name, std::ptrdiff_t out, std::ptrdiff_t in) {
+        const float deviation = name.find("c_proj") != std::string::npos
+                                    ? 0.02F / std::sqrt(2.0F * static_cast<float>(c.layers))
+                                    : 0.02F;
+        WeightMatrix result(out, in, type);
+        std::vector<float> row(static_cast<std::size_t>(in));
+        for (std::ptrdiff_t n = 0; n < out; ++n) {
+            for (float& x : row) x = uniform(deviation);
+            result.put(n, 0, 1, in, row.data(), in, 1);
+        }
+        return result;
+    };
+    return detail::build_gpt2(c,
+                              {matrix, matrix,
+                               [&](const std::string& name, std::ptrdiff_t n) {
+                                   const bool gain = name.find("ln_") != std::string::npos &&
+                                                     name.ends_with("weight");
+                                   std::vector<float> result(static_cast<std::size_t>(n));
+                                   for (float& x : result)
+                                       x = (gain ? 1.0F : 0.0F) + uniform(0.02F);
+                                   return result;
+                               }},
+                              c.tied);
+}
+
+}  // namespace cairn::inline CAIRN_ABI
