@@ -1,0 +1,140 @@
+// Seeded digests of kernels, attention and whole models. They are committed, and must come out the same
+// for every compiler, optimisation level and instruction set: `digest FILE` compares, `digest` prints.
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include <cairn/cairn.hpp>
+
+using namespace cairn;
+
+namespace {
+
+class Digest {
+  public:
+    void add(std::span<const float> values) {
+        for (const float v : values) {
+            hash_ ^= std::bit_cast<std::uint32_t>(v);
+            hash_ *= 0x100000001B3ULL;
+            hash_ ^= hash_ >> 29;
+        }
+    }
+    std::string text() const {
+        char buffer[17];
+        std::snprintf(buffer, sizeof buffer, "%016llx", static_cast<unsigned long long>(hash_));
+        return buffer;
+    }
+
+  private:
+    std::uint64_t hash_ = 0xCBF29CE484222325ULL;
+};
+
+std::vector<float> numbers(Random& random, std::size_t n, double scale) {
+    std::vector<float> v(n);
+    for (float& x : v) x = static_cast<float>(random.normal() * scale);
+    return v;
+}
+
+std::string kernel_digest() {
+    Digest digest;
+    Random random(1);
+    const kernels::Table& t = kernels::active();
+    for (const std::size_t n : {1U, 16U, 33U, 200U}) {
+        const auto count = static_cast<std::ptrdiff_t>(n);
+        const auto w = numbers(random, n, 1.0);
+        const auto b = numbers(random, n, 1.0);
+        for (auto* function : {t.gelu_erf, t.gelu_tanh, t.silu, t.exp}) {
+            auto x = numbers(random, n, 8.0);
+            function(x.data(), count);
+            digest.add(x);
+        }
+        const auto x = numbers(random, n, 3.0);
+        std::vector<float> y(n);
+        t.layer_norm(x.data(), w.data(), b.data(), 1e-5F, count, y.data());
+        digest.add(y);
+        t.rms_norm(x.data(), w.data(), 1e-5F, count, y.data());
+        digest.add(y);
+        t.soft_cap(y.data(), 0, static_cast<int>(n), 1.5F);
+        digest.add(y);
+    }
+    for (int i = 0; i < 2000; ++i) {
+        const double u = random.normal() * 50.0;
+        const auto [s, c] = elementary::sincos(u * 100.0);
+        const float values[] = {static_cast<float>(elementary::exp(u / 5)), static_cast<float>(s), static_cast<float>(c),
+                                static_cast<float>(elementary::log(u * u + 1e-9)), static_cast<float>(random.normal())};
+        digest.add(values);
+    }
+    return digest.text();
+}
+
+template <class Cache>
+std::string attention_digest() {
+    Digest digest;
+    Random random(2);
+    Context context;
+    for (const HeadLayout layout : {HeadLayout{3, 3, 24, 24}, HeadLayout{6, 2, 17, 33}}) {
+        constexpr int rows = 300;
+        const auto columns = [&](int heads, int dim) { return static_cast<std::size_t>(rows * heads * dim); };
+        const auto q = numbers(random, columns(layout.heads, layout.key_dim), 1.0);
+        const auto k = numbers(random, columns(layout.kv_heads, layout.key_dim), 1.0);
+        const auto v = numbers(random, columns(layout.kv_heads, layout.value_dim), 1.0);
+        for (const AttentionParameters& parameters : {AttentionParameters{.scale = 0.3F}, AttentionParameters{.scale = 0.3F, .mask = Mask::sliding_window(70), .soft_cap = 3.0F}}) {
+            Cache cache(layout, rows);
+            cache.stage({k.data(), layout.kv_heads * layout.key_dim, rows}, {v.data(), layout.kv_heads * layout.value_dim, rows});
+            std::vector<float> out(columns(layout.heads, layout.value_dim));
+            attend(cache, {q.data(), layout.heads * layout.key_dim, rows, 0}, parameters, layout.heads, out.data(),
+                   layout.heads * layout.value_dim, context);
+            digest.add(out);
+        }
+    }
+    return digest.text();
+}
+
+std::string model_digest(ElementType type) {
+    Digest digest;
+    const auto model = random_gpt2({.layers = 2, .heads = 3, .width = 48, .context = 300, .vocabulary = 70}, 5, type);
+    auto session = model.session<KvCache<Contiguous<F16, BF16>>>(300);
+    Random random(3);
+    std::vector<Token> tokens;
+    for (int i = 0; i < 40; ++i) tokens.push_back(static_cast<Token>(random.below(70)));
+    digest.add(session.prefill(tokens));
+    auto sampler = temperature(1.3F) | typical_p(0.95F) | top_p(0.9F) | draw(9);
+    const Generation g = generate(session, std::vector<Token>{1}, sampler, {.max_tokens = 40});
+    for (const Token t : g.tokens) {
+        const auto value = static_cast<float>(t);
+        digest.add({&value, 1});
+    }
+    return digest.text();
+}
+
+std::string all() {
+    return "kernels " + kernel_digest() + "\nattention-f32 " + attention_digest<KvCache<>>() + "\nattention-f16 " +
+           attention_digest<KvCache<Contiguous<F16>>>() + "\nattention-bf16 " + attention_digest<KvCache<Contiguous<BF16>>>() +
+           "\nmodel-f32 " + model_digest(ElementType::f32) + "\nmodel-f16 " + model_digest(ElementType::f16) + "\nmodel-bf16 " +
+           model_digest(ElementType::bf16) + "\nnumerics " + std::to_string(numerics_version) + "\n";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (!exact()) {
+        std::puts("this build does not keep the promise: exact() is false");
+        return 3;
+    }
+    if (argc < 2) {
+        std::fputs(all().c_str(), stdout);
+        return 0;
+    }
+    std::ifstream file(argv[1]);
+    const std::string wanted((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    int bad = 0;
+    for (const kernels::Table* table : kernels::available()) {
+        const kernels::Override use(*table);
+        const std::string got = all();
+        const bool same = got == wanted;
+        std::printf("%-9s %s\n", table->name, same ? "as committed" : "DIFFERENT");
+        if (!same) std::printf("%s", got.c_str());
+        bad += same ? 0 : 1;
+    }
+    return bad == 0 ? 0 : 1;
+}
