@@ -66,13 +66,14 @@ inline Gpt2 build_gpt2(const Gpt2Config& c, const Gpt2Filler& fill, bool tied) {
     const std::ptrdiff_t d = c.width;
     const std::ptrdiff_t hidden = c.hidden_width();
     const HeadLayout layout{c.heads, c.heads, c.width / c.heads, c.width / c.heads};
+    // One after the other: arguments of a call have no order, and random weights depend on it.
     const auto linear = [&](const std::string& name, std::ptrdiff_t out, std::ptrdiff_t in) {
-        return cairn::Linear(fill.matrix(name + ".weight", out, in),
-                             fill.vector(name + ".bias", out));
+        WeightMatrix matrix = fill.matrix(name + ".weight", out, in);
+        return cairn::Linear(std::move(matrix), fill.vector(name + ".bias", out));
     };
     const auto norm = [&](const std::string& name) {
-        return LayerNorm(fill.vector(name + ".weight", d), fill.vector(name + ".bias", d),
-                         c.epsilon);
+        std::vector<float> weight = fill.vector(name + ".weight", d);
+        return LayerNorm(std::move(weight), fill.vector(name + ".bias", d), c.epsilon);
     };
     DecoderWeights<Gpt2Block, LearnedPositions> weights;
     weights.architecture = "gpt2";

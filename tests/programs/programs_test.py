@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""The programs as a person meets them: words, exit codes, silly arguments.  programs_test.py BIN MODEL"""
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN, MODEL = sys.argv[1:3]
+
+
+def run(program, *args, text=None):
+    return subprocess.run([os.path.join(BIN, program), *map(str, args)], capture_output=True, timeout=300, input=text)
+
+
+class Programs(unittest.TestCase):
+    def good(self, program, *args):
+        r = run(program, *args)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        return r.stdout
+
+    def bad(self, exit_code, code, program, *args):
+        r = run(program, *args)
+        lines = r.stderr.decode().splitlines()
+        self.assertEqual((r.returncode, len(lines), r.stdout), (exit_code, 1, b""), (args, r))
+        self.assertTrue(lines[0].startswith(f"error[{code}]: "), lines)
+
+    def generate(self, *args):
+        return json.loads(self.good("generate", "--model", MODEL, "--json", *args))
+
+    def test_help(self):
+        for program in ("generate", "score", "compare"):
+            out = self.good(program, "--help").decode()
+            self.assertIn("Examples:", out)
+            self.assertIn("--cache", out)
+
+    def test_usage_errors(self):
+        m = ("--model", MODEL)
+        for args in [(), ("--prompt", "x"), m, m + ("--prompt", "x", "--tokens", "1"), m + ("--tokens", "1", "--prompt-file", "x"),
+                     m + ("--prompt", "x", "--wat"), m + ("--prompt", "x", "-n", "-1"), m + ("--prompt", "x", "-n", "many"),
+                     m + ("--tokens", "1,,2"), m + ("--tokens", "1,2,"), m + ("--tokens", "99999999999"), m + ("--tokens", ""),
+                     m + ("--prompt", "x", "--cache", "paged"), m + ("--prompt", "x", "--cache", "contiguous:q9"),
+                     m + ("--prompt", "x", "--cache", "contiguous", "--no-cache"), m + ("--prompt", "x", "--temperature", "-1"),
+                     m + ("--prompt", "x", "--temperature", "nan"), m + ("--prompt", "x", "--top-p", "2"), m + ("--prompt", "x", "--top-k", "-3"),
+                     m + ("--prompt", "x", "--logit-bias", "5"), m + ("--prompt", "x", "--logit-bias", "5=x"), m + ("--prompt", "x", "--stop", ""),
+                     m + ("--prompt", "x", "--threads", "0"), m + ("--prompt", "x", "--compute", "slow"), m + ("--prompt", "x", "stray")]:
+            self.bad(2, "usage", "generate", *args)
+        self.bad(2, "usage", "score", *m)
+        self.bad(2, "usage", "score", *m, "--tokens", "1,2", "--window", "5")
+        self.bad(2, "usage", "score", *m, "--tokens", "1,2", "--window", "5", "--stride", "6")
+        self.bad(2, "usage", "score", *m, "--tokens", "1,2", "--window", "5", "--stride", "5", "--logits", "x.npy")
+        self.bad(2, "usage", "compare")
+
+    def test_failures(self):
+        m = ("--model", MODEL)
+        self.bad(1, "io", "generate", "--model", "/nowhere", "--prompt", "x")
+        self.bad(1, "io", "generate", "--model", MODEL + "/config.json", "--prompt", "x")
+        self.bad(1, "io", "generate", *m, "--prompt-file", "/nowhere")
+        self.bad(1, "io", "generate", *m, "--prompt-file", "/")
+        self.bad(1, "empty_prompt", "generate", *m, "--prompt", "")
+        self.bad(1, "token_range", "generate", *m, "--tokens", "1024")
+        self.bad(1, "token_range", "generate", *m, "--tokens", "-1")
+        self.bad(1, "token_range", "generate", *m, "--tokens", "1", "--logit-bias", "1024=1")
+        self.bad(1, "capacity", "generate", *m, "--tokens", "1,2,3", "--context", "2")
+        self.bad(1, "capacity", "generate", *m, "--tokens", "1", "--context", "100000")
+        self.bad(1, "capacity", "score", *m, "--tokens", ",".join(["1"] * 513))
+        self.bad(1, "io", "score", *m, "--tokens", "1,2", "--logits", "/nowhere/x.npy")
+
+    def test_generate_is_the_same_whatever_the_path(self):
+        base = self.generate("--prompt", "ROMEO:", "-n", 60)
+        self.assertEqual(len(base["tokens"]), 60)
+        self.assertEqual(base["stop_reason"], "length")
+        self.assertEqual(base["cache"]["spec"], "contiguous:f32")
+        self.assertEqual(base["cache"]["tokens"], len(base["prompt_tokens"]) + 59)
+        self.assertEqual(base["cache"]["payload_bytes"], base["cache"]["tokens"] * 6 * 2 * 192 * 4)
+        self.assertGreaterEqual(base["cache"]["bytes"], base["cache"]["payload_bytes"])
+        self.assertEqual(base["model"]["architecture"], "gpt2")
+        self.assertEqual(base["model"]["parameters"], 2964480)
+        for args in (("--no-cache",), ("--chunk", 1), ("--chunk", 3), ("--threads", 1), ("--threads", 5), ("--no-cache", "--chunk", 2)):
+            other = self.generate("--prompt", "ROMEO:", "-n", 60, *args)
+            self.assertEqual(other["tokens"], base["tokens"], args)
+            self.assertEqual(other["text"], base["text"])
+        none = self.generate("--prompt", "ROMEO:", "-n", 5, "--no-cache")["cache"]
+        self.assertEqual(none, {"spec": "none", "tokens": 0, "bytes": 0, "payload_bytes": 0})
+        half = [self.generate("--prompt", "ROMEO:", "-n", 60, "--cache", "contiguous:k=f16,v=f16", *a) for a in ((), ("--chunk", 2))]
+        self.assertEqual(half[0]["tokens"], half[1]["tokens"])
+        self.assertEqual(half[0]["cache"]["spec"], "contiguous:f16")
+        by_id = self.generate("--tokens", ",".join(map(str, base["prompt_tokens"])), "-n", 60)
+        self.assertEqual(by_id["tokens"], base["tokens"])
+        plain = self.good("generate", "--model", MODEL, "--prompt", "ROMEO:", "-n", 60)
+        self.assertEqual(plain.decode(), base["text"] + "\n")
+
+    def test_seeds_and_limits(self):
+        args = ("--prompt", "KING", "-n", 40, "--temperature", 1.1, "--top-k", 50, "--typical-p", 0.95, "--top-p", 0.9, "--min-p", 0.01,
+                "--repetition-penalty", 1.1, "--presence-penalty", 0.1, "--frequency-penalty", 0.1)
+        a, b, c = (self.generate(*args, "--seed", s) for s in (1, 1, 2))
+        self.assertEqual(a["tokens"], b["tokens"])
+        self.assertNotEqual(a["tokens"], c["tokens"])
+        zero = self.generate("--prompt", "KING", "-n", 0)
+        self.assertEqual((zero["tokens"], zero["text"], zero["stop_reason"], zero["decode_tokens_per_second"]), ([], "", "length", None))
+        full = self.generate("--prompt", "KING", "--context", 20, "-n", 100)
+        self.assertEqual(full["stop_reason"], "context")
+        self.assertEqual(len(full["tokens"]) + len(full["prompt_tokens"]), 21)
+        text = self.generate("--prompt", "ROMEO:", "-n", 60)["text"]
+        stop = text[5:9]
+        cut = self.generate("--prompt", "ROMEO:", "-n", 60, "--stop", stop)
+        self.assertEqual((cut["stop_reason"], cut["text"]), ("stop", text[:text.index(stop)]))
+        eos = self.generate("--prompt", "ROMEO:", "-n", 60, "--logit-bias", "0=1000")
+        self.assertEqual((eos["tokens"], eos["text"], eos["stop_reason"]), ([0], "", "eos"))
+        on = self.generate("--prompt", "ROMEO:", "-n", 5, "--logit-bias", "0=1000", "--ignore-eos")
+        self.assertEqual(on["tokens"], [0] * 5)
+        special = [len(self.generate("--prompt", "<|endoftext|>", "-n", 1, *a)["prompt_tokens"]) for a in ((), ("--special",))]
+        self.assertGreater(special[0], special[1])
+        self.assertEqual(special[1], 1)
+
+    def test_prompt_files_and_bytes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "p")
+            with open(path, "wb") as f:
+                f.write(b"\xff\xfe\x00 \xc3")
+            out = self.generate("--prompt-file", path, "-n", 3)
+            self.assertGreaterEqual(len(out["prompt_tokens"]), 5)
+            out["text"].encode()  # valid UTF-8
+
+    def npy(self, path):
+        with open(path, "rb") as f:
+            data = f.read()
+        self.assertEqual(data[:8], b"\x93NUMPY\x01\x00")
+        n = struct.unpack("<H", data[8:10])[0]
+        self.assertEqual((10 + n) % 64, 0)
+        header = eval(data[10:10 + n], {}, {})
+        self.assertEqual((header["descr"], header["fortran_order"]), ("<f4", False))
+        return header["shape"], data[10 + n:]
+
+    def test_score(self):
+        with tempfile.TemporaryDirectory() as folder:
+            tokens = ",".join(str(i * 7 % 1024) for i in range(90))
+            files = []
+            for i, args in enumerate(((), ("--chunk", 1), ("--chunk", 7), ("--no-cache", "--chunk", 11), ("--threads", 1))):
+                path = os.path.join(folder, f"{i}.npy")
+                out = json.loads(self.good("score", "--model", MODEL, "--tokens", tokens, "--logits", path, "--json", *args))
+                self.assertEqual((out["token_count"], out["tokens_scored"]), (90, 89))
+                files.append((out, self.npy(path)))
+            self.assertEqual(files[0][1][0], (90, 1024))
+            for other in files[1:]:
+                self.assertEqual(other, files[0])
+            text = os.path.join(folder, "t.txt")
+            with open(text, "w") as f:
+                f.write("To be, or not to be: that is the question.\n" * 60)
+            whole = json.loads(self.good("score", "--model", MODEL, "--text-file", text, "--json", "--window", 200, "--stride", 100))
+            self.assertEqual(whole["tokens_scored"], whole["token_count"] - 1)
+            self.assertGreater(whole["perplexity"], 1.0)
+            one = json.loads(self.good("score", "--model", MODEL, "--tokens", "5", "--json"))
+            self.assertEqual((one["tokens_scored"], one["nll"], one["perplexity"]), (0, None, None))
+
+    def test_the_others(self):
+        out = json.loads(self.good("compare", "--model", MODEL, "-n", 20, "--json"))
+        self.assertTrue(out["same_tokens"])
+        self.assertIn(b"identical", self.good("compare", "--model", MODEL, "-n", 20))
+        self.assertIn(b"the same bits", self.good("host_project"))
+        hello = self.good("hello")
+        self.assertTrue(hello.endswith(b"79 tokens in 262144 bytes\n"), hello[-40:])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=1)
