@@ -17,12 +17,15 @@ using namespace cairn;
 inline int draw(Random& random, int least, int most) {
     return least + static_cast<int>(random.below(static_cast<std::uint64_t>(most - least + 1)));
 }
-inline RowMatrix random_matrix(Random& random, Eigen::Index rows, Eigen::Index columns, double deviation = 1.0) {
+inline RowMatrix random_matrix(Random& random, Eigen::Index rows, Eigen::Index columns,
+                               double deviation = 1.0) {
     RowMatrix m(rows, columns);
-    for (Eigen::Index i = 0; i < m.size(); ++i) m.data()[i] = static_cast<float>(random.normal() * deviation);
+    for (Eigen::Index i = 0; i < m.size(); ++i)
+        m.data()[i] = static_cast<float>(random.normal() * deviation);
     return m;
 }
-inline std::vector<float> random_vector(Random& random, std::size_t n, double deviation = 1.0, double mean = 0.0) {
+inline std::vector<float> random_vector(Random& random, std::size_t n, double deviation = 1.0,
+                                        double mean = 0.0) {
     std::vector<float> v(n);
     for (float& x : v) x = static_cast<float>(mean + random.normal() * deviation);
     return v;
@@ -53,9 +56,11 @@ ErrorCode code_of(Body&& body) {
     return {};
 }
 
-inline cairn::Linear random_linear(Random& random, int out, int in, ElementType type, bool bias = false) {
-    return cairn::Linear(WeightMatrix::from(random_matrix(random, out, in, 0.5 / std::sqrt(in)), type),
-                         bias ? random_vector(random, static_cast<std::size_t>(out), 0.1) : std::vector<float>());
+inline cairn::Linear random_linear(Random& random, int out, int in, ElementType type,
+                                   bool bias = false) {
+    return cairn::Linear(
+        WeightMatrix::from(random_matrix(random, out, in, 0.5 / std::sqrt(in)), type),
+        bias ? random_vector(random, static_cast<std::size_t>(out), 0.1) : std::vector<float>());
 }
 
 /// A Llama-shaped decoder (RMSNorm, rotary, SwiGLU, grouped heads) with random weights.
@@ -78,20 +83,28 @@ template <class R>
 MultiHead<R> random_attention(Random& random, const LlamaShape& s) {
     const HeadLayout& l = s.layout;
     const int dims = std::max(2, l.key_dim / 4 * 2);
-    return MultiHead<R>(l, random_linear(random, (l.heads + l.kv_heads) * l.key_dim + l.kv_heads * l.value_dim, s.width, s.type),
-                        random_linear(random, s.width, l.heads * l.value_dim, s.type),
-                        R(RotarySettings{dims, 10000.0, s.context, {}}), s.attention);
+    return MultiHead<R>(
+        l,
+        random_linear(random, (l.heads + l.kv_heads) * l.key_dim + l.kv_heads * l.value_dim,
+                      s.width, s.type),
+        random_linear(random, s.width, l.heads * l.value_dim, s.type),
+        R(RotarySettings{dims, 10000.0, s.context, {}}), s.attention);
 }
 template <class R>
 LlamaLike<R> random_llama(Random& random, const LlamaShape& s) {
-    const auto gain = [&] { return random_vector(random, static_cast<std::size_t>(s.width), 0.1, 1.0); };
+    const auto gain = [&] {
+        return random_vector(random, static_cast<std::size_t>(s.width), 0.1, 1.0);
+    };
     DecoderWeights<SequentialBlock<RmsNorm, MultiHead<R>, SwiGlu>, NoPositions> w;
     w.architecture = "test";
-    w.embedding = Embedding(WeightMatrix::from(random_matrix(random, s.vocabulary, s.width), s.type));
+    w.embedding =
+        Embedding(WeightMatrix::from(random_matrix(random, s.vocabulary, s.width), s.type));
     w.positions.context = s.context;
     for (int i = 0; i < s.layers; ++i)
-        w.blocks.emplace_back(RmsNorm(gain(), 1e-5F), random_attention<R>(random, s), RmsNorm(gain(), 1e-5F),
-                              SwiGlu(random_linear(random, s.hidden, s.width, s.type), random_linear(random, s.hidden, s.width, s.type),
+        w.blocks.emplace_back(RmsNorm(gain(), 1e-5F), random_attention<R>(random, s),
+                              RmsNorm(gain(), 1e-5F),
+                              SwiGlu(random_linear(random, s.hidden, s.width, s.type),
+                                     random_linear(random, s.hidden, s.width, s.type),
                                      random_linear(random, s.width, s.hidden, s.type)));
     w.final_norm = RmsNorm(gain(), 1e-5F);
     w.output = random_linear(random, s.vocabulary, s.width, s.type);
@@ -105,7 +118,8 @@ GptJLike<R> random_gpt_j(Random& random, const LlamaShape& s) {
     };
     DecoderWeights<ParallelBlock<LayerNorm, MultiHead<R>, Mlp<Gelu>>, NoPositions> w;
     w.architecture = "test";
-    w.embedding = Embedding(WeightMatrix::from(random_matrix(random, s.vocabulary, s.width), s.type));
+    w.embedding =
+        Embedding(WeightMatrix::from(random_matrix(random, s.vocabulary, s.width), s.type));
     w.positions.context = s.context;
     for (int i = 0; i < s.layers; ++i)
         w.blocks.emplace_back(norm(), random_attention<R>(random, s),

@@ -21,7 +21,8 @@ Problem random_problem(Random& random, int most_rows) {
     if (draw(random, 0, 2) == 0) p.parameters.mask = Mask::sliding_window(draw(random, 1, 300));
     if (draw(random, 0, 2) == 0) p.parameters.soft_cap = 4.0F;
     if (draw(random, 0, 2) == 0) {
-        for (int h = 0; h < p.layout.heads; ++h) p.slopes.push_back(0.5F / static_cast<float>(h + 1));
+        for (int h = 0; h < p.layout.heads; ++h)
+            p.slopes.push_back(0.5F / static_cast<float>(h + 1));
         p.parameters.alibi = p.slopes;
     }
     return p;
@@ -30,8 +31,11 @@ template <class C>
 RowMatrix run(const Problem& p, C&& cache, Context& context, Random* cuts) {
     RowMatrix out(p.q.rows(), p.layout.heads * p.layout.value_dim);
     for (Eigen::Index at = 0; at < p.q.rows();) {
-        const Eigen::Index n = cuts == nullptr ? p.q.rows() : std::min<Eigen::Index>(p.q.rows() - at, draw(*cuts, 1, 50));
-        prefill(p.q.middleRows(at, n), p.k.middleRows(at, n), p.v.middleRows(at, n), cache, p.parameters, out.middleRows(at, n), context);
+        const Eigen::Index n = cuts == nullptr
+                                   ? p.q.rows()
+                                   : std::min<Eigen::Index>(p.q.rows() - at, draw(*cuts, 1, 50));
+        prefill(p.q.middleRows(at, n), p.k.middleRows(at, n), p.v.middleRows(at, n), cache,
+                p.parameters, out.middleRows(at, n), context);
         at += n;
     }
     return out;
@@ -45,7 +49,8 @@ TEST_CASE("attention is the definition, for random shapes, masks and biases", "[
     for (int round = 0; round < 60; ++round) {
         const Problem p = random_problem(random, 600);
         const RowMatrix got = run(p, KvCache<>(p.layout, 600), context, &random);
-        const auto wanted = reference_attention<double>(p.q.cast<double>(), p.k.cast<double>(), p.v.cast<double>(), p.layout, p.parameters);
+        const auto wanted = reference_attention<double>(p.q.cast<double>(), p.k.cast<double>(),
+                                                        p.v.cast<double>(), p.layout, p.parameters);
         REQUIRE((got.cast<double>() - wanted).cwiseAbs().maxCoeff() < 1e-5);
     }
 }
@@ -78,7 +83,8 @@ TEST_CASE("GQA is MHA with repeated heads, bit for bit", "[engine]") {
     Context context;
     const HeadLayout grouped{6, 2, 24, 16};
     const HeadLayout full{6, 6, 24, 16};
-    const RowMatrix q = random_matrix(random, 300, 144), k = random_matrix(random, 300, 48), v = random_matrix(random, 300, 32);
+    const RowMatrix q = random_matrix(random, 300, 144), k = random_matrix(random, 300, 48),
+                    v = random_matrix(random, 300, 32);
     RowMatrix kk(300, 144), vv(300, 96);
     for (int h = 0; h < 6; ++h) {
         kk.middleCols(h * 24, 24) = k.middleCols(h / 3 * 24, 24);
@@ -131,18 +137,26 @@ TEST_CASE("attention refuses what does not fit and changes nothing", "[prefill]"
     Context context;
     const HeadLayout layout{2, 1, 8, 8};
     KvCache<> cache(layout, 10);
-    const RowMatrix q = random_matrix(random, 3, 16), k = random_matrix(random, 3, 8), v = random_matrix(random, 3, 8);
+    const RowMatrix q = random_matrix(random, 3, 16), k = random_matrix(random, 3, 8),
+                    v = random_matrix(random, 3, 8);
     RowMatrix out(3, 16);
     const AttentionParameters plain;
-    CHECK(code_of([&] { prefill(k, k, v, cache, plain, out, context); }) == ErrorCode::shape_mismatch);
-    CHECK(code_of([&] { prefill(q, k, v.topRows(2), cache, plain, out, context); }) == ErrorCode::shape_mismatch);
-    CHECK(code_of([&] { prefill(q, k.topRows(2), v.topRows(2), cache, plain, out, context); }) == ErrorCode::shape_mismatch);
+    CHECK(code_of([&] { prefill(k, k, v, cache, plain, out, context); }) ==
+          ErrorCode::shape_mismatch);
+    CHECK(code_of([&] { prefill(q, k, v.topRows(2), cache, plain, out, context); }) ==
+          ErrorCode::shape_mismatch);
+    CHECK(code_of([&] { prefill(q, k.topRows(2), v.topRows(2), cache, plain, out, context); }) ==
+          ErrorCode::shape_mismatch);
     RowMatrix shared = q;
-    CHECK(code_of([&] { prefill(shared, k, v, cache, plain, shared, context); }) == ErrorCode::invalid_argument);
+    CHECK(code_of([&] { prefill(shared, k, v, cache, plain, shared, context); }) ==
+          ErrorCode::invalid_argument);
     const std::vector<float> slopes(3);
-    CHECK(code_of([&] { prefill(q, k, v, cache, {.alibi = slopes}, out, context); }) == ErrorCode::shape_mismatch);
+    CHECK(code_of([&] { prefill(q, k, v, cache, {.alibi = slopes}, out, context); }) ==
+          ErrorCode::shape_mismatch);
     CHECK(cache.length() == 0);
-    CHECK(code_of([&] { attend(cache, {q.data(), 16, 3, 0}, plain, 2, out.data(), 16, context); }) == ErrorCode::bad_state);
+    CHECK(code_of([&] {
+              attend(cache, {q.data(), 16, 3, 0}, plain, 2, out.data(), 16, context);
+          }) == ErrorCode::bad_state);
     CHECK(code_of([&] { (void)Mask::sliding_window(0); }) == ErrorCode::invalid_argument);
     cache.stage(token_rows(k), token_rows(v));
     CHECK(code_of([&] { prefill(q, k, v, cache, plain, out, context); }) == ErrorCode::bad_state);

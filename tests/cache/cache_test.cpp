@@ -11,7 +11,8 @@ const HeadLayout layout{4, 2, 20, 12};
 
 struct Step {
     RowMatrix k, v;
-    Step(Random& random, int rows) : k(random_matrix(random, rows, 40)), v(random_matrix(random, rows, 24)) {}
+    Step(Random& random, int rows)
+        : k(random_matrix(random, rows, 40)), v(random_matrix(random, rows, 24)) {}
 };
 template <class C>
 void append(C& cache, const Step& step) {
@@ -48,11 +49,15 @@ std::size_t resident(const Run& run, std::size_t bytes) {
 
 }  // namespace
 
-static_assert(AttentionCache<KvCache<>> && Rewindable<KvCache<>> && Forkable<KvCache<>> && SessionCache<KvCache<>>);
-static_assert(AttentionCache<AnyCache> && Rewindable<AnyCache> && Forkable<AnyCache> && !SessionCache<AnyCache>);
-static_assert(!std::is_copy_constructible_v<KvCache<>> && std::is_nothrow_move_constructible_v<Mapping>);
+static_assert(AttentionCache<KvCache<>> && Rewindable<KvCache<>> && Forkable<KvCache<>> &&
+              SessionCache<KvCache<>>);
+static_assert(AttentionCache<AnyCache> && Rewindable<AnyCache> && Forkable<AnyCache> &&
+              !SessionCache<AnyCache>);
+static_assert(!std::is_copy_constructible_v<KvCache<>> &&
+              std::is_nothrow_move_constructible_v<Mapping>);
 
-TEMPLATE_TEST_CASE("staged rows become visible, committed or forgotten", "[kv_cache]", F32, F16, BF16) {
+TEMPLATE_TEST_CASE("staged rows become visible, committed or forgotten", "[kv_cache]", F32, F16,
+                   BF16) {
     Random random(1);
     KvCache<Contiguous<TestType>> cache(layout, 100);
     const Step a(random, 17), b(random, 5);
@@ -86,9 +91,13 @@ TEST_CASE("everything refused leaves the cache as it was", "[kv_cache]") {
     append(cache, Step(random, 12));
     const auto before = contents(cache);
     const Step nine(random, 9), eight(random, 8);
-    CHECK(code_of([&] { cache.stage(token_rows(nine.k), token_rows(nine.v)); }) == ErrorCode::capacity);
-    CHECK(code_of([&] { cache.stage(token_rows(nine.k), token_rows(eight.v)); }) == ErrorCode::shape_mismatch);
-    CHECK(code_of([&] { cache.stage({nullptr, 40, 1}, {nullptr, 24, 1}); }) == ErrorCode::invalid_argument);
+    CHECK(code_of([&] { cache.stage(token_rows(nine.k), token_rows(nine.v)); }) ==
+          ErrorCode::capacity);
+    CHECK(code_of([&] { cache.stage(token_rows(nine.k), token_rows(eight.v)); }) ==
+          ErrorCode::shape_mismatch);
+    CHECK(code_of([&] {
+              cache.stage({nullptr, 40, 1}, {nullptr, 24, 1});
+          }) == ErrorCode::invalid_argument);
     CHECK(code_of([&] { cache.truncate(13); }) == ErrorCode::bad_state);
     CHECK(code_of([&] { cache.truncate(-1); }) == ErrorCode::bad_state);
     CHECK_FALSE(cache.can_truncate(13));
@@ -96,22 +105,27 @@ TEST_CASE("everything refused leaves the cache as it was", "[kv_cache]") {
     append(cache, eight);  // exactly full
     CHECK(cache.committed() == 20);
     const Step one(random, 1);
-    CHECK(code_of([&] { cache.stage(token_rows(one.k), token_rows(one.v)); }) == ErrorCode::capacity);
+    CHECK(code_of([&] { cache.stage(token_rows(one.k), token_rows(one.v)); }) ==
+          ErrorCode::capacity);
     cache.truncate(19);
     append(cache, one);  // goes on after truncating
     CHECK(code_of([&] { KvCache<>(layout, 0); }) == ErrorCode::invalid_argument);
     CHECK(code_of([&] { KvCache<>({4, 3, 8, 8}, 5); }) == ErrorCode::invalid_argument);
     KvCache<> moved = std::move(cache);
-    CHECK(code_of([&] { cache.stage(token_rows(one.k), token_rows(one.v)); }) == ErrorCode::bad_state);
+    CHECK(code_of([&] { cache.stage(token_rows(one.k), token_rows(one.v)); }) ==
+          ErrorCode::bad_state);
     CHECK(code_of([&] { (void)cache.copy(); }) == ErrorCode::bad_state);
-    CHECK(code_of([&] { KvCache<>({64, 64, 1 << 20, 1 << 20}, 2147480000); }) != ErrorCode::usage);  // typed, not a crash
+    CHECK(code_of([&] {
+              KvCache<>({64, 64, 1 << 20, 1 << 20}, 2147480000);
+          }) != ErrorCode::usage);  // typed, not a crash
 }
 
-TEMPLATE_TEST_CASE("forks share rows and never see each other's", "[kv_cache][contiguous]", F32, F16) {
+TEMPLATE_TEST_CASE("forks share rows and never see each other's", "[kv_cache][contiguous]", F32,
+                   F16) {
     Random random(3);
     using Cache = KvCache<Contiguous<TestType>>;
-    // The model: each cache is the list of its rows. Random appends, truncates, forks and drops, with
-    // branches that interleave inside one tile.
+    // The model: each cache is the list of its rows. Random appends, truncates, forks and drops,
+    // with branches that interleave inside one tile.
     struct Branch {
         Cache cache;
         RowMatrix k, v;
@@ -119,7 +133,8 @@ TEMPLATE_TEST_CASE("forks share rows and never see each other's", "[kv_cache][co
     std::vector<Branch> branches;
     branches.push_back({Cache(layout, 64), RowMatrix(0, 40), RowMatrix(0, 24)});
     for (int op = 0; op < 2000; ++op) {
-        const auto which = static_cast<std::size_t>(draw(random, 0, static_cast<int>(branches.size()) - 1));
+        const auto which =
+            static_cast<std::size_t>(draw(random, 0, static_cast<int>(branches.size()) - 1));
         Branch& b = branches[which];
         const int rows = static_cast<int>(b.k.rows());
         switch (draw(random, 0, 5)) {
@@ -153,7 +168,8 @@ TEMPLATE_TEST_CASE("forks share rows and never see each other's", "[kv_cache][co
                 if (branches.size() < 6) branches.push_back({b.cache.copy(), b.k, b.v});
                 break;
             default:
-                if (branches.size() > 1) branches.erase(branches.begin() + static_cast<std::ptrdiff_t>(which));
+                if (branches.size() > 1)
+                    branches.erase(branches.begin() + static_cast<std::ptrdiff_t>(which));
         }
         for (const Branch& branch : branches) {
             Cache fresh(layout, 64);
@@ -195,15 +211,20 @@ TEST_CASE("rows never move, and bytes are what the system holds", "[contiguous]"
         const std::size_t key_bytes = ContiguousStream::bytes_for(F16::keys(), 2, 20, rows);
         const std::size_t value_bytes = ContiguousStream::bytes_for(F32::values(), 2, 12, rows);
         REQUIRE(cache.bytes() == key_bytes + value_bytes);
-        REQUIRE(cache.payload_bytes(rows) == static_cast<std::size_t>(rows) * 2 * (20 * 2 + 12 * 4));
+        REQUIRE(cache.payload_bytes(rows) ==
+                static_cast<std::size_t>(rows) * 2 * (20 * 2 + 12 * 4));
         // Each head's stretch holds exactly its share of pages.
-        REQUIRE(resident(keys[0], round_up(static_cast<std::size_t>(rows + 15) / 16 * 16 * 40, page_size()) + page_size()) == key_bytes / 2);
-        REQUIRE(resident(values[0], round_up(static_cast<std::size_t>(rows) * 48, page_size()) + page_size()) == value_bytes / 2);
+        REQUIRE(resident(keys[0],
+                         round_up(static_cast<std::size_t>(rows + 15) / 16 * 16 * 40, page_size()) +
+                             page_size()) == key_bytes / 2);
+        REQUIRE(resident(values[0], round_up(static_cast<std::size_t>(rows) * 48, page_size()) +
+                                        page_size()) == value_bytes / 2);
     }
 }
 
 TEST_CASE("the textbook formula gives the known numbers", "[kv_cache]") {
-    // Bytes a token at 16 bits: LLaMA-7B 32 layers of 32x128, Llama-2-70B 80 of 8x128, GPT-2 XL 48 of 25x64.
+    // Bytes a token at 16 bits: LLaMA-7B 32 layers of 32x128, Llama-2-70B 80 of 8x128, GPT-2 XL 48
+    // of 25x64.
     const auto bytes = [](int layers, int kv_heads, int dim) {
         KvCache<Contiguous<F16>> cache({kv_heads, kv_heads, dim, dim}, 16);
         return static_cast<std::size_t>(layers) * cache.payload_bytes(1);
@@ -255,7 +276,8 @@ TEST_CASE("a SPEC names a cache, one way only", "[any_cache]") {
     CHECK(CacheSpec::parse("contiguous").canonical() == "contiguous:f32");
     CHECK(CacheSpec::parse("contiguous:k=bf16,v=f16").canonical() == "contiguous:k=bf16,v=f16");
     CHECK(CacheSpec::parse("contiguous:k=f16,v=f16").canonical() == "contiguous:f16");
-    for (const char* bad : {"", "paged", "contiguous:", "contiguous:q9", "contiguous:k=f16", "contiguous:k=f16,v=", "contiguous:f16:all", ":f16"})
+    for (const char* bad : {"", "paged", "contiguous:", "contiguous:q9", "contiguous:k=f16",
+                            "contiguous:k=f16,v=", "contiguous:f16:all", ":f16"})
         CHECK(code_of([&] { CacheSpec::parse(bad); }) == ErrorCode::usage);
     Random random(7);
     AnyCache any = CacheSpec::parse("contiguous:k=f16,v=f32").make(layout, 40);

@@ -21,7 +21,8 @@ TEST_CASE("checked arithmetic refuses to wrap", "[checked]") {
 
 TEST_CASE("every error code has a name of its own", "[error]") {
     std::set<std::string_view> names;
-    for (int c = 0; c <= static_cast<int>(ErrorCode::usage); ++c) names.insert(code_name(static_cast<ErrorCode>(c)));
+    for (int c = 0; c <= static_cast<int>(ErrorCode::usage); ++c)
+        names.insert(code_name(static_cast<ErrorCode>(c)));
     CHECK(names.size() == static_cast<std::size_t>(ErrorCode::usage) + 1);
     CHECK(!names.contains("unknown"));
 }
@@ -63,10 +64,12 @@ TEST_CASE("parallel_for covers every index once", "[context]") {
     for (const std::ptrdiff_t count : {0, 1, 2, 7, 100, 1001}) {
         for (const std::ptrdiff_t grain : {1, 8, 2000}) {
             std::vector<std::atomic<int>> hits(static_cast<std::size_t>(count));
-            parallel_for(pool, count, grain, [&](std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
-                CHECK((worker >= 0 && worker < pool.workers()));
-                for (std::ptrdiff_t i = begin; i < end; ++i) ++hits[static_cast<std::size_t>(i)];
-            });
+            parallel_for(pool, count, grain,
+                         [&](std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
+                             CHECK((worker >= 0 && worker < pool.workers()));
+                             for (std::ptrdiff_t i = begin; i < end; ++i)
+                                 ++hits[static_cast<std::size_t>(i)];
+                         });
             CHECK(std::all_of(hits.begin(), hits.end(), [](const auto& n) { return n == 1; }));
         }
     }
@@ -81,7 +84,8 @@ TEST_CASE("a pool runs each task once, whoever calls, asleep or awake", "[thread
         for (int round = 0; round < 200; ++round) {
             auto task = [&](int i, int) { sum += i; };
             pool.run(10, task);
-            if (round % 100 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));  // let it park
+            if (round % 100 == 0)
+                std::this_thread::sleep_for(std::chrono::milliseconds(5));  // let it park
         }
     };
     std::thread other(caller);
@@ -113,5 +117,6 @@ TEST_CASE("mapped memory is zero, page aligned and movable", "[memory]") {
     a.data()[1] = std::byte{7};
     Mapping b(std::move(a));
     CHECK(b.data()[1] == std::byte{7});
-    CHECK(code_of([] { Mapping(std::size_t{1} << 60, Mapping::Pages::small); }) == ErrorCode::out_of_memory);
+    CHECK(code_of([] { Mapping(std::size_t{1} << 60, Mapping::Pages::small); }) ==
+          ErrorCode::out_of_memory);
 }

@@ -1,5 +1,6 @@
-// Seeded digests of kernels, attention and whole models. They are committed, and must come out the same
-// for every compiler, optimisation level and instruction set: `digest FILE` compares, `digest` prints.
+// Seeded digests of kernels, attention and whole models. They are committed, and must come out the
+// same for every compiler, optimisation level and instruction set: `digest FILE` compares, `digest`
+// prints.
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -60,8 +61,10 @@ std::string kernel_digest() {
     for (int i = 0; i < 2000; ++i) {
         const double u = random.normal() * 50.0;
         const auto [s, c] = elementary::sincos(u * 100.0);
-        const float values[] = {static_cast<float>(elementary::exp(u / 5)), static_cast<float>(s), static_cast<float>(c),
-                                static_cast<float>(elementary::log(u * u + 1e-9)), static_cast<float>(random.normal())};
+        const float values[] = {static_cast<float>(elementary::exp(u / 5)), static_cast<float>(s),
+                                static_cast<float>(c),
+                                static_cast<float>(elementary::log(u * u + 1e-9)),
+                                static_cast<float>(random.normal())};
         digest.add(values);
     }
     return digest.text();
@@ -74,16 +77,22 @@ std::string attention_digest() {
     Context context;
     for (const HeadLayout layout : {HeadLayout{3, 3, 24, 24}, HeadLayout{6, 2, 17, 33}}) {
         constexpr int rows = 300;
-        const auto columns = [&](int heads, int dim) { return static_cast<std::size_t>(rows * heads * dim); };
+        const auto columns = [&](int heads, int dim) {
+            return static_cast<std::size_t>(rows * heads * dim);
+        };
         const auto q = numbers(random, columns(layout.heads, layout.key_dim), 1.0);
         const auto k = numbers(random, columns(layout.kv_heads, layout.key_dim), 1.0);
         const auto v = numbers(random, columns(layout.kv_heads, layout.value_dim), 1.0);
-        for (const AttentionParameters& parameters : {AttentionParameters{.scale = 0.3F}, AttentionParameters{.scale = 0.3F, .mask = Mask::sliding_window(70), .soft_cap = 3.0F}}) {
+        for (const AttentionParameters& parameters :
+             {AttentionParameters{.scale = 0.3F},
+              AttentionParameters{
+                  .scale = 0.3F, .mask = Mask::sliding_window(70), .soft_cap = 3.0F}}) {
             Cache cache(layout, rows);
-            cache.stage({k.data(), layout.kv_heads * layout.key_dim, rows}, {v.data(), layout.kv_heads * layout.value_dim, rows});
+            cache.stage({k.data(), layout.kv_heads * layout.key_dim, rows},
+                        {v.data(), layout.kv_heads * layout.value_dim, rows});
             std::vector<float> out(columns(layout.heads, layout.value_dim));
-            attend(cache, {q.data(), layout.heads * layout.key_dim, rows, 0}, parameters, layout.heads, out.data(),
-                   layout.heads * layout.value_dim, context);
+            attend(cache, {q.data(), layout.heads * layout.key_dim, rows, 0}, parameters,
+                   layout.heads, out.data(), layout.heads * layout.value_dim, context);
             digest.add(out);
         }
     }
@@ -92,7 +101,8 @@ std::string attention_digest() {
 
 std::string model_digest(ElementType type) {
     Digest digest;
-    const auto model = random_gpt2({.layers = 2, .heads = 3, .width = 48, .context = 300, .vocabulary = 70}, 5, type);
+    const auto model = random_gpt2(
+        {.layers = 2, .heads = 3, .width = 48, .context = 300, .vocabulary = 70}, 5, type);
     auto session = model.session<KvCache<Contiguous<F16, BF16>>>(300);
     Random random(3);
     std::vector<Token> tokens;
@@ -108,10 +118,12 @@ std::string model_digest(ElementType type) {
 }
 
 std::string all() {
-    return "kernels " + kernel_digest() + "\nattention-f32 " + attention_digest<KvCache<>>() + "\nattention-f16 " +
-           attention_digest<KvCache<Contiguous<F16>>>() + "\nattention-bf16 " + attention_digest<KvCache<Contiguous<BF16>>>() +
-           "\nmodel-f32 " + model_digest(ElementType::f32) + "\nmodel-f16 " + model_digest(ElementType::f16) + "\nmodel-bf16 " +
-           model_digest(ElementType::bf16) + "\nnumerics " + std::to_string(numerics_version) + "\n";
+    return "kernels " + kernel_digest() + "\nattention-f32 " + attention_digest<KvCache<>>() +
+           "\nattention-f16 " + attention_digest<KvCache<Contiguous<F16>>>() + "\nattention-bf16 " +
+           attention_digest<KvCache<Contiguous<BF16>>>() + "\nmodel-f32 " +
+           model_digest(ElementType::f32) + "\nmodel-f16 " + model_digest(ElementType::f16) +
+           "\nmodel-bf16 " + model_digest(ElementType::bf16) + "\nnumerics " +
+           std::to_string(numerics_version) + "\n";
 }
 
 }  // namespace
@@ -126,7 +138,8 @@ int main(int argc, char** argv) {
         return 0;
     }
     std::ifstream file(argv[1]);
-    const std::string wanted((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    const std::string wanted((std::istreambuf_iterator<char>(file)),
+                             std::istreambuf_iterator<char>());
     int bad = 0;
     for (const kernels::Table* table : kernels::available()) {
         const kernels::Override use(*table);

@@ -6,7 +6,8 @@ using namespace support;
 
 namespace {
 
-std::vector<Token> survivors(auto step, std::vector<float> logits, std::vector<Token> history = {}) {
+std::vector<Token> survivors(auto step, std::vector<float> logits,
+                             std::vector<Token> history = {}) {
     Candidates c;
     c.load(logits);
     step.apply(c, history);
@@ -21,7 +22,8 @@ const TinyShape shape{.layers = 2, .heads = 2, .width = 32, .vocab = 40, .contex
 }  // namespace
 
 TEST_CASE("each step keeps what its definition says", "[sampler]") {
-    const std::vector<float> l{std::log(0.5F), std::log(0.2F), std::log(0.15F), std::log(0.1F), std::log(0.05F)};
+    const std::vector<float> l{std::log(0.5F), std::log(0.2F), std::log(0.15F), std::log(0.1F),
+                               std::log(0.05F)};
     CHECK(survivors(top_k(2), l) == std::vector<Token>{0, 1});
     CHECK(survivors(top_k(0), l).size() == 5);
     CHECK(survivors(top_k(99), l).size() == 5);
@@ -106,19 +108,22 @@ TEST_CASE("stop strings cut exactly, across pieces and overlaps", "[stop_strings
     for (int round = 0; round < 3000; ++round) {
         const auto word = [&](int least, int most) {
             std::string s;
-            for (int n = draw(random, least, most); n > 0; --n) s += static_cast<char>('a' + draw(random, 0, 1));
+            for (int n = draw(random, least, most); n > 0; --n)
+                s += static_cast<char>('a' + draw(random, 0, 1));
             return s;
         };
         const std::vector<std::string> stops{word(1, 4), word(1, 4)};
         const std::string text = word(0, 12);
-        // The reference: the first point of the text where some stop string is complete; of those that
-        // end there, the one that begins first. Pieces are single bytes, so that is when it shows.
+        // The reference: the first point of the text where some stop string is complete; of those
+        // that end there, the one that begins first. Pieces are single bytes, so that is when it
+        // shows.
         std::string wanted = text;
         bool stopped = false;
         for (std::size_t end = 1; end <= text.size() && !stopped; ++end) {
             std::size_t begin = std::string::npos;
             for (const auto& s : stops)
-                if (end >= s.size() && text.compare(end - s.size(), s.size(), s) == 0) begin = std::min(begin, end - s.size());
+                if (end >= s.size() && text.compare(end - s.size(), s.size(), s) == 0)
+                    begin = std::min(begin, end - s.size());
             if (begin != std::string::npos) {
                 wanted = text.substr(0, begin);
                 stopped = true;
@@ -142,7 +147,11 @@ TEST_CASE("generation with the cache and without gives the same tokens", "[gener
     const auto run = [&](Caching caching, int piece) {
         auto session = model.session<KvCache<Contiguous<F16>>>(48);
         auto sampler = temperature(1.2F) | top_k(20) | draw(3);
-        return generate(session, prompt, sampler, {.max_tokens = 30, .caching = caching, .prompt_piece = piece, .log_probabilities = true});
+        return generate(session, prompt, sampler,
+                        {.max_tokens = 30,
+                         .caching = caching,
+                         .prompt_piece = piece,
+                         .log_probabilities = true});
     };
     const Generation cached = run(Caching::cached, 0);
     const Generation uncached = run(Caching::recompute, 0);
@@ -152,7 +161,8 @@ TEST_CASE("generation with the cache and without gives the same tokens", "[gener
     CHECK(cached.tokens.size() == 30);
     CHECK(cached.reason == StopReason::length);
     CHECK(cached.log_probabilities.size() == 30);
-    CHECK(*std::max_element(cached.log_probabilities.begin(), cached.log_probabilities.end()) < 0.0);
+    CHECK(*std::max_element(cached.log_probabilities.begin(), cached.log_probabilities.end()) <
+          0.0);
 }
 
 TEST_CASE("every reason to stop", "[generate]") {
@@ -168,12 +178,14 @@ TEST_CASE("every reason to stop", "[generate]") {
     CHECK(generate(session, prompt, greedy, {.max_tokens = 0}).tokens.empty());
     CHECK(session.position() == 3);
     session.clear();
-    const auto eos = generate(session, prompt, greedy, {.max_tokens = 10, .end_of_text = {all.tokens[2]}});
+    const auto eos =
+        generate(session, prompt, greedy, {.max_tokens = 10, .end_of_text = {all.tokens[2]}});
     CHECK(eos.reason == StopReason::eos);
     CHECK(eos.tokens.back() == all.tokens[2]);
     session.clear();
     int seen = 0;
-    CHECK(generate(session, prompt, greedy, {}, [&](Token) { return ++seen < 4; }).reason == StopReason::stop);
+    CHECK(generate(session, prompt, greedy, {}, [&](Token) { return ++seen < 4; }).reason ==
+          StopReason::stop);
     CHECK(seen == 4);
     session.clear();
     std::stop_source source;
@@ -191,12 +203,18 @@ TEST_CASE("generate refuses bad prompts before any work", "[generate]") {
     auto session = model.session(10);
     Greedy greedy;
     CHECK(code_of([&] { generate(session, {}, greedy, {}); }) == ErrorCode::empty_prompt);
-    CHECK(code_of([&] { generate(session, std::vector<Token>(11, 1), greedy, {}); }) == ErrorCode::capacity);
-    CHECK(code_of([&] { generate(session, std::vector<Token>{1, 40}, greedy, {.prompt_piece = 1}); }) == ErrorCode::token_range);
-    CHECK(code_of([&] { generate(session, std::vector<Token>{1}, greedy, {.max_tokens = -1}); }) == ErrorCode::invalid_argument);
+    CHECK(code_of([&] { generate(session, std::vector<Token>(11, 1), greedy, {}); }) ==
+          ErrorCode::capacity);
+    CHECK(code_of([&] {
+              generate(session, std::vector<Token>{1, 40}, greedy, {.prompt_piece = 1});
+          }) == ErrorCode::token_range);
+    CHECK(code_of([&] { generate(session, std::vector<Token>{1}, greedy, {.max_tokens = -1}); }) ==
+          ErrorCode::invalid_argument);
     CHECK(session.position() == 0);
     session.decode(1);
-    CHECK(code_of([&] { generate(session, std::vector<Token>{1}, greedy, {.caching = Caching::recompute}); }) == ErrorCode::bad_state);
+    CHECK(code_of([&] {
+              generate(session, std::vector<Token>{1}, greedy, {.caching = Caching::recompute});
+          }) == ErrorCode::bad_state);
 }
 
 TEST_CASE("a callback that throws leaves the last complete token", "[generate]") {
@@ -204,9 +222,11 @@ TEST_CASE("a callback that throws leaves the last complete token", "[generate]")
     auto session = model.session(48);
     Greedy greedy;
     int seen = 0;
-    CHECK_THROWS_AS(generate(session, std::vector<Token>{1, 2}, greedy, {}, [&](Token) {
-        if (++seen == 3) throw std::runtime_error("host");
-    }), std::runtime_error);
+    CHECK_THROWS_AS(generate(session, std::vector<Token>{1, 2}, greedy, {},
+                             [&](Token) {
+                                 if (++seen == 3) throw std::runtime_error("host");
+                             }),
+                    std::runtime_error);
     CHECK(session.position() == 4);  // the prompt and two tokens; the third was never fed
     session.decode(5);
 }
@@ -217,5 +237,6 @@ TEST_CASE("the logits hook sees the text and steers", "[generate]") {
     Greedy greedy;
     Limits limits{.max_tokens = 5};
     limits.on_logits = [](std::span<float> logits, Tokens so_far) { logits[so_far.size()] = 1e9F; };
-    CHECK(generate(session, std::vector<Token>{9}, greedy, limits).tokens == std::vector<Token>{1, 2, 3, 4, 5});
+    CHECK(generate(session, std::vector<Token>{9}, greedy, limits).tokens ==
+          std::vector<Token>{1, 2, 3, 4, 5});
 }

@@ -9,8 +9,15 @@ using namespace support;
 namespace {
 
 using Fields = std::map<std::string, std::string>;
-const Fields base{{"model_type", "\"gpt2\""}, {"n_layer", "2"}, {"n_head", "2"}, {"n_embd", "8"}, {"n_positions", "16"},
-                  {"vocab_size", "100"}, {"layer_norm_epsilon", "1e-5"}, {"activation_function", "\"gelu_new\""}, {"eos_token_id", "5"}};
+const Fields base{{"model_type", "\"gpt2\""},
+                  {"n_layer", "2"},
+                  {"n_head", "2"},
+                  {"n_embd", "8"},
+                  {"n_positions", "16"},
+                  {"vocab_size", "100"},
+                  {"layer_norm_epsilon", "1e-5"},
+                  {"activation_function", "\"gelu_new\""},
+                  {"eos_token_id", "5"}};
 std::string text_of(const Fields& fields, const std::string& extra = "") {
     std::string text = "{";
     for (const auto& [key, value] : fields)
@@ -45,14 +52,20 @@ TEST_CASE("a good config is read", "[hf_config]") {
 
 TEST_CASE("every count refuses what is none", "[hf_config]") {
     for (const char* key : {"n_layer", "n_head", "n_embd", "n_positions", "vocab_size"})
-        for (const char* value : {"", "null", "\"12\"", "12.5", "2.0", "-1", "0", "2147483648", "9223372036854775808", "18446744073709551615", "true", "[]", "{}"})
+        for (const char* value :
+             {"", "null", "\"12\"", "12.5", "2.0", "-1", "0", "2147483648", "9223372036854775808",
+              "18446744073709551615", "true", "[]", "{}"})
             CHECK(error(key, value) == ErrorCode::bad_config);
-    for (const char* key : {"n_layer", "n_head", "n_embd", "vocab_size"}) CHECK(error(key, "1e400") == ErrorCode::bad_config);
+    for (const char* key : {"n_layer", "n_head", "n_embd", "vocab_size"})
+        CHECK(error(key, "1e400") == ErrorCode::bad_config);
     CHECK(error("n_layer", "1025") == ErrorCode::bad_config);
     CHECK(error("n_head", "3") == ErrorCode::bad_config);
-    for (const char* value : {"-1", "0", "1.5", "\"4\""}) CHECK(error("n_inner", value) == ErrorCode::bad_config);
-    for (const char* value : {"0", "-1e-5", "2", "\"1e-5\"", "true"}) CHECK(error("layer_norm_epsilon", value) == ErrorCode::bad_config);
-    for (const char* value : {"[]", "100", "-1", "1.0", "\"5\"", "[5,100]"}) CHECK(error("eos_token_id", value) == ErrorCode::bad_config);
+    for (const char* value : {"-1", "0", "1.5", "\"4\""})
+        CHECK(error("n_inner", value) == ErrorCode::bad_config);
+    for (const char* value : {"0", "-1e-5", "2", "\"1e-5\"", "true"})
+        CHECK(error("layer_norm_epsilon", value) == ErrorCode::bad_config);
+    for (const char* value : {"[]", "100", "-1", "1.0", "\"5\"", "[5,100]"})
+        CHECK(error("eos_token_id", value) == ErrorCode::bad_config);
     std::string long_list = "[0";
     for (int i = 0; i < 100000; ++i) long_list += ",0";
     CHECK(error("eos_token_id", long_list + "]") == ErrorCode::bad_config);
@@ -71,8 +84,13 @@ TEST_CASE("what is not known is named, never guessed", "[hf_config]") {
     huge["n_embd"] = "2000000";
     huge["n_positions"] = "16000000";
     CHECK(code_of([&] { parse(huge); }) == ErrorCode::limit);
-    CHECK(code_of([&] { parse_hf_config(text_of(base, ",\"n_layer\":2"), "x"); }) == ErrorCode::bad_config);  // repeated
-    for (const char* text : {"", "[]", "null", "{", "{\"a\":NaN}", "\xEF\xBB\xBF{}"}) CHECK(code_of([&] { parse_hf_config(text, "x"); }) == ErrorCode::bad_config);
-    CHECK(code_of([&] { parse_hf_config(std::string(100000, '['), "x"); }) == ErrorCode::bad_config);
-    CHECK(code_of([&] { parse_hf_config("{\"a\":" + std::string(70, '[') + std::string(70, ']') + "}", "x"); }) == ErrorCode::bad_config);
+    CHECK(code_of([&] { parse_hf_config(text_of(base, ",\"n_layer\":2"), "x"); }) ==
+          ErrorCode::bad_config);  // repeated
+    for (const char* text : {"", "[]", "null", "{", "{\"a\":NaN}", "\xEF\xBB\xBF{}"})
+        CHECK(code_of([&] { parse_hf_config(text, "x"); }) == ErrorCode::bad_config);
+    CHECK(code_of([&] { parse_hf_config(std::string(100000, '['), "x"); }) ==
+          ErrorCode::bad_config);
+    CHECK(code_of([&] {
+              parse_hf_config("{\"a\":" + std::string(70, '[') + std::string(70, ']') + "}", "x");
+          }) == ErrorCode::bad_config);
 }

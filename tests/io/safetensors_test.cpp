@@ -20,7 +20,9 @@ struct TempFolder {
         path = name;
     }
     ~TempFolder() { fs::remove_all(path); }
-    void write(const std::string& name, const std::string& bytes) const { std::ofstream(path / name, std::ios::binary) << bytes; }
+    void write(const std::string& name, const std::string& bytes) const {
+        std::ofstream(path / name, std::ios::binary) << bytes;
+    }
 };
 std::string file_of(const std::string& header, const std::string& data) {
     const std::uint64_t n = header.size();
@@ -29,7 +31,8 @@ std::string file_of(const std::string& header, const std::string& data) {
 ErrorCode header_error(const std::string& json, std::size_t data) {
     return code_of([&] { parse_safetensors_header(json, data, "test"); });
 }
-const std::string good = R"({"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"F16","shape":[],"data_offsets":[16,18]}})";
+const std::string good =
+    R"({"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"F16","shape":[],"data_offsets":[16,18]}})";
 
 }  // namespace
 
@@ -38,28 +41,64 @@ TEST_CASE("good headers are read", "[safetensors]") {
     CHECK(header.at("a").shape == std::vector<std::size_t>{2, 2});
     CHECK(header.at("b").shape.empty());
     CHECK(parse_safetensors_header("  " + good + " \n", 18, "test").size() == 2);  // S3
-    CHECK(parse_safetensors_header(R"({"__metadata__":null,"x":{"dtype":"U8","shape":[0,7],"data_offsets":[0,0],"extra":{"deep":[1,{"a":null}]}}})", 0, "test").size() == 1);
+    CHECK(
+        parse_safetensors_header(
+            R"({"__metadata__":null,"x":{"dtype":"U8","shape":[0,7],"data_offsets":[0,0],"extra":{"deep":[1,{"a":null}]}}})",
+            0, "test")
+            .size() == 1);
     CHECK(parse_safetensors_header(R"({"__metadata__":{"k":"v"}})", 0, "test").empty());
     for (const char* name : {"", "../x", "a/b", "nul\\u0000"}) {  // S8: names are data
-        const std::string json = std::string(R"({")") + name + R"(":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
+        const std::string json =
+            std::string(R"({")") + name + R"(":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
         CHECK(parse_safetensors_header(json, 1, "test").size() == 1);
     }
 }
 
 TEST_CASE("bad headers are typed errors", "[safetensors]") {
     const auto one = [](const std::string& inner) { return R"({"a":{)" + inner + "}}"; };
-    const std::string dtype = R"("dtype":"U8",)", shape = R"("shape":[1],)", offsets = R"("data_offsets":[0,1])";
+    const std::string dtype = R"("dtype":"U8",)", shape = R"("shape":[1],)",
+                      offsets = R"("data_offsets":[0,1])";
     const std::string cases[] = {
-        "", "[]", "null", "7", "\"x\"", "{", good.substr(0, good.size() - 1), good + "x", std::string(good + '\0'), "\xEF\xBB\xBF" + good,
-        "{\"\xFF\":1}", R"({"\uD800":1})", "// c\n" + good, R"({"a":{},})", R"({"a":NaN})", R"({"a":1})", R"({"a":[]})",
-        one(shape + offsets), one(dtype + offsets), one(R"("dtype":"U8","shape":[1])"),
-        one(dtype + R"("shape":[-1],)" + offsets), one(dtype + R"("shape":[1.0],)" + offsets), one(dtype + R"("shape":[1e0],)" + offsets),
-        one(dtype + R"("shape":["1"],)" + offsets), one(dtype + R"("shape":[18446744073709551616],)" + offsets),
-        one(dtype + R"("shape":[1,1,1,1,1,1,1,1,1],)" + offsets), one(dtype + R"("shape":1,)" + offsets), one(dtype + R"("shape":[[1]],)" + offsets),
-        one(dtype + R"("shape":[4294967296,4294967296,0],"data_offsets":[0,0])"), one(R"("dtype":"F64","shape":[2305843009213693952],"data_offsets":[0,0])"),
-        one(dtype + shape + R"("data_offsets":[0])"), one(dtype + shape + R"("data_offsets":[0,1,1])"), one(dtype + shape + R"("data_offsets":[-1,1])"),
-        one(dtype + shape + R"("data_offsets":[1,0])"), one(dtype + shape + R"("data_offsets":[0,2])"), one(dtype + shape + R"("data_offsets":[1,2])"),
-        one(dtype + shape + R"("data_offsets":{})"), one(R"("dtype":3,)" + shape + offsets), one(dtype + dtype + shape + offsets), one(dtype + shape + offsets + R"(,"q":1,"q":2)"),
+        "",
+        "[]",
+        "null",
+        "7",
+        "\"x\"",
+        "{",
+        good.substr(0, good.size() - 1),
+        good + "x",
+        std::string(good + '\0'),
+        "\xEF\xBB\xBF" + good,
+        "{\"\xFF\":1}",
+        R"({"\uD800":1})",
+        "// c\n" + good,
+        R"({"a":{},})",
+        R"({"a":NaN})",
+        R"({"a":1})",
+        R"({"a":[]})",
+        one(shape + offsets),
+        one(dtype + offsets),
+        one(R"("dtype":"U8","shape":[1])"),
+        one(dtype + R"("shape":[-1],)" + offsets),
+        one(dtype + R"("shape":[1.0],)" + offsets),
+        one(dtype + R"("shape":[1e0],)" + offsets),
+        one(dtype + R"("shape":["1"],)" + offsets),
+        one(dtype + R"("shape":[18446744073709551616],)" + offsets),
+        one(dtype + R"("shape":[1,1,1,1,1,1,1,1,1],)" + offsets),
+        one(dtype + R"("shape":1,)" + offsets),
+        one(dtype + R"("shape":[[1]],)" + offsets),
+        one(dtype + R"("shape":[4294967296,4294967296,0],"data_offsets":[0,0])"),
+        one(R"("dtype":"F64","shape":[2305843009213693952],"data_offsets":[0,0])"),
+        one(dtype + shape + R"("data_offsets":[0])"),
+        one(dtype + shape + R"("data_offsets":[0,1,1])"),
+        one(dtype + shape + R"("data_offsets":[-1,1])"),
+        one(dtype + shape + R"("data_offsets":[1,0])"),
+        one(dtype + shape + R"("data_offsets":[0,2])"),
+        one(dtype + shape + R"("data_offsets":[1,2])"),
+        one(dtype + shape + R"("data_offsets":{})"),
+        one(R"("dtype":3,)" + shape + offsets),
+        one(dtype + dtype + shape + offsets),
+        one(dtype + shape + offsets + R"(,"q":1,"q":2)"),
         R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
         R"({"__metadata__":{},"__metadata__":{},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
         R"({"__metadata__":{"k":1},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
@@ -74,12 +113,16 @@ TEST_CASE("bad headers are typed errors", "[safetensors]") {
     CHECK(header_error(good, 17) == ErrorCode::bad_file);
     CHECK(header_error(good, 19) == ErrorCode::bad_file);
     for (const char* type : {"F4", "F6_E2M3", "f32", ""})  // S11
-        CHECK(header_error(R"({"a":{"dtype":")" + std::string(type) + R"(","shape":[1],"data_offsets":[0,1]}})", 1) == ErrorCode::unsupported);
+        CHECK(header_error(R"({"a":{"dtype":")" + std::string(type) +
+                               R"(","shape":[1],"data_offsets":[0,1]}})",
+                           1) == ErrorCode::unsupported);
 }
 
 TEST_CASE("hostile headers end quickly", "[safetensors]") {
     std::string many = "{";
-    for (int i = 0; i < 200000; ++i) many += (i ? ",\"" : "\"") + std::to_string(i) + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+    for (int i = 0; i < 200000; ++i)
+        many += (i ? ",\"" : "\"") + std::to_string(i) +
+                R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
     CHECK(parse_safetensors_header(many + "}", 0, "test").size() == 200000);
     CHECK(header_error(R"({"a":)" + std::string(5000000, '9') + "}", 0) == ErrorCode::bad_file);
     CHECK(header_error(std::string(1000000, '['), 0) == ErrorCode::bad_file);
@@ -94,9 +137,11 @@ TEST_CASE("files: lengths, truncations and every one-bit flip", "[safetensors]")
     const std::string data(18, 'x');
     const std::string whole = file_of(good, data);
     CHECK(open(whole).header().size() == 2);
-    for (std::size_t n = 0; n < whole.size(); ++n) CHECK(code_of([&] { open(whole.substr(0, n)); }) == ErrorCode::bad_file);
+    for (std::size_t n = 0; n < whole.size(); ++n)
+        CHECK(code_of([&] { open(whole.substr(0, n)); }) == ErrorCode::bad_file);
     CHECK(code_of([&] { open(whole + "y"); }) == ErrorCode::bad_file);
-    for (const std::uint64_t n : {std::uint64_t{0}, std::uint64_t{100000001}, std::uint64_t{1} << 63, ~std::uint64_t{0}}) {
+    for (const std::uint64_t n :
+         {std::uint64_t{0}, std::uint64_t{100000001}, std::uint64_t{1} << 63, ~std::uint64_t{0}}) {
         std::string bad = whole;
         std::memcpy(bad.data(), &n, 8);
         CHECK(code_of([&] { open(bad); }) == ErrorCode::bad_file);
@@ -109,7 +154,8 @@ TEST_CASE("files: lengths, truncations and every one-bit flip", "[safetensors]")
             open(flipped);
             ++accepted;  // a letter of a name, say
         } catch (const Error& error) {
-            REQUIRE((error.code() == ErrorCode::bad_file || error.code() == ErrorCode::unsupported));
+            REQUIRE(
+                (error.code() == ErrorCode::bad_file || error.code() == ErrorCode::unsupported));
         }
     }
     CHECK(accepted < 100);
@@ -122,7 +168,8 @@ TEST_CASE("files: lengths, truncations and every one-bit flip", "[safetensors]")
 TEST_CASE("shards stay inside their folder and agree with the index", "[safetensors_source]") {
     const TempFolder folder, outside;
     const auto shard = [](const std::string& name) {
-        return file_of(R"({")" + name + R"(":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", std::string("\0\0\x80\x3F", 4));
+        return file_of(R"({")" + name + R"(":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+                       std::string("\0\0\x80\x3F", 4));
     };
     folder.write("1.safetensors", shard("a"));
     folder.write("2.safetensors", shard("b"));
@@ -141,20 +188,29 @@ TEST_CASE("shards stay inside their folder and agree with the index", "[safetens
     const auto error = [&](const std::string& map) { return code_of([&] { index(map); }); };
     CHECK(error(R"({"a":"1.safetensors","b":"absent.safetensors"})") == ErrorCode::io);
     CHECK(error(R"({"a":"../1.safetensors"})") == ErrorCode::bad_file);
-    CHECK(error(R"({"a":")" + (folder.path / "1.safetensors").string() + R"("})") == ErrorCode::bad_file);
+    CHECK(error(R"({"a":")" + (folder.path / "1.safetensors").string() + R"("})") ==
+          ErrorCode::bad_file);
     CHECK(error(R"({"a":".."})") == ErrorCode::bad_file);
     CHECK(error(R"({"b":"link.safetensors"})") == ErrorCode::bad_file);
     CHECK(error(R"({"a":"2.safetensors"})") == ErrorCode::bad_file);
     CHECK(error(R"({"a":7})") == ErrorCode::bad_file);
     CHECK(error("[]") == ErrorCode::bad_file);
-    folder.write("4.safetensors", file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"c":{"dtype":"U8","shape":[0],"data_offsets":[4,4]}})", std::string(4, '\0')));
-    CHECK(error(R"({"a":"1.safetensors","c":"4.safetensors"})") == ErrorCode::bad_file);  // a in two shards
+    folder.write(
+        "4.safetensors",
+        file_of(
+            R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"c":{"dtype":"U8","shape":[0],"data_offsets":[4,4]}})",
+            std::string(4, '\0')));
+    CHECK(error(R"({"a":"1.safetensors","c":"4.safetensors"})") ==
+          ErrorCode::bad_file);  // a in two shards
 }
 
 TEST_CASE("a tensor of another type is named", "[safetensors_source]") {
     const TempFolder folder;
-    folder.write("model.safetensors", file_of(R"({"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}})", std::string(8, 'x')));
-    CHECK(code_of([&] { (void)SafetensorsSource(folder.path).type("a"); }) == ErrorCode::unsupported);
+    folder.write(
+        "model.safetensors",
+        file_of(R"({"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}})", std::string(8, 'x')));
+    CHECK(code_of([&] { (void)SafetensorsSource(folder.path).type("a"); }) ==
+          ErrorCode::unsupported);
 }
 
 TEST_CASE("a folder that is none, or lacks parts", "[model_folder]") {
@@ -162,7 +218,8 @@ TEST_CASE("a folder that is none, or lacks parts", "[model_folder]") {
     CHECK(code_of([&] { load_model_folder(folder.path.string()); }) == ErrorCode::io);
     CHECK(code_of([&] { load_model_folder((folder.path / "absent").string()); }) == ErrorCode::io);
     const fs::path model = fs::path(CAIRN_MODELS) / "shakespeare";
-    for (const char* name : {"config.json", "model.safetensors"}) fs::copy_file(model / name, folder.path / name);
+    for (const char* name : {"config.json", "model.safetensors"})
+        fs::copy_file(model / name, folder.path / name);
     CHECK_FALSE(load_model_folder(folder.path.string()).tokenizer.has_value());
     folder.write("tokenizer.json", "{}");
     CHECK(code_of([&] { load_model_folder(folder.path.string()); }) == ErrorCode::bad_tokenizer);
@@ -170,5 +227,6 @@ TEST_CASE("a folder that is none, or lacks parts", "[model_folder]") {
     std::string config = read_text((folder.path / "config.json").string(), 100000);
     config.replace(config.find("\"n_layer\": 6"), 12, "\"n_layer\": 7");
     folder.write("config.json", config);
-    CHECK(code_of([&] { load_model_folder(folder.path.string()); }) == ErrorCode::bad_config);  // C5
+    CHECK(code_of([&] { load_model_folder(folder.path.string()); }) ==
+          ErrorCode::bad_config);  // C5
 }

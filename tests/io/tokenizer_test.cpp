@@ -8,7 +8,8 @@ using namespace support;
 namespace {
 
 const std::string& shipped_text() {
-    static const std::string text = read_text(std::string(CAIRN_MODELS) + "/shakespeare/tokenizer.json", 10000000);
+    static const std::string text =
+        read_text(std::string(CAIRN_MODELS) + "/shakespeare/tokenizer.json", 10000000);
     return text;
 }
 const Tokenizer& shipped() {
@@ -19,7 +20,8 @@ const Tokenizer& shipped() {
 ErrorCode changed(const std::function<void(Json&)>& change) {
     Json json = Json::parse(shipped_text());
     change(json);
-    return code_of([&] { Tokenizer::parse(json.dump(-1, ' ', false, Json::error_handler_t::replace)); });
+    return code_of(
+        [&] { Tokenizer::parse(json.dump(-1, ' ', false, Json::error_handler_t::replace)); });
 }
 Json with(const std::function<void(Json&)>& change) {
     Json json = Json::parse(shipped_text());
@@ -40,7 +42,8 @@ TEST_CASE("any bytes survive encoding and decoding", "[tokenizer]") {
     }
     for (int round = 0; round < 300; ++round) {
         std::string text;
-        for (int n = draw(random, 0, 60); n > 0; --n) text += static_cast<char>(random.below(round % 2 == 0 ? 256 : 128));
+        for (int n = draw(random, 0, 60); n > 0; --n)
+            text += static_cast<char>(random.below(round % 2 == 0 ? 256 : 128));
         CHECK(t.decode(t.encode(text)) == text);
     }
     CHECK(t.encode("").empty());
@@ -72,13 +75,16 @@ TEST_CASE("long texts take linear time", "[tokenizer]") {
         for (int i = 0; i < 3; ++i) {
             const auto start = std::chrono::steady_clock::now();
             CHECK_FALSE(t.encode(text).empty());
-            best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+            best = std::min(
+                best,
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
         }
         return best;
     };
     std::string marks;
     for (int i = 0; i < 100000; ++i) marks += "\xCC\x81";
-    for (const std::string& unit : {std::string("abcdefgh"), std::string(8, ' '), std::string("\n\n\t  \r\n"), std::string("\xFF\xFE")}) {
+    for (const std::string& unit : {std::string("abcdefgh"), std::string(8, ' '),
+                                    std::string("\n\n\t  \r\n"), std::string("\xFF\xFE")}) {
         std::string half, full;
         while (full.size() < 200000) full += unit;
         half = full.substr(0, full.size() / 2);
@@ -90,24 +96,38 @@ TEST_CASE("long texts take linear time", "[tokenizer]") {
 }
 
 TEST_CASE("broken tokenizers are typed errors", "[tokenizer]") {
-    for (const std::string& text : {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string(5000, '['), shipped_text().substr(0, 500)})
+    for (const std::string& text :
+         {std::string(), std::string("{"), std::string("[]"), std::string("null"),
+          std::string(5000, '['), shipped_text().substr(0, 500)})
         CHECK(code_of([&] { Tokenizer::parse(text); }) == ErrorCode::bad_tokenizer);
     std::string repeated = shipped_text();
     repeated.replace(repeated.find("\"!\""), 3, "\"\\\"\"");  // "!" becomes a second "\""
     CHECK(code_of([&] { Tokenizer::parse(repeated); }) == ErrorCode::bad_tokenizer);
-    for (const Json& id : {Json(-1), Json(1.5), Json(std::int64_t{1} << 32), Json("3"), Json(16777216), Json(4)})
-        CHECK(changed([&](Json& j) { j["model"]["vocab"]["zz"] = id; }) == ErrorCode::bad_tokenizer);
-    CHECK(changed([](Json& j) { j["model"]["vocab"]["zz"] = 16000000; }) == ErrorCode::bad_tokenizer);  // a gap
-    CHECK(Tokenizer::parse(with([](Json& j) { j["model"]["vocab"]["zz"] = 1030; }).dump()).size() == 1031);
+    for (const Json& id :
+         {Json(-1), Json(1.5), Json(std::int64_t{1} << 32), Json("3"), Json(16777216), Json(4)})
+        CHECK(changed([&](Json& j) { j["model"]["vocab"]["zz"] = id; }) ==
+              ErrorCode::bad_tokenizer);
+    CHECK(changed([](Json& j) { j["model"]["vocab"]["zz"] = 16000000; }) ==
+          ErrorCode::bad_tokenizer);  // a gap
+    CHECK(Tokenizer::parse(with([](Json& j) { j["model"]["vocab"]["zz"] = 1030; }).dump()).size() ==
+          1031);
     CHECK(changed([](Json& j) { j["model"]["vocab"].erase("a"); }) == ErrorCode::bad_tokenizer);
     CHECK(changed([](Json& j) { j["model"].erase("vocab"); }) == ErrorCode::bad_tokenizer);
     CHECK(changed([](Json& j) { j.erase("model"); }) == ErrorCode::bad_tokenizer);
-    for (const Json& merge : {Json("a"), Json("a b c"), Json("a zzz"), Json("zzz a"), Json(3), Json({"a"}), Json({"a", "b", "c"}), Json("\u0120 \u0120 ")})
-        CHECK(changed([&](Json& j) { j["model"]["merges"].push_back(merge); }) == ErrorCode::bad_tokenizer);
+    for (const Json& merge : {Json("a"), Json("a b c"), Json("a zzz"), Json("zzz a"), Json(3),
+                              Json({"a"}), Json({"a", "b", "c"}), Json("\u0120 \u0120 ")})
+        CHECK(changed([&](Json& j) { j["model"]["merges"].push_back(merge); }) ==
+              ErrorCode::bad_tokenizer);
     CHECK(changed([](Json& j) { j["model"]["unk_token"] = "<unk>"; }) == ErrorCode::bad_tokenizer);
-    CHECK(changed([](Json& j) { j["added_tokens"].push_back({{"id", 2000}, {"content", ""}}); }) == ErrorCode::bad_tokenizer);
-    CHECK(changed([](Json& j) { j["added_tokens"].push_back({{"id", 5}, {"content", "<x>"}}); }) == ErrorCode::bad_tokenizer);
-    CHECK(changed([](Json& j) { j["truncation"] = {{"max_length", 0}}; }) == ErrorCode::bad_tokenizer);
+    CHECK(changed([](Json& j) {
+              j["added_tokens"].push_back({{"id", 2000}, {"content", ""}});
+          }) == ErrorCode::bad_tokenizer);
+    CHECK(changed([](Json& j) {
+              j["added_tokens"].push_back({{"id", 5}, {"content", "<x>"}});
+          }) == ErrorCode::bad_tokenizer);
+    CHECK(changed([](Json& j) {
+              j["truncation"] = {{"max_length", 0}};
+          }) == ErrorCode::bad_tokenizer);
     CHECK(changed([](Json& j) { j["padding"] = {{"pad_id", -1}}; }) == ErrorCode::bad_tokenizer);
 }
 
@@ -125,30 +145,42 @@ TEST_CASE("duplicate merges and pairs as lists are fine", "[tokenizer]") {
         pairs.push_back(pairs.back());
         j["model"]["merges"] = pairs;
     });
-    CHECK(Tokenizer::parse(json.dump()).encode("Romeo and Juliet") == shipped().encode("Romeo and Juliet"));
+    CHECK(Tokenizer::parse(json.dump()).encode("Romeo and Juliet") ==
+          shipped().encode("Romeo and Juliet"));
 }
 
 TEST_CASE("parts that are not known are named, never skipped", "[tokenizer]") {
     CHECK(changed([](Json& j) { j["model"]["type"] = "Unigram"; }) == ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["normalizer"] = {{"type", "NFC"}}; }) == ErrorCode::unsupported);
-    CHECK(changed([](Json& j) { j["pre_tokenizer"] = {{"type", "Metaspace"}}; }) == ErrorCode::unsupported);
+    CHECK(changed([](Json& j) {
+              j["pre_tokenizer"] = {{"type", "Metaspace"}};
+          }) == ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["pre_tokenizer"] = nullptr; }) == ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["decoder"] = {{"type", "Fuse"}}; }) == ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["decoder"] = nullptr; }) == ErrorCode::unsupported);
-    CHECK(changed([](Json& j) { j["post_processor"] = {{"type", "Roberta"}}; }) == ErrorCode::unsupported);
-    CHECK(changed([](Json& j) { j["added_tokens"][0]["lstrip"] = true; }) == ErrorCode::unsupported);
+    CHECK(changed([](Json& j) {
+              j["post_processor"] = {{"type", "Roberta"}};
+          }) == ErrorCode::unsupported);
+    CHECK(changed([](Json& j) { j["added_tokens"][0]["lstrip"] = true; }) ==
+          ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["model"]["dropout"] = 0.1; }) == ErrorCode::unsupported);
 }
 
 TEST_CASE("hostile patterns end in an error, not in a hang", "[pre_tokenizer]") {
     const auto tokenizer = [](const std::string& pattern) {
-        return Tokenizer::parse(with([&](Json& j) {
-            j["pre_tokenizer"] = {{"type", "Sequence"},
-                                  {"pretokenizers", {{{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}},
-                                                     {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
-        }).dump());
+        return Tokenizer::parse(
+            with([&](Json& j) {
+                j["pre_tokenizer"] = {
+                    {"type", "Sequence"},
+                    {"pretokenizers",
+                     {{{"type", "Split"},
+                       {"pattern", {{"Regex", pattern}}},
+                       {"behavior", "Isolated"}},
+                      {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
+            }).dump());
     };
-    for (const std::string& bad : {std::string("("), std::string("[z-a]"), std::string(), std::string(70000, 'a')})
+    for (const std::string& bad :
+         {std::string("("), std::string("[z-a]"), std::string(), std::string(70000, 'a')})
         CHECK(code_of([&] { tokenizer(bad); }) == ErrorCode::bad_tokenizer);
     const Tokenizer slow = tokenizer("(a+)+$");
     try {
@@ -158,15 +190,21 @@ TEST_CASE("hostile patterns end in an error, not in a hang", "[pre_tokenizer]") 
     }
     const Tokenizer empty = tokenizer("(x*)*");
     CHECK(empty.decode(empty.encode("abc\xC3\xA9xxd")) == "abc\xC3\xA9xxd");
-    const Tokenizer llama = tokenizer(R"((?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+)");
+    const Tokenizer llama =
+        tokenizer(R"((?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+)");
     CHECK(llama.decode(llama.encode("It's 12345 caf\xC3\xA9!")) == "It's 12345 caf\xC3\xA9!");
 }
 
 TEST_CASE("templates put their tokens around a text", "[tokenizer]") {
     const Json json = with([](Json& j) {
-        j["post_processor"] = {{"type", "TemplateProcessing"},
-                               {"single", {{{"SpecialToken", {{"id", "<|endoftext|>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
-                               {"special_tokens", {{"<|endoftext|>", {{"id", "<|endoftext|>"}, {"ids", {0}}, {"tokens", {"<|endoftext|>"}}}}}}};
+        j["post_processor"] = {
+            {"type", "TemplateProcessing"},
+            {"single",
+             {{{"SpecialToken", {{"id", "<|endoftext|>"}, {"type_id", 0}}}},
+              {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+            {"special_tokens",
+             {{"<|endoftext|>",
+               {{"id", "<|endoftext|>"}, {"ids", {0}}, {"tokens", {"<|endoftext|>"}}}}}}};
     });
     const Tokenizer t = Tokenizer::parse(json.dump());
     CHECK(t.prefix() == std::vector<Token>{0});
@@ -174,19 +212,22 @@ TEST_CASE("templates put their tokens around a text", "[tokenizer]") {
 }
 
 TEST_CASE("UTF-8 in pieces: whole characters, U+FFFD for the rest", "[utf8]") {
-    CHECK(to_utf8("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80") == "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80");
+    CHECK(to_utf8("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80") ==
+          "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80");
     const std::string r = "\xEF\xBF\xBD";
     CHECK(to_utf8("\xFF") == r);
-    CHECK(to_utf8("\xC0\x80") == r + r);              // overlong
-    CHECK(to_utf8("\xED\xA0\x80") == r + r + r);      // a surrogate
+    CHECK(to_utf8("\xC0\x80") == r + r);          // overlong
+    CHECK(to_utf8("\xED\xA0\x80") == r + r + r);  // a surrogate
     CHECK(to_utf8("\xF4\x90\x80\x80") == r + r + r + r);
-    CHECK(to_utf8("\xE2\x82") == r);                  // cut: one maximal part
+    CHECK(to_utf8("\xE2\x82") == r);  // cut: one maximal part
     CHECK(to_utf8("\xE2\x82z") == r + "z");
     CHECK(to_utf8("\xF0\x9F\x98\xC3\xA9") == r + "\xC3\xA9");
     Random random(2);
     for (int round = 0; round < 3000; ++round) {
         std::string bytes;
-        for (int n = draw(random, 0, 12); n > 0; --n) bytes += static_cast<char>(random.below(4) == 0 ? random.below(256) : 0x80 + random.below(0x75));
+        for (int n = draw(random, 0, 12); n > 0; --n)
+            bytes += static_cast<char>(random.below(4) == 0 ? random.below(256)
+                                                            : 0x80 + random.below(0x75));
         Utf8Stream stream;
         std::string pieces;
         for (const char c : bytes) pieces += stream.feed({&c, 1});

@@ -40,11 +40,14 @@ TEST_CASE("linear layers compute W x + b in every type", "[linear]") {
     Context context(pool);
     for (int round = 0; round < 30; ++round) {
         const int in = draw(random, 1, 120), out = draw(random, 1, 120), rows = draw(random, 1, 40);
-        const auto linear = random_linear(random, out, in, static_cast<ElementType>(round % 3), round % 2 == 0);
-        RowMatrix x = random_matrix(random, rows, in), y(rows, out), single(1, out), zero = RowMatrix::Zero(1, in), bias(1, out);
+        const auto linear =
+            random_linear(random, out, in, static_cast<ElementType>(round % 3), round % 2 == 0);
+        RowMatrix x = random_matrix(random, rows, in), y(rows, out), single(1, out),
+                  zero = RowMatrix::Zero(1, in), bias(1, out);
         linear.forward(view(x), view(y), context);
         linear.forward(view(zero), view(bias), context);
-        const Wide wanted = (x.cast<double>() * weights_of(linear).transpose()).rowwise() + bias.row(0).cast<double>();
+        const Wide wanted = (x.cast<double>() * weights_of(linear).transpose()).rowwise() +
+                            bias.row(0).cast<double>();
         REQUIRE((y.cast<double>() - wanted).cwiseAbs().maxCoeff() < 1e-4);
         for (int r = 0; r < rows; ++r) {
             RowMatrix row = x.row(r);
@@ -52,7 +55,9 @@ TEST_CASE("linear layers compute W x + b in every type", "[linear]") {
             REQUIRE(same_bits(single, y.row(r)));
         }
     }
-    CHECK(code_of([&] { cairn::Linear(WeightMatrix(3, 4, ElementType::f32), std::vector<float>(4)); }) == ErrorCode::shape_mismatch);
+    CHECK(code_of([&] {
+              cairn::Linear(WeightMatrix(3, 4, ElementType::f32), std::vector<float>(4));
+          }) == ErrorCode::shape_mismatch);
 }
 
 TEST_CASE("norms refuse impossible settings", "[norm]") {
@@ -61,13 +66,15 @@ TEST_CASE("norms refuse impossible settings", "[norm]") {
         CHECK(code_of([&] { LayerNorm(w, w, epsilon); }) == ErrorCode::invalid_argument);
         CHECK(code_of([&] { RmsNorm(w, epsilon); }) == ErrorCode::invalid_argument);
     }
-    CHECK(code_of([&] { LayerNorm(w, std::vector<float>(3), 1e-5F); }) == ErrorCode::shape_mismatch);
+    CHECK(code_of([&] { LayerNorm(w, std::vector<float>(3), 1e-5F); }) ==
+          ErrorCode::shape_mismatch);
 }
 
 TEST_CASE("rotation keeps q.k a function of the distance", "[rotary]") {
     Random random(3);
     const RotaryHalf rotary(RotarySettings{32, 10000.0, 2000, {}});
-    const auto q = random_vector(random, 40), k = random_vector(random, 40);  // 8 of 40 are not rotated
+    const auto q = random_vector(random, 40),
+               k = random_vector(random, 40);  // 8 of 40 are not rotated
     const auto score = [&](int m, int n) {
         auto a = q, b = k;
         rotary.rotate(a.data(), m);
@@ -92,9 +99,15 @@ TEST_CASE("rotation of one pair is the definition, half or interleaved", "[rotar
     CHECK(a[3] == b[3]);
     CHECK(a[0] == Approx(std::cos(7.0) - 3 * std::sin(7.0)));
     CHECK(a[3] == Approx(4 * std::cos(0.7) + 2 * std::sin(0.7)));
-    CHECK(code_of([] { RotaryHalf(RotarySettings{3, 1e4, 5, {}}); }) == ErrorCode::invalid_argument);
-    CHECK(code_of([] { RotaryHalf(RotarySettings{4, 0.0, 5, {}}); }) == ErrorCode::invalid_argument);
-    CHECK(code_of([] { RotaryHalf(RotarySettings{4, std::nan(""), 5, {}}); }) == ErrorCode::invalid_argument);
+    CHECK(code_of([] {
+              RotaryHalf(RotarySettings{3, 1e4, 5, {}});
+          }) == ErrorCode::invalid_argument);
+    CHECK(code_of([] {
+              RotaryHalf(RotarySettings{4, 0.0, 5, {}});
+          }) == ErrorCode::invalid_argument);
+    CHECK(code_of([] {
+              RotaryHalf(RotarySettings{4, std::nan(""), 5, {}});
+          }) == ErrorCode::invalid_argument);
 }
 
 TEST_CASE("scaled frequencies follow their formulas", "[rotary]") {
@@ -112,7 +125,8 @@ TEST_CASE("scaled frequencies follow their formulas", "[rotary]") {
         const double wavelength = 2 * 3.14159265358979 / plain[i];
         if (wavelength > 2048 && wavelength < 8192) {
             const double smooth = (8192 / wavelength - 1) / 3;
-            CHECK(llama3[i] == Approx((1 - smooth) * plain[i] / 8 + smooth * plain[i]).epsilon(1e-12));
+            CHECK(llama3[i] ==
+                  Approx((1 - smooth) * plain[i] / 8 + smooth * plain[i]).epsilon(1e-12));
         }
     }
     s.scaling = {.kind = RotaryScaling::Kind::yarn, .factor = 40.0, .original_context = 4096};
@@ -128,16 +142,24 @@ TEST_CASE("scaled frequencies follow their formulas", "[rotary]") {
 TEST_CASE("feed-forward layers are their definitions", "[mlp]") {
     Random random(4);
     Context context;
-    const auto up = random_linear(random, 50, 20, ElementType::f32), gate = random_linear(random, 50, 20, ElementType::f32), down = random_linear(random, 20, 50, ElementType::f32);
+    const auto up = random_linear(random, 50, 20, ElementType::f32),
+               gate = random_linear(random, 50, 20, ElementType::f32),
+               down = random_linear(random, 20, 50, ElementType::f32);
     const Wide wu = weights_of(up), wg = weights_of(gate), wd = weights_of(down);
     RowMatrix x = random_matrix(random, 9, 20), y(9, 20);
-    const SwiGlu swiglu(random_linear(random, 50, 20, ElementType::f32), random_linear(random, 50, 20, ElementType::f32), random_linear(random, 20, 50, ElementType::f32));
+    const SwiGlu swiglu(random_linear(random, 50, 20, ElementType::f32),
+                        random_linear(random, 50, 20, ElementType::f32),
+                        random_linear(random, 20, 50, ElementType::f32));
     CHECK(swiglu.parameters() == 3000);
     Random again(4);  // the same weights once more, by value
-    const auto u2 = random_linear(again, 50, 20, ElementType::f32), g2 = random_linear(again, 50, 20, ElementType::f32), d2 = random_linear(again, 20, 50, ElementType::f32);
+    const auto u2 = random_linear(again, 50, 20, ElementType::f32),
+               g2 = random_linear(again, 50, 20, ElementType::f32),
+               d2 = random_linear(again, 20, 50, ElementType::f32);
     (void)u2, (void)g2, (void)d2;
     Random third(4);
-    cairn::Linear mu = random_linear(third, 50, 20, ElementType::f32), mg = random_linear(third, 50, 20, ElementType::f32), md = random_linear(third, 20, 50, ElementType::f32);
+    cairn::Linear mu = random_linear(third, 50, 20, ElementType::f32),
+                  mg = random_linear(third, 50, 20, ElementType::f32),
+                  md = random_linear(third, 20, 50, ElementType::f32);
     const SwiGlu layer(std::move(mg), std::move(mu), std::move(md));
     layer.forward(view(x), view(y), context);
     Wide g = x.cast<double>() * wg.transpose();
@@ -152,7 +174,10 @@ TEST_CASE("feed-forward layers are their definitions", "[mlp]") {
     Wide s = x.cast<double>() * wu.transpose();
     s = s.unaryExpr([](double v) { return v / (1 + std::exp(-v)); });
     CHECK((y.cast<double>() - s * wd.transpose()).cwiseAbs().maxCoeff() < 1e-5);
-    CHECK(code_of([&] { Mlp<Gelu>(random_linear(random, 5, 4, ElementType::f32), random_linear(random, 4, 6, ElementType::f32)); }) == ErrorCode::shape_mismatch);
+    CHECK(code_of([&] {
+              Mlp<Gelu>(random_linear(random, 5, 4, ElementType::f32),
+                        random_linear(random, 4, 6, ElementType::f32));
+          }) == ErrorCode::shape_mismatch);
 }
 
 TEST_CASE("multi-head attention is projections around the reference", "[multi_head]") {
@@ -176,7 +201,12 @@ TEST_CASE("multi-head attention is projections around the reference", "[multi_he
     CHECK(cache.length() == 70);
     CHECK(cache.committed() == 0);
     const Wide wide = p.cast<double>();
-    const auto mixed = reference_attention<double>(wide.leftCols(60), wide.middleCols(60, 20), wide.rightCols(28), layout, {.scale = 1.0F / std::sqrt(10.0F)});
+    const auto mixed =
+        reference_attention<double>(wide.leftCols(60), wide.middleCols(60, 20), wide.rightCols(28),
+                                    layout, {.scale = 1.0F / std::sqrt(10.0F)});
     CHECK((y.cast<double>() - mixed * weights_of(out2).transpose()).cwiseAbs().maxCoeff() < 1e-5);
-    CHECK(code_of([&] { MultiHead<NoRotation>(layout, random_linear(random, 100, 30, ElementType::f32), random_linear(random, 30, 84, ElementType::f32)); }) == ErrorCode::shape_mismatch);
+    CHECK(code_of([&] {
+              MultiHead<NoRotation>(layout, random_linear(random, 100, 30, ElementType::f32),
+                                    random_linear(random, 30, 84, ElementType::f32));
+          }) == ErrorCode::shape_mismatch);
 }

@@ -14,14 +14,16 @@ std::vector<float> copy_of(std::span<const float> row) { return {row.begin(), ro
 
 // A source of tensors in memory.
 struct Tensors final : TensorSource {
-    std::map<std::string, std::pair<std::vector<std::size_t>, std::vector<float>>, std::less<>> items;
+    std::map<std::string, std::pair<std::vector<std::size_t>, std::vector<float>>, std::less<>>
+        items;
     const std::vector<std::size_t>* shape(std::string_view name) const override {
         const auto at = items.find(name);
         return at == items.end() ? nullptr : &at->second.first;
     }
     ElementType type(std::string_view) const override { return ElementType::f32; }
     void read(std::string_view name, std::size_t first, std::span<float> to) const override {
-        std::copy_n(items.find(name)->second.second.begin() + static_cast<std::ptrdiff_t>(first), to.size(), to.begin());
+        std::copy_n(items.find(name)->second.second.begin() + static_cast<std::ptrdiff_t>(first),
+                    to.size(), to.begin());
     }
     void add(Random& random, const std::string& name, std::vector<std::size_t> shape) {
         std::size_t count = 1;
@@ -32,7 +34,8 @@ struct Tensors final : TensorSource {
 Tensors gpt2_tensors(const Gpt2Config& c, const std::string& prefix) {
     Random random(1);
     Tensors t;
-    const auto d = static_cast<std::size_t>(c.width), h = static_cast<std::size_t>(c.hidden_width());
+    const auto d = static_cast<std::size_t>(c.width),
+               h = static_cast<std::size_t>(c.hidden_width());
     t.add(random, prefix + "wte.weight", {static_cast<std::size_t>(c.vocabulary), d});
     t.add(random, prefix + "wpe.weight", {static_cast<std::size_t>(c.context), d});
     const auto pair = [&](const std::string& name, std::vector<std::size_t> shape) {
@@ -83,7 +86,8 @@ TEST_CASE("bad input is refused before any work", "[session]") {
     const std::vector<Token> ten(10, 1), eleven(11, 1);
     CHECK(code_of([&] { session.prefill({}); }) == ErrorCode::empty_prompt);
     CHECK(code_of([&] { session.prefill(eleven); }) == ErrorCode::capacity);
-    for (const Token bad : {-1, 50, std::numeric_limits<Token>::max(), std::numeric_limits<Token>::min()})
+    for (const Token bad :
+         {-1, 50, std::numeric_limits<Token>::max(), std::numeric_limits<Token>::min()})
         CHECK(code_of([&] { session.decode(bad); }) == ErrorCode::token_range);
     CHECK(session.position() == 0);
     session.prefill(ten);
@@ -93,7 +97,8 @@ TEST_CASE("bad input is refused before any work", "[session]") {
     session.decode(1);  // room again
     CHECK(code_of([&] { model.session(65); }) == ErrorCode::invalid_argument);
     CHECK(code_of([&] { model.session(0); }) == ErrorCode::invalid_argument);
-    CHECK(code_of([] { TinyGpt::random({.layers = 1, .heads = 3, .width = 32}, 1); }) == ErrorCode::bad_config);
+    CHECK(code_of([] { TinyGpt::random({.layers = 1, .heads = 3, .width = 32}, 1); }) ==
+          ErrorCode::bad_config);
 }
 
 TEST_CASE("a session outlives the model it was made from", "[session]") {
@@ -129,7 +134,8 @@ TEST_CASE("a failure or a cancel in any layer leaves every session as it was", "
             };
             if (cancel && layer == 2) continue;  // nothing asks after the last layer
             if (cancel)
-                CHECK(code_of([&] { forward(model.model(), slices, context); }) == ErrorCode::cancelled);
+                CHECK(code_of([&] { forward(model.model(), slices, context); }) ==
+                      ErrorCode::cancelled);
             else
                 CHECK_THROWS_AS(forward(model.model(), slices, context), std::runtime_error);
             CHECK(a.position() == 9);
@@ -157,7 +163,8 @@ TEST_CASE("sessions in one batch do not know of each other", "[forward]") {
     std::vector<float> hidden(30 * 32);
     std::vector<Slice> slices;
     for (std::size_t i = 0; i < prompts.size(); ++i)
-        slices.push_back({&sessions[i], prompts[i], LogitRows::last, logits[i].data(), i == 2 ? hidden.data() : nullptr});
+        slices.push_back({&sessions[i], prompts[i], LogitRows::last, logits[i].data(),
+                          i == 2 ? hidden.data() : nullptr});
     Context context;
     forward(model.model(), slices, context);
     for (std::size_t i = 0; i < prompts.size(); ++i) CHECK(same_bits(wanted[i], logits[i]));
@@ -186,7 +193,8 @@ TEST_CASE("NaN in the weights is an error that names the layer", "[forward]") {
 }
 
 TEST_CASE("GPT-2 loads under both spellings, and every misfit is listed", "[gpt2]") {
-    const Gpt2Config c{.layers = 2, .heads = 2, .width = 8, .hidden = 20, .context = 8, .vocabulary = 11};
+    const Gpt2Config c{
+        .layers = 2, .heads = 2, .width = 8, .hidden = 20, .context = 8, .vocabulary = 11};
     auto a = load_gpt2(c, gpt2_tensors(c, "")).session<KvCache<>>(8);
     auto b = load_gpt2(c, gpt2_tensors(c, "transformer.")).session<KvCache<>>(8);
     CHECK(same_bits(a.decode(3), b.decode(3)));
@@ -200,7 +208,8 @@ TEST_CASE("GPT-2 loads under both spellings, and every misfit is listed", "[gpt2
         const std::string text = error.what();
         CHECK(error.code() == ErrorCode::bad_config);
         CHECK(text.find("h.0.ln_1.bias is missing") != std::string::npos);
-        CHECK(text.find("wpe.weight is [9, 8], the configuration wants [8, 8]") != std::string::npos);
+        CHECK(text.find("wpe.weight is [9, 8], the configuration wants [8, 8]") !=
+              std::string::npos);
     }
     Gpt2Config untied = c;
     untied.tied = false;
@@ -215,7 +224,8 @@ TEST_CASE("GPT-2 loads under both spellings, and every misfit is listed", "[gpt2
 }
 
 TEST_CASE("parameters and bytes are counted", "[decoder]") {
-    const auto model = random_gpt2({.layers = 2, .heads = 2, .width = 16, .context = 8, .vocabulary = 11}, 1);
+    const auto model =
+        random_gpt2({.layers = 2, .heads = 2, .width = 16, .context = 8, .vocabulary = 11}, 1);
     CHECK(model.parameters() == 11 * 16 + 8 * 16 + 2 * (12 * 16 * 16 + 13 * 16) + 2 * 16);
     CHECK(model.decode_bytes() < model.bytes());
     CHECK(model.session<KvCache<>>(8).model().same_as(model));
@@ -256,7 +266,8 @@ TEST_CASE("two threads on one session: one works, the other is told", "[session]
     const Token token = 1;
     std::vector<float> logits(50);
     const Slice slice{&session, {&token, 1}, LogitRows::last, logits.data(), nullptr};
-    CHECK(code_of([&] { forward(model.model(), std::span(&slice, 1), context); }) == ErrorCode::concurrent_use);
+    CHECK(code_of([&] { forward(model.model(), std::span(&slice, 1), context); }) ==
+          ErrorCode::concurrent_use);
     done = true;
     other.join();
     CHECK(session.position() == 1);

@@ -20,7 +20,8 @@ TEST_CASE("rounding to half is to nearest, ties to even", "[half]") {
     Random random(1);
     for (int i = 0; i < 200000; ++i) {
         // Any exponent a half can have, and a few beyond.
-        const float x = static_cast<float>((random.uniform() - 0.5) * elementary::exp2(draw(random, -27, 17)));
+        const float x =
+            static_cast<float>((random.uniform() - 0.5) * elementary::exp2(draw(random, -27, 17)));
         const float got = f16_to_f32(f32_to_f16(x));
         const std::uint16_t bits = f32_to_f16(x);
         if (std::abs(x) >= 65520.0F) {
@@ -45,7 +46,9 @@ TEST_CASE("rounding to half is to nearest, ties to even", "[half]") {
 
 TEST_CASE("the double functions are right to two units in the last place", "[elementary]") {
     Random random(2);
-    const auto relative = [](double got, double wanted) { return std::abs(got - wanted) / std::abs(wanted); };
+    const auto relative = [](double got, double wanted) {
+        return std::abs(got - wanted) / std::abs(wanted);
+    };
     double worst = 0.0;
     for (int i = 0; i < 100000; ++i) {
         const double u = random.uniform() - 0.5;

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Draws bench/results/*.json as SVG that reads on light and dark pages.  bench/plot.py FOLDER"""
+import json
+import os
+import sys
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+GREY = "#808890"
+plt.rcParams.update({
+    "svg.fonttype": "none", "svg.hashsalt": "cairn", "font.size": 11, "font.family": "sans-serif", "text.color": GREY,
+    "axes.labelcolor": GREY, "axes.edgecolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "axes.spines.top": False,
+    "axes.spines.right": False, "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+    "grid.color": GREY, "grid.alpha": 0.25, "axes.grid": True,
+})
+COLOURS = {"shakespeare 3M f16": "#e8710a", "GPT-2 124M f32": "#1a9c8c", "GPT-2 124M f16": "#4c8ee8"}
+
+
+def save(figure, path):
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    print("wrote", path)
+
+
+def main():
+    folder = sys.argv[1]
+    with open(os.path.join(folder, "lengths.json")) as f:
+        data = json.load(f)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    for name, colour in COLOURS.items():
+        rows = [r for r in data["rows"] if r["model"] == name]
+        x = [r["generated"] for r in rows]
+        if name != "shakespeare 3M f16":
+            left.plot(x, [r["cached_tokens_per_second"] for r in rows], "o-", color=colour, label=f"{name}, cached")
+            left.plot(x, [r["uncached_tokens_per_second"] for r in rows], "o:", color=colour, label="same, without cache")
+        right.plot(x, [r["ratio"] for r in rows], "o-", color=colour, label=name)
+        right.plot(x, [r["predicted"] for r in rows], "--", color=colour, alpha=0.6)
+    for axis in (left, right):
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.set_xticks([16, 64, 256, 960], ["16", "64", "256", "960"])
+        axis.set_xlabel(f"generated tokens (prompt of {data['prompt']})")
+    left.set_ylabel("tokens / s")
+    left.set_title("Same tokens, bit for bit", color=GREY)
+    right.set_ylabel("speedup of the cache")
+    right.set_title("measured; dashed: what the machine's limits predict", color=GREY, fontsize=10)
+    left.legend(frameon=False, fontsize=8, loc="best")
+    right.legend(frameon=False, fontsize=9)
+    right.set_yticks([2, 5, 10, 20, 50, 100], ["2x", "5x", "10x", "20x", "50x", "100x"])
+    save(figure, os.path.join(folder, "lengths.svg"))
+
+    with open(os.path.join(folder, "machine.json")) as f:
+        data = json.load(f)
+    figure, axis = plt.subplots(figsize=(10, 3.6))
+    items = list(reversed(data["items"]))
+    colours = ["#4c8ee8" if i["limit"] == "read" else "#e8710a" for i in items]
+    axis.barh(range(len(items)), [100 * i["share"] for i in items], color=colours, height=0.6)
+    for y, item in enumerate(items):
+        if item["bar"]:
+            axis.plot([100 * item["bar"]] * 2, [y - 0.4, y + 0.4], color=GREY, linewidth=2)
+        axis.text(100 * item["share"] + 1, y, f"{100 * item['share']:.0f} %", va="center")
+    axis.set_yticks(range(len(items)), [i["name"] for i in items])
+    axis.set_xlabel(f"share of read bandwidth ({data['read_bandwidth'] / 1e9:.0f} GB/s, blue) or of FMA peak "
+                    f"({data['fma_peak'] / 1e9:.0f} GFLOP/s, orange)")
+    axis.set_xlim(0, 110)
+    axis.grid(axis="y", visible=False)
+    save(figure, os.path.join(folder, "machine.svg"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""Prints a result of bench/run as a table.  bench/table.py FILE.json"""
+import json
+import sys
+
+
+def main():
+    with open(sys.argv[1]) as f:
+        data = json.load(f)
+    if "items" in data:
+        print(f"{data['threads']} threads, {data['isa']}; read bandwidth {data['read_bandwidth'] / 1e9:.1f} GB/s, "
+              f"FMA peak {data['fma_peak'] / 1e9:.0f} GFLOP/s; medians (least..most)")
+        for i in data["items"]:
+            bar = "" if not i["bar"] else f"   bar {100 * i['bar']:.0f} %: {'reached' if i['share'] >= i['bar'] else 'MISSED'}"
+            print(f"  {i['name']:<61}{i['median'] / 1e9:7.1f} ({i['least'] / 1e9:.1f}..{i['most'] / 1e9:.1f}) "
+                  f"{'GB/s' if i['limit'] == 'read' else 'GFLOP/s'}  {100 * i['share']:.0f} %{bar}")
+    elif "rows" in data:
+        print(f"prompt of {data['prompt']} tokens; predicted: from read bandwidth {data['read_bandwidth'] / 1e9:.1f} GB/s and "
+              f"FMA peak {data['fma_peak'] / 1e9:.0f} GFLOP/s of this run (formula in bench/lengths.cpp)")
+        print(f"  {'model':<20}{'generated':>10}{'cached t/s':>12}{'uncached t/s':>14}{'ratio':>9}{'predicted':>11}{'reached':>9}")
+        for r in data["rows"]:
+            print(f"  {r['model']:<20}{r['generated']:>10}{r['cached_tokens_per_second']:>12.1f}{r['uncached_tokens_per_second']:>14.2f}"
+                  f"{r['ratio']:>8.1f}x{r['predicted']:>10.1f}x{r['ratio'] / r['predicted']:>9.2f}")
+    else:
+        for name in ("cairn", "transformers"):
+            r = data[name]
+            print(f"  {name:<14}{r['median']:8.1f} tokens/s  ({r['least']:.1f}..{r['most']:.1f})")
+        print(f"  ratio         {data['ratio']:8.2f}x  (torch {data['versions']['torch']}, transformers {data['versions']['transformers']})")
+
+
+if __name__ == "__main__":
+    main()

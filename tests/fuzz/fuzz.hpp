@@ -1,0 +1,26 @@
+// What the fuzz targets share: a typed error is a good end; everything else crashes, and is a bug.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include <cairn/core/error.hpp>
+
+template <class Body>
+int fuzz(const std::uint8_t* data, std::size_t size, Body&& body) {
+    try {
+        body(std::string_view(reinterpret_cast<const char*>(data), size));
+    } catch (const cairn::Error& error) {
+        switch (error.code()) {
+            case cairn::ErrorCode::bad_file:
+            case cairn::ErrorCode::bad_config:
+            case cairn::ErrorCode::bad_tokenizer:
+            case cairn::ErrorCode::unsupported:
+            case cairn::ErrorCode::limit: break;
+            default: std::fprintf(stderr, "unexpected error: %s\n", error.what()); std::abort();
+        }
+    }
+    return 0;
+}
