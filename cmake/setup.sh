@@ -28,7 +28,7 @@ need() {
              fedora+=(gcc-c++ cmake ninja-build eigen3-devel json-devel pcre2-devel cli11-devel)
              brew+=(cmake ninja eigen nlohmann-json pcre2 cli11) ;;
       test)  debian+=(catch2 python3); fedora+=(catch-devel python3); brew+=(catch2) ;;
-      clang) debian+=(clang libclang-rt-14-dev); fedora+=(clang compiler-rt) ;;
+      clang) debian+=(clang libclang-rt-dev); fedora+=(clang compiler-rt) ;;
       cross) debian+=(g++-aarch64-linux-gnu qemu-user) ;;
       bench) debian+=(libbenchmark-dev python3 python3-matplotlib); fedora+=(google-benchmark-devel python3-matplotlib)
              brew+=(google-benchmark python-matplotlib) ;;

@@ -13,6 +13,7 @@
 #include "cairn/core/thread_pool.hpp"
 #include "cairn/generate/generate.hpp"
 #include "cairn/generate/sampler.hpp"
+#include "cairn/generate/sampler_steps.hpp"
 #include "cairn/generate/stop_strings.hpp"
 #include "cairn/layers/block.hpp"
 #include "cairn/layers/embedding.hpp"
@@ -20,3 +21,4 @@
 #include "cairn/models/gpt2.hpp"
 #include "cairn/models/session.hpp"
 #include "cairn/models/tiny_gpt.hpp"
+#include "cairn/models/verify.hpp"

@@ -155,9 +155,11 @@ TEST_CASE("scores and weighted sums of every layout", "[kernels]") {
         const RowMatrix rows = random_matrix(random, count, dims);
         const RowMatrix q = random_matrix(random, queries, dims);
         const RowMatrix p = random_matrix(random, queries, count);
-        for (const auto& [keys, values] : {std::pair{&F32::keys(), &F32::values()},
-                                           {&F16::keys(), &F16::values()},
-                                           {&BF16::keys(), &BF16::values()}}) {
+        for (const auto& codecs : {std::pair{&F32::keys(), &F32::values()},
+                                   {&F16::keys(), &F16::values()},
+                                   {&BF16::keys(), &BF16::values()}}) {
+            const Codec* keys = codecs.first;
+            const Codec* values = codecs.second;
             const int lane =
                 keys->rows_per_unit > 1 ? draw(random, 0, 15) : 0;  // a run may begin inside a tile
             std::vector<std::byte> memory(keys->units(lane + count) * keys->unit_bytes(dims),

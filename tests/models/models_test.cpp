@@ -272,3 +272,17 @@ TEST_CASE("two threads on one session: one works, the other is told", "[session]
     other.join();
     CHECK(session.position() == 1);
 }
+
+TEST_CASE("a session of one model is refused by another", "[forward]") {
+    const auto a = TinyGpt::random(small, 1);
+    const auto b = TinyGpt::random(small, 1);
+    auto session = a.session(8);
+    const Token token = 1;
+    std::vector<float> logits(50);
+    const Slice slice{&session, {&token, 1}, LogitRows::last, logits.data(), nullptr};
+    Context context;
+    CHECK(code_of([&] { forward(b.model(), std::span(&slice, 1), context); }) ==
+          ErrorCode::model_mismatch);
+    CHECK(session.position() == 0);
+    forward(a.model(), std::span(&slice, 1), context);
+}

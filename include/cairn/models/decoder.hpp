@@ -85,6 +85,8 @@ class Decoder {
         return Session<Decoder, Cache>(*this, capacity, executor);
     }
 
+    /// The same for all handles to the same weights, and for no others.
+    const void* identity() const noexcept { return weights_.get(); }
     /// Whether two handles share their weights.
     bool same_as(const Decoder& other) const noexcept { return weights_ == other.weights_; }
 

@@ -21,6 +21,8 @@ class SessionState {
     virtual ~SessionState() = default;
     /// The cache of a layer.
     virtual CacheRef cache(int layer) = 0;
+    /// The identity of the model it belongs to.
+    virtual const void* model_identity() const noexcept = 0;
     /// Tokens fed and kept so far: the position of the next one.
     int position() const noexcept { return position_; }
     /// Tokens that fit.
@@ -98,6 +100,8 @@ void check_slices(const Model& model, std::span<const Slice> slices) {
     for (const Slice& slice : slices) {
         require(slice.session != nullptr, ErrorCode::invalid_argument,
                 "forward: slice without a session");
+        require(slice.session->model_identity() == model.identity(), ErrorCode::model_mismatch,
+                "forward: the session belongs to another model");
         require(!slice.tokens.empty(), ErrorCode::empty_prompt, "forward: slice without tokens");
         require(slice.rows == LogitRows::none || slice.logits != nullptr,
                 ErrorCode::invalid_argument, "forward: logits wanted, but nowhere to write them");
@@ -125,8 +129,8 @@ inline void check_finite(const Activations& x, std::ptrdiff_t width, const char*
 
 /// Feeds every slice's tokens to its session and writes the logits asked for. All sessions belong
 /// to `model` and are different. Throws Error{empty_prompt, token_range, capacity, concurrent_use,
-/// invalid_argument} before any work, Error{non_finite, cancelled} or whatever an executor or hook
-/// throws during it; then every session is as it was.
+/// model_mismatch, invalid_argument} before any work, Error{non_finite, cancelled} or whatever an
+/// executor or hook throws during it; then every session is as it was.
 template <class Model>
 void forward(const Model& model, std::span<const Slice> slices, Context& context) {
     detail::check_slices(model, slices);

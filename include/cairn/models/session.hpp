@@ -105,6 +105,7 @@ class Session final : public SessionState {
     }
 
     CacheRef cache(int layer) override { return caches_[static_cast<std::size_t>(layer)]; }
+    const void* model_identity() const noexcept override { return model_.identity(); }
     /// The cache of a layer by its type, for views and for saving.
     const Cache& layer_cache(int layer) const noexcept {
         return caches_[static_cast<std::size_t>(layer)];
