@@ -2,8 +2,10 @@
 // people.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
-#include <sstream>
+#include <cstdio>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -72,12 +74,55 @@ class Error : public std::runtime_error {
     ErrorCode code_;
 };
 
-/// Throws Error{code} with the parts printed one after another.
+namespace detail {
+
+// One piece of an error message. Erased, so that a call site costs an array and not a stream: there
+// are many of them, and compile time is part of the interface.
+class MessagePart {
+  public:
+    MessagePart(const char* text) noexcept : kind_(Kind::text), text_(text) {}         // NOLINT
+    MessagePart(std::string_view text) noexcept : kind_(Kind::text), text_(text) {}    // NOLINT
+    MessagePart(const std::string& text) noexcept : kind_(Kind::text), text_(text) {}  // NOLINT
+    template <std::signed_integral T>
+    MessagePart(T value) noexcept : kind_(Kind::integer), integer_(value) {}  // NOLINT
+    template <std::unsigned_integral T>
+    MessagePart(T value) noexcept : kind_(Kind::natural), natural_(value) {}  // NOLINT
+    template <std::floating_point T>
+    MessagePart(T value) noexcept
+        : kind_(Kind::real), real_(static_cast<double>(value)) {}  // NOLINT
+
+    void append_to(std::string& message) const {
+        char buffer[32];
+        switch (kind_) {
+            case Kind::text: message += text_; return;
+            case Kind::integer: message += std::to_string(integer_); return;
+            case Kind::natural: message += std::to_string(natural_); return;
+            case Kind::real: std::snprintf(buffer, sizeof buffer, "%g", real_); message += buffer;
+        }
+    }
+
+  private:
+    enum class Kind : std::uint8_t { text, integer, natural, real };
+    Kind kind_;
+    std::string_view text_{};
+    long long integer_ = 0;
+    unsigned long long natural_ = 0;
+    double real_ = 0.0;
+};
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_with(
+    ErrorCode code, std::initializer_list<MessagePart> parts) {
+    std::string message;
+    for (const MessagePart& part : parts) part.append_to(message);
+    throw Error(code, message);
+}
+
+}  // namespace detail
+
+/// Throws Error{code} with the parts (text and numbers) one after another.
 template <class... Parts>
-[[noreturn]] void fail(ErrorCode code, const Parts&... parts) {
-    std::ostringstream text;
-    (text << ... << parts);
-    throw Error(code, text.str());
+[[noreturn, gnu::cold, gnu::noinline]] void fail(ErrorCode code, const Parts&... parts) {
+    detail::fail_with(code, {detail::MessagePart(parts)...});
 }
 
 /// `fail` unless the condition holds.

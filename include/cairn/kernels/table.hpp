@@ -25,7 +25,7 @@ struct Linear {
     const float* bias;         ///< [out] or null
     std::ptrdiff_t in;
     std::ptrdiff_t out;
-    const float* x;  ///< gemv: [rows][x_stride]; gemm: packed by `pack_rows`
+    const float* x;  ///< gemv: one row; gemm: packed by `pack_rows`
     std::ptrdiff_t x_stride;
     float* y;  ///< [rows][y_stride]
     std::ptrdiff_t y_stride;
@@ -47,7 +47,7 @@ struct Table {
     const char* name;
     int tile_rows;  ///< rows of an activation tile of `gemm`
 
-    /// Rows 1..2. Indexed by ElementType.
+    /// One row. Indexed by ElementType.
     void (*gemv[3])(const Linear&);
     /// Any number of rows, x packed.
     void (*gemm[3])(const Linear&);

@@ -56,7 +56,7 @@ inline void multiply(const WeightMatrix& weights, const float* bias, const Activ
                      });
     };
     if (x.rows == 0) return;
-    if (x.rows <= 2) {  // bound by reading the weights: four panels are four streams
+    if (x.rows == 1) {  // bound by reading the weights: four panels are four streams
         over_panels(kernel.gemv[type], 4);
         return;
     }

@@ -1,25 +1,32 @@
 // The parts of attention over one run of rows inside one segment. Every value of a row is computed
 // from that row alone, so how many queries are handled together never shows.
 
-// Q queries times U tiles of 16 positions; keys [tile][dim][16], the chain runs over dims ascending.
+// Q queries times U tiles of 16 positions; keys [tile][dim][16], the chain runs over dims
+// ascending. Not inlined: it is called from four places below, and compile time is part of the
+// interface.
 template <class T, int Q, int U>
-CAIRN_INLINE void score_tiles_block(const std::byte* unit, std::ptrdiff_t stride, int dims,
-                                    const float* q, std::ptrdiff_t q_stride, float* s,
-                                    std::ptrdiff_t s_stride) {
+[[gnu::noinline]] void score_tiles_block(const std::byte* unit, std::ptrdiff_t stride, int dims,
+                                         const float* q, std::ptrdiff_t q_stride, float* s,
+                                         std::ptrdiff_t s_stride) {
     V sum[Q][U];
-    CAIRN_UNROLL for (int i = 0; i < Q; ++i)
-        CAIRN_UNROLL for (int u = 0; u < U; ++u) sum[i][u] = splat(0.0F);
+    CAIRN_UNROLL
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < U; ++u) sum[i][u] = splat(0.0F);
     for (int d = 0; d < dims; ++d) {
         V key[U];
-        CAIRN_UNROLL for (int u = 0; u < U; ++u)
+        CAIRN_UNROLL
+        for (int u = 0; u < U; ++u)
             key[u] = load(reinterpret_cast<const T*>(unit + u * stride) + d * key_tile);
-        CAIRN_UNROLL for (int i = 0; i < Q; ++i) {
+        CAIRN_UNROLL
+        for (int i = 0; i < Q; ++i) {
             const V value = splat(q[i * q_stride + d]);
-            CAIRN_UNROLL for (int u = 0; u < U; ++u) sum[i][u] = fma(key[u], value, sum[i][u]);
+            CAIRN_UNROLL
+            for (int u = 0; u < U; ++u) sum[i][u] = fma(key[u], value, sum[i][u]);
         }
     }
-    CAIRN_UNROLL for (int i = 0; i < Q; ++i)
-        CAIRN_UNROLL for (int u = 0; u < U; ++u) store(s + i * s_stride + u * key_tile, sum[i][u]);
+    CAIRN_UNROLL
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < U; ++u) store(s + i * s_stride + u * key_tile, sum[i][u]);
 }
 
 template <class T, int Q>
@@ -45,7 +52,8 @@ CAIRN_INLINE void score_tiles_queries(const RowsIn& k, const float* q, std::ptrd
         float part[Q * key_tile];
         score_tiles_block<T, Q, 1>(unit, k.stride, k.dims, q, q_stride, part, key_tile);
         for (int i = 0; i < Q; ++i)
-            for (int j = 0; j < k.count - at; ++j) s[i * s_stride + at + j] = part[i * key_tile + j];
+            for (int j = 0; j < k.count - at; ++j)
+                s[i * s_stride + at + j] = part[i * key_tile + j];
     }
 }
 
@@ -59,8 +67,6 @@ void scores_tiles(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int 
     if constexpr (accumulators >= 4) {
         for (; i + 4 <= queries; i += 4)
             score_tiles_queries<T, 4>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
-        for (; i + 2 <= queries; i += 2)
-            score_tiles_queries<T, 2>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
     }
     for (; i < queries; ++i)
         score_tiles_queries<T, 1>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
@@ -70,16 +76,19 @@ void scores_tiles(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int 
 template <class T, int G>
 CAIRN_INLINE void score_rows_block(const std::byte* rows, std::ptrdiff_t stride, int dims,
                                    const float* q, V* sum) {
-    CAIRN_UNROLL for (int g = 0; g < G; ++g) sum[g] = splat(0.0F);
+    CAIRN_UNROLL
+    for (int g = 0; g < G; ++g) sum[g] = splat(0.0F);
     int d = 0;
     for (; d + 16 <= dims; d += 16) {
         const V query = load(q + d);
-        CAIRN_UNROLL for (int g = 0; g < G; ++g)
+        CAIRN_UNROLL
+        for (int g = 0; g < G; ++g)
             sum[g] = fma(load(reinterpret_cast<const T*>(rows + g * stride) + d), query, sum[g]);
     }
     if (d < dims) {
         const V query = load_first(q + d, dims - d);
-        CAIRN_UNROLL for (int g = 0; g < G; ++g)
+        CAIRN_UNROLL
+        for (int g = 0; g < G; ++g)
             sum[g] = fma(load_first(reinterpret_cast<const T*>(rows + g * stride) + d, dims - d),
                          query, sum[g]);
     }
@@ -93,7 +102,8 @@ void scores_rows(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int q
         const std::byte* rows = k.unit + j * k.stride;
         for (int i = 0; i < queries; ++i) {
             V sum[16];
-            CAIRN_UNROLL for (int g = 0; g < 16; g += row_group)
+            CAIRN_UNROLL
+            for (int g = 0; g < 16; g += row_group)
                 score_rows_block<T, row_group>(rows + g * k.stride, k.stride, k.dims,
                                                q + i * q_stride, sum + g);
             store(s + i * s_stride + j, reduce_each(sum));
@@ -112,19 +122,24 @@ template <class T, int Q, int U>
 CAIRN_INLINE void weigh_block(const RowsIn& v, std::ptrdiff_t d, const float* p,
                               std::ptrdiff_t p_stride, float* o, std::ptrdiff_t o_stride) {
     V sum[Q][U];
-    CAIRN_UNROLL for (int i = 0; i < Q; ++i)
-        CAIRN_UNROLL for (int u = 0; u < U; ++u) sum[i][u] = load(o + i * o_stride + d + 16 * u);
+    CAIRN_UNROLL
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < U; ++u) sum[i][u] = load(o + i * o_stride + d + 16 * u);
     const std::byte* row = v.unit + d * static_cast<std::ptrdiff_t>(sizeof(T));
     for (int j = 0; j < v.count; ++j, row += v.stride) {
         V value[U];
-        CAIRN_UNROLL for (int u = 0; u < U; ++u) value[u] = load(reinterpret_cast<const T*>(row) + 16 * u);
-        CAIRN_UNROLL for (int i = 0; i < Q; ++i) {
+        CAIRN_UNROLL
+        for (int u = 0; u < U; ++u) value[u] = load(reinterpret_cast<const T*>(row) + 16 * u);
+        CAIRN_UNROLL
+        for (int i = 0; i < Q; ++i) {
             const V weight = splat(p[i * p_stride + j]);
-            CAIRN_UNROLL for (int u = 0; u < U; ++u) sum[i][u] = fma(value[u], weight, sum[i][u]);
+            CAIRN_UNROLL
+            for (int u = 0; u < U; ++u) sum[i][u] = fma(value[u], weight, sum[i][u]);
         }
     }
-    CAIRN_UNROLL for (int i = 0; i < Q; ++i)
-        CAIRN_UNROLL for (int u = 0; u < U; ++u) store(o + i * o_stride + d + 16 * u, sum[i][u]);
+    CAIRN_UNROLL
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < U; ++u) store(o + i * o_stride + d + 16 * u, sum[i][u]);
 }
 
 template <class T, int Q>
@@ -138,14 +153,16 @@ CAIRN_INLINE void weigh_queries(const RowsIn& v, const float* p, std::ptrdiff_t 
     if (d < v.dims) {
         const std::ptrdiff_t rest = v.dims - d;
         V sum[Q];
-        CAIRN_UNROLL for (int i = 0; i < Q; ++i) sum[i] = load_first(o + i * o_stride + d, rest);
+        CAIRN_UNROLL
+        for (int i = 0; i < Q; ++i) sum[i] = load_first(o + i * o_stride + d, rest);
         const std::byte* row = v.unit + d * static_cast<std::ptrdiff_t>(sizeof(T));
         for (int j = 0; j < v.count; ++j, row += v.stride) {
             const V value = load_first(reinterpret_cast<const T*>(row), rest);
-            CAIRN_UNROLL for (int i = 0; i < Q; ++i)
-                sum[i] = fma(value, splat(p[i * p_stride + j]), sum[i]);
+            CAIRN_UNROLL
+            for (int i = 0; i < Q; ++i) sum[i] = fma(value, splat(p[i * p_stride + j]), sum[i]);
         }
-        CAIRN_UNROLL for (int i = 0; i < Q; ++i) store_first(o + i * o_stride + d, sum[i], rest);
+        CAIRN_UNROLL
+        for (int i = 0; i < Q; ++i) store_first(o + i * o_stride + d, sum[i], rest);
     }
 }
 
@@ -156,8 +173,6 @@ void weigh_rows(const RowsIn& v, const float* p, std::ptrdiff_t p_stride, int qu
     if constexpr (accumulators >= 4) {
         for (; i + 4 <= queries; i += 4)
             weigh_queries<T, 4>(v, p + i * p_stride, p_stride, o + i * o_stride, o_stride);
-        for (; i + 2 <= queries; i += 2)
-            weigh_queries<T, 2>(v, p + i * p_stride, p_stride, o + i * o_stride, o_stride);
     }
     for (; i < queries; ++i)
         weigh_queries<T, 1>(v, p + i * p_stride, p_stride, o + i * o_stride, o_stride);
@@ -205,7 +220,8 @@ inline void merge(float* max, float* sum, float* out, float m, float l, const fl
     int d = 0;
     for (; d + 16 <= dims; d += 16) store(out + d, fma(load(o + d), b, mul(load(out + d), a)));
     if (d < dims)
-        store_first(out + d, fma(load_first(o + d, dims - d), b, mul(load_first(out + d, dims - d), a)),
+        store_first(out + d,
+                    fma(load_first(o + d, dims - d), b, mul(load_first(out + d, dims - d), a)),
                     dims - d);
 }
 

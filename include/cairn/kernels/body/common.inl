@@ -28,8 +28,7 @@ CAIRN_INLINE void store_upto(float* x, V a, std::ptrdiff_t n) {
     for (int i = 0; i < 16; ++i) {
         const std::uint16_t bits = f32_to_bf16(buffer[i]);
         // Only a finite value can round to infinity: it saturates.
-        const bool overflowed = (bits & 0x7FFFU) == 0x7F80U &&
-                                buffer[i] - buffer[i] == 0.0F;
+        const bool overflowed = (bits & 0x7FFFU) == 0x7F80U && buffer[i] - buffer[i] == 0.0F;
         x[i].bits = overflowed ? static_cast<std::uint16_t>((bits & 0x8000U) | 0x7F7FU) : bits;
     }
 }

@@ -1,47 +1,37 @@
-// Products with packed weights [out/16][in][16]. Lanes are output features and k runs in one chain of
-// fma from the bias, so one row, many rows, one thread and many give the same bits.
+// Products with packed weights [out/16][in][16]. Lanes are output features and k runs in one chain
+// of fma from the bias, so one row, many rows, one thread and many give the same bits.
 
-template <class T, int R, int P>
+template <class T, int P>
 CAIRN_INLINE void gemv_block(const Linear& a, std::ptrdiff_t first) {
     const T* w[P];
-    V sum[R][P];
-    CAIRN_UNROLL for (int p = 0; p < P; ++p) {
+    V sum[P];
+    CAIRN_UNROLL
+    for (int p = 0; p < P; ++p) {
         w[p] = reinterpret_cast<const T*>(a.weights) + (first + p) * a.in * panel;
-        const V start = a.bias != nullptr
-                            ? load_upto(a.bias + (first + p) * panel, a.out - (first + p) * panel)
-                            : splat(0.0F);
-        CAIRN_UNROLL for (int r = 0; r < R; ++r) sum[r][p] = start;
+        sum[p] = a.bias != nullptr
+                     ? load_upto(a.bias + (first + p) * panel, a.out - (first + p) * panel)
+                     : splat(0.0F);
     }
-    const float* x0 = a.x;
-    const float* x1 = a.x + (R - 1) * a.x_stride;
     for (std::ptrdiff_t k = 0; k < a.in; ++k) {
-        CAIRN_UNROLL for (int p = 0; p < P; ++p) {
-            const V weight = load(w[p] + k * panel);
-            sum[0][p] = fma(weight, splat(x0[k]), sum[0][p]);
-            if constexpr (R == 2) sum[1][p] = fma(weight, splat(x1[k]), sum[1][p]);
-        }
+        const V value = splat(a.x[k]);
+        CAIRN_UNROLL
+        for (int p = 0; p < P; ++p) sum[p] = fma(load(w[p] + k * panel), value, sum[p]);
     }
-    CAIRN_UNROLL for (int p = 0; p < P; ++p) {
+    CAIRN_UNROLL
+    for (int p = 0; p < P; ++p) {
         const std::ptrdiff_t n = (first + p) * panel;
-        CAIRN_UNROLL for (int r = 0; r < R; ++r)
-            store_upto(a.y + r * a.y_stride + n, sum[r][p], a.out - n);
+        store_upto(a.y + n, sum[p], a.out - n);
     }
 }
 
-// Four panels at a time: four streams of weights from memory, and enough chains to hide the latency.
-template <class T, int R>
-CAIRN_INLINE void gemv_rows(const Linear& a) {
-    std::ptrdiff_t p = a.panel_begin;
-    if constexpr (accumulators >= 4)
-        for (; p + 4 <= a.panel_end; p += 4) gemv_block<T, R, 4>(a, p);
-    for (; p < a.panel_end; ++p) gemv_block<T, R, 1>(a, p);
-}
+// Four panels at a time: four streams of weights from memory, and enough chains to hide the
+// latency.
 template <class T>
 void gemv(const Linear& a) {
-    if (a.rows == 1)
-        gemv_rows<T, 1>(a);
-    else
-        gemv_rows<T, 2>(a);
+    std::ptrdiff_t p = a.panel_begin;
+    if constexpr (accumulators >= 4)
+        for (; p + 4 <= a.panel_end; p += 4) gemv_block<T, 4>(a, p);
+    for (; p < a.panel_end; ++p) gemv_block<T, 1>(a, p);
 }
 
 inline void pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows, std::ptrdiff_t k,
@@ -51,9 +41,8 @@ inline void pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows
         const std::ptrdiff_t present = rows - first < tile_rows ? rows - first : tile_rows;
         const float* row = x + first * stride;
         if (present == gemm_rows) {
-            for (std::ptrdiff_t i = 0; i < k; ++i)
-                CAIRN_UNROLL for (int r = 0; r < gemm_rows; ++r)
-                    tile[i * gemm_rows + r] = row[r * stride + i];
+            for (std::ptrdiff_t i = 0; i < k; ++i) CAIRN_UNROLL
+            for (int r = 0; r < gemm_rows; ++r) tile[i * gemm_rows + r] = row[r * stride + i];
             continue;
         }
         for (std::ptrdiff_t i = 0; i < k; ++i)
@@ -68,25 +57,32 @@ CAIRN_INLINE void gemm_tile(const Linear& a, std::ptrdiff_t first, std::ptrdiff_
     constexpr int R = gemm_rows;
     const T* w[P];
     V sum[R][P];
-    CAIRN_UNROLL for (int p = 0; p < P; ++p) {
+    CAIRN_UNROLL
+    for (int p = 0; p < P; ++p) {
         w[p] = reinterpret_cast<const T*>(a.weights) + (first + p) * a.in * panel;
         const V start = a.bias != nullptr
                             ? load_upto(a.bias + (first + p) * panel, a.out - (first + p) * panel)
                             : splat(0.0F);
-        CAIRN_UNROLL for (int r = 0; r < R; ++r) sum[r][p] = start;
+        CAIRN_UNROLL
+        for (int r = 0; r < R; ++r) sum[r][p] = start;
     }
     const float* x = a.x + row * a.in;
     for (std::ptrdiff_t k = 0; k < a.in; ++k) {
         V weight[P];
-        CAIRN_UNROLL for (int p = 0; p < P; ++p) weight[p] = load(w[p] + k * panel);
-        CAIRN_UNROLL for (int r = 0; r < R; ++r) {
+        CAIRN_UNROLL
+        for (int p = 0; p < P; ++p) weight[p] = load(w[p] + k * panel);
+        CAIRN_UNROLL
+        for (int r = 0; r < R; ++r) {
             const V value = splat(x[k * R + r]);
-            CAIRN_UNROLL for (int p = 0; p < P; ++p) sum[r][p] = fma(weight[p], value, sum[r][p]);
+            CAIRN_UNROLL
+            for (int p = 0; p < P; ++p) sum[r][p] = fma(weight[p], value, sum[r][p]);
         }
     }
-    CAIRN_UNROLL for (int r = 0; r < R; ++r) {
+    CAIRN_UNROLL
+    for (int r = 0; r < R; ++r) {
         if (row + r >= a.rows) break;
-        CAIRN_UNROLL for (int p = 0; p < P; ++p) {
+        CAIRN_UNROLL
+        for (int p = 0; p < P; ++p) {
             const std::ptrdiff_t n = (first + p) * panel;
             store_upto(a.y + (row + r) * a.y_stride + n, sum[r][p], a.out - n);
         }
