@@ -63,8 +63,8 @@ def main():
             axis.plot([100 * item["bar"]] * 2, [y - 0.4, y + 0.4], color=GREY, linewidth=2)
         axis.text(100 * item["share"] + 1, y, f"{100 * item['share']:.0f} %", va="center")
     axis.set_yticks(range(len(items)), [i["name"] for i in items])
-    axis.set_xlabel(f"share of read bandwidth ({data['read_bandwidth'] / 1e9:.0f} GB/s, blue) or of FMA peak "
-                    f"({data['fma_peak'] / 1e9:.0f} GFLOP/s, orange)")
+    axis.set_xlabel(f"% of read bandwidth (blue, {data['read_bandwidth'] / 1e9:.0f} GB/s)\n"
+                    f"or of FMA peak (orange, {data['fma_peak'] / 1e9:.0f} GFLOP/s); marks: the bars set")
     axis.set_xlim(0, 110)
     axis.grid(axis="y", visible=False)
     save(figure, os.path.join(folder, "machine.svg"))
