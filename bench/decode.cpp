@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <cairn/cairn.hpp>
 
+#include "gpt2_shape.hpp"
 #include "limits.hpp"
 
 using namespace cairn;
@@ -25,8 +26,7 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
     ThreadPool pool;
     const auto model =
-        random_gpt2({.layers = 12, .heads = 12, .width = 768, .context = 1024, .vocabulary = 50257},
-                    1, type == "f32" ? ElementType::f32 : ElementType::f16);
+        random_gpt2(bench::gpt2_124m(), 1, type == "f32" ? ElementType::f32 : ElementType::f16);
     auto session = model.session<KvCache<>>(1024, pool);
     const std::vector<Token> prompt(32, 11);
     Greedy greedy;

@@ -17,6 +17,7 @@
 #include <CLI/CLI.hpp>
 #include <cairn/io/io.hpp>
 
+#include "gpt2_shape.hpp"
 #include "limits.hpp"
 
 using namespace cairn;
@@ -33,12 +34,6 @@ struct Subject {
     std::vector<int> lengths;  // generated tokens
     std::vector<int> ladder;   // rows of timed uncached forwards
 };
-
-double flops(const Gpt2& m, double rows) {
-    const double d = m.width();
-    return rows * m.layers() * (2.0 * 12.0 * d * d + 2.0 * d * (rows + 1)) +
-           2.0 * d * m.vocabulary();
-}
 
 }  // namespace
 
@@ -60,8 +55,7 @@ int main(int argc, char** argv) {
     ThreadPool pool;
     bench::ReadProbe read(pool);
     bench::FmaProbe fma(pool);
-    const Gpt2Config shape{
-        .layers = 12, .heads = 12, .width = 768, .context = 1024, .vocabulary = 50257};
+    const Gpt2Config shape = bench::gpt2_124m();
     const std::vector<int> ladder{32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 991};
     std::vector<Subject> subjects;
     subjects.push_back({"shakespeare 3M f16",
@@ -147,8 +141,8 @@ int main(int argc, char** argv) {
             for (int i = 0; i < length; ++i) {
                 const double rows = prompt_length + i;
                 uncached += uncached_step(rows);
-                const double recompute =
-                    std::max(flops(m, rows) / peak.median(), weights / bandwidth.median());
+                const double recompute = std::max(bench::forward_flops(m, rows) / peak.median(),
+                                                  weights / bandwidth.median());
                 ideal_uncached += recompute;
                 ideal_cached +=
                     i == 0 ? recompute : (weights + rows * row_bytes) / bandwidth.median();

@@ -11,6 +11,7 @@
 #include <cairn/cairn.hpp>
 #include <nlohmann/json.hpp>
 
+#include "gpt2_shape.hpp"
 #include "limits.hpp"
 
 using namespace cairn;
@@ -18,10 +19,6 @@ using bench::Samples;
 using bench::timed;
 
 namespace {
-
-Gpt2Config gpt2_124m() {
-    return {.layers = 12, .heads = 12, .width = 768, .context = 1024, .vocabulary = 50257};
-}
 
 // Attention of one new token over `positions` rows in `layers` f16 caches, cycled so that nothing
 // stays in a processor cache. Returns bytes of keys and values read a second.
@@ -64,7 +61,7 @@ class AttentionDecode {
 // The matrix products of one prefill of 256 rows: flops a second.
 class Products {
   public:
-    Products(const Gpt2& model, ThreadPool& pool) : model_(model), context_(pool) {
+    Products(const Gpt2& model, ThreadPool& pool) : context_(pool) {
         const int d = model.width();
         for (const auto& [out, in] : {std::pair{3 * d, d}, {d, d}, {4 * d, d}, {d, 4 * d}}) {
             matrices_.emplace_back(out, in, ElementType::f32);
@@ -90,19 +87,10 @@ class Products {
 
   private:
     static constexpr int rows = 256;
-    const Gpt2& model_;
     Context context_;
     std::vector<WeightMatrix> matrices_;
     std::vector<float> x_, y_;
 };
-
-// Floating-point operations of a forward of `rows` rows from position 0, last row's logits only.
-double prefill_flops(const Gpt2& m, double rows) {
-    const double d = m.width();
-    const double block = 2.0 * 12.0 * d * d;                  // products with weights, per row
-    const double attention = 2.0 * 2.0 * d * (rows + 1) / 2;  // q.k and p.v over the visible half
-    return rows * m.layers() * (block + attention) + 2.0 * d * m.vocabulary();
-}
 
 }  // namespace
 
@@ -125,8 +113,8 @@ int main(int argc, char** argv) {
     ThreadPool pool(threads);
     bench::ReadProbe read(pool);
     bench::FmaProbe fma(pool);
-    const Gpt2 f32 = random_gpt2(gpt2_124m(), 1, ElementType::f32);
-    const Gpt2 f16 = random_gpt2(gpt2_124m(), 1, ElementType::f16);
+    const Gpt2 f32 = random_gpt2(bench::gpt2_124m(), 1, ElementType::f32);
+    const Gpt2 f16 = random_gpt2(bench::gpt2_124m(), 1, ElementType::f16);
     Products products(f32, pool);
     AttentionDecode single(12, 1, 12, pool), grouped(12, 4, 12, pool);
     std::vector<Token> prompt(256);
@@ -136,7 +124,7 @@ int main(int argc, char** argv) {
     auto f16_session = f16.session<KvCache<Contiguous<F16>>>(1024, pool);
     const auto prefill = [&](auto& session) {
         session.clear();
-        return prefill_flops(session.model(), 256) / timed([&] { session.prefill(prompt); });
+        return bench::forward_flops(session.model(), 256) / timed([&] { session.prefill(prompt); });
     };
     const auto decode = [&](auto& session) {  // weight bytes a second, at position 32..44
         session.clear();
