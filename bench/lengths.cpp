@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
     const std::vector<int> ladder{32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 991};
     std::vector<Subject> subjects;
     subjects.push_back({"shakespeare 3M f16",
-                        load_model_folder(path).model,
+                        load_model(path).model,
                         {16, 32, 64, 128, 256, 480},
                         {32, 48, 64, 96, 128, 192, 256, 384, 511}});
     subjects.push_back({"GPT-2 124M f32",

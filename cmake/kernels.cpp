@@ -1,2 +1,2 @@
 // The SIMD kernels, compiled once: the target cairn::kernels.
-#include "cairn/kernels/dispatch.hpp"
+#include "cairn/kernels/quantised/dispatch.hpp"

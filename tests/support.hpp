@@ -88,7 +88,7 @@ MultiHead<R> random_attention(Random& random, const LlamaShape& s) {
         random_linear(random, (l.heads + l.kv_heads) * l.key_dim + l.kv_heads * l.value_dim,
                       s.width, s.type),
         random_linear(random, s.width, l.heads * l.value_dim, s.type),
-        R(RotarySettings{dims, 10000.0, s.context, {}}), s.attention);
+        R(RotarySettings{dims, 10000.0, s.context, {}, {}}), s.attention);
 }
 template <class R>
 LlamaLike<R> random_llama(Random& random, const LlamaShape& s) {

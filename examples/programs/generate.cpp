@@ -58,7 +58,7 @@ std::vector<Token> prompt_tokens(const Options& options, const Program& program)
 cairn::Json report(const Options& options, const Program& program, const Session& session,
                    const std::vector<Token>& prompt, const cairn::Generation& g,
                    const cairn::Json& text) {
-    const cairn::Gpt2& model = program.folder().model;
+    const cairn::AnyModel& model = program.loaded().model;
     return {{"prompt_tokens", prompt},
             {"tokens", g.tokens},
             {"text", text},
@@ -93,7 +93,7 @@ void generate(Options& options) {
 
     Program program(options);
     const std::vector<Token> prompt = prompt_tokens(options, program);
-    const int vocabulary = program.folder().model.vocabulary();
+    const int vocabulary = program.loaded().model.vocabulary();
     require(!prompt.empty(), ErrorCode::empty_prompt,
             "the prompt has no tokens, and the model adds none");
     require(prompt.size() <= static_cast<std::size_t>(program.context()), ErrorCode::capacity,
@@ -101,15 +101,14 @@ void generate(Options& options) {
     for (const auto& bias : options.sampling.logit_bias)
         require(bias.first < vocabulary, ErrorCode::token_range, "--logit-bias: token ", bias.first,
                 " is not in 0..", vocabulary - 1);
-    const bool has_text = program.folder().tokenizer.has_value();
-    require(has_text || options.stops.empty(), ErrorCode::unsupported,
-            "--stop needs a tokenizer.json");
+    const bool has_text = program.loaded().tokenizer.has_value();
+    require(has_text || options.stops.empty(), ErrorCode::unsupported, "--stop needs a tokenizer");
 
     Session session = program.session();
     const Interrupt interrupt(session.context());
     cairn::Limits limits;
     limits.max_tokens = options.count;
-    if (!options.ignore_eos) limits.end_of_text = program.folder().end_of_text;
+    if (!options.ignore_eos) limits.end_of_text = program.loaded().end_of_text;
     if (options.no_cache) limits.caching = cairn::Caching::recompute;
     if (options.chunk > 0) limits.prompt_piece = options.chunk;
 

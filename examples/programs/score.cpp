@@ -138,9 +138,9 @@ void score(const Options& options) {
                                         cairn::SpecialTokens::as_text);
     require(!tokens.empty(), ErrorCode::empty_prompt, "no tokens to score");
     for (std::size_t i = 0; i < tokens.size(); ++i)
-        require(tokens[i] >= 0 && tokens[i] < program.folder().model.vocabulary(),
+        require(tokens[i] >= 0 && tokens[i] < program.loaded().model.vocabulary(),
                 ErrorCode::token_range, "token ", tokens[i], " at index ", i, " is not in 0..",
-                program.folder().model.vocabulary() - 1);
+                program.loaded().model.vocabulary() - 1);
     const std::size_t held =
         options.window > 0 ? static_cast<std::size_t>(options.window) : tokens.size();
     require(held <= static_cast<std::size_t>(program.context()), ErrorCode::capacity, held,
@@ -154,7 +154,7 @@ void score(const Options& options) {
         std::optional<NpyFile> file;
         if (options.logits)
             file.emplace(*options.logits, tokens.size(),
-                         static_cast<std::size_t>(program.folder().model.vocabulary()));
+                         static_cast<std::size_t>(program.loaded().model.vocabulary()));
         score_all(session, tokens, options, [&](std::size_t row, std::span<const float> logits) {
             if (file) file->write(logits);
             if (row + 1 < tokens.size()) sum.add(logits, tokens[row + 1]);

@@ -122,7 +122,7 @@ struct ModelOptions {
 
     void add_to(CLI::App& app) {
         app.add_option("--model", path,
-                       "Model folder with config.json, *.safetensors and tokenizer.json")
+                       "GGUF file, or folder with config.json, *.safetensors and tokenizer.json")
             ->required();
         auto* spec = app.add_option("--cache", cache,
                                     "Cache SPEC: STORE[:CODEC]; stores: " +
@@ -138,14 +138,15 @@ struct ModelOptions {
         app.add_option("--threads", threads, "Threads")
             ->check(CLI::Range(1, 1024))
             ->capture_default_str();
-        app.add_option("--compute", compute, "fast or accurate; the same for float weights")
+        app.add_option("--compute", compute,
+                       "Products with quantised weights: fast (integers) or accurate (f32)")
             ->check(CLI::IsMember({"fast", "accurate"}))
             ->capture_default_str();
         app.add_flag("--json", json, "Print one JSON object on standard output");
     }
 };
 
-using Session = cairn::Session<cairn::Gpt2, cairn::AnyCache>;
+using Session = cairn::Session<cairn::AnyModel, cairn::AnyCache>;
 
 /// A loaded model, its threads, and sessions on the cache the flags name.
 class Program {
@@ -153,22 +154,26 @@ class Program {
     explicit Program(const ModelOptions& options)
         : spec_(cairn::CacheSpec::parse(options.cache)),
           pool_(options.threads),
-          folder_(load(options, seconds_)) {
-        const int most = folder_.model.context();
+          loaded_(load(options, pool_, seconds_)),
+          compute_(options.compute == "accurate" ? cairn::Compute::accurate
+                                                 : cairn::Compute::fast) {
+        const int most = loaded_.model.context();
         require(options.context <= most, ErrorCode::capacity, "--context ", options.context,
                 ": the model has ", most, " positions");
         context_ = options.context > 0 ? options.context : most;
     }
     Session session() {
-        return Session(folder_.model, context_, pool_,
+        Session result(loaded_.model, context_, pool_,
                        [&](int, const cairn::HeadLayout& layout, int rows) {
                            return spec_.make(layout, rows);
                        });
+        result.context().compute = compute_;
+        return result;
     }
     const cairn::Tokenizer& tokenizer() const {
-        require(folder_.tokenizer.has_value(), ErrorCode::unsupported,
-                "the model folder has no tokenizer.json: give --tokens instead of text");
-        return *folder_.tokenizer;
+        require(loaded_.tokenizer.has_value(), ErrorCode::unsupported,
+                "the model has no tokenizer: give --tokens instead of text");
+        return *loaded_.tokenizer;
     }
     /// A text as the model expects it: with what the tokenizer's metadata puts in front.
     std::vector<Token> encode(std::string_view text, cairn::SpecialTokens special) const {
@@ -177,23 +182,25 @@ class Program {
         result.insert(result.end(), ids.begin(), ids.end());
         return result;
     }
-    const cairn::ModelFolder& folder() const noexcept { return folder_; }
+    const cairn::LoadedModel& loaded() const noexcept { return loaded_; }
     const cairn::CacheSpec& spec() const noexcept { return spec_; }
     int context() const noexcept { return context_; }
     double load_seconds() const noexcept { return seconds_; }
 
   private:
-    static cairn::ModelFolder load(const ModelOptions& options, double& seconds) {
+    static cairn::LoadedModel load(const ModelOptions& options, cairn::Executor& pool,
+                                   double& seconds) {
         const auto start = std::chrono::steady_clock::now();
         ProgressBar bar("loading");
-        auto folder = cairn::load_model_folder(options.path, std::nullopt, std::ref(bar));
+        auto loaded = cairn::load_model(options.path, {std::nullopt, std::ref(bar), &pool});
         seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        return folder;
+        return loaded;
     }
     double seconds_ = 0.0;
     cairn::CacheSpec spec_;
     cairn::ThreadPool pool_;
-    cairn::ModelFolder folder_;
+    cairn::LoadedModel loaded_;
+    cairn::Compute compute_;
     int context_ = 0;
 };
 

@@ -5,8 +5,9 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     return fuzz(data, size, [](std::string_view text) {
         const auto config = cairn::parse_hf_config(text, "fuzz");
-        cairn::validate(config.gpt2);  // what was accepted is possible
+        std::visit([](const auto& c) { cairn::validate(c); },
+                   config.model);  // what was accepted is possible
         for (const cairn::Token id : config.end_of_text)
-            if (id < 0 || id >= config.gpt2.vocabulary) std::abort();
+            if (id < 0 || id >= config.vocabulary()) std::abort();
     });
 }

@@ -23,7 +23,7 @@ TEST_CASE("logits agree with Hugging Face to 1e-4 of the largest", "[golden]") {
     int models = 0;
     for (const auto& [name, item] : golden()["models"].items()) {
         INFO(name);
-        const auto loaded = load_model_folder(folder_of(name), ElementType::f32);
+        const auto loaded = load_model(folder_of(name), {ElementType::f32, {}, nullptr});
         const auto tokens = item["tokens"].get<std::vector<Token>>();
         auto session = loaded.model.session<KvCache<>>(loaded.model.context());
         std::vector<float> logits(tokens.size() *
@@ -48,7 +48,7 @@ TEST_CASE("logits agree with Hugging Face to 1e-4 of the largest", "[golden]") {
 TEST_CASE("the shipped model's greedy text is Hugging Face's, for every lossless cache",
           "[golden]") {
     const Json& item = golden()["models"]["shakespeare"];
-    const auto loaded = load_model_folder(folder_of("shakespeare"));
+    const auto loaded = load_model(folder_of("shakespeare"));
     const auto prompt = item["tokens"].get<std::vector<Token>>();
     const auto wanted = item["greedy"].get<std::vector<Token>>();
     CHECK(loaded.tokenizer->encode("ROMEO:\nBut, soft! what light") == prompt);

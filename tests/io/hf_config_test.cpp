@@ -36,9 +36,9 @@ ErrorCode error(const std::string& key, const std::string& value) {
 
 TEST_CASE("a good config is read", "[hf_config]") {
     const HfConfig c = parse(base);
-    CHECK(c.gpt2.layers == 2);
-    CHECK(c.gpt2.hidden_width() == 32);
-    CHECK(c.gpt2.tied);
+    CHECK(std::get<Gpt2Config>(c.model).layers == 2);
+    CHECK(std::get<Gpt2Config>(c.model).hidden_width() == 32);
+    CHECK(std::get<Gpt2Config>(c.model).tied);
     CHECK(c.end_of_text == std::vector<Token>{5});
     Fields several = base;
     several["eos_token_id"] = "[1, 2]";
@@ -47,7 +47,7 @@ TEST_CASE("a good config is read", "[hf_config]") {
     CHECK(parse(several).end_of_text.empty());
     several["n_inner"] = "null";
     several["layer_norm_epsilon"] = "";
-    CHECK(parse(several).gpt2.epsilon == 1e-5F);
+    CHECK(std::get<Gpt2Config>(parse(several).model).epsilon == 1e-5F);
 }
 
 TEST_CASE("every count refuses what is none", "[hf_config]") {

@@ -215,18 +215,17 @@ TEST_CASE("a tensor of another type is named", "[safetensors_source]") {
 
 TEST_CASE("a folder that is none, or lacks parts", "[model_folder]") {
     const TempFolder folder;
-    CHECK(code_of([&] { load_model_folder(folder.path.string()); }) == ErrorCode::io);
-    CHECK(code_of([&] { load_model_folder((folder.path / "absent").string()); }) == ErrorCode::io);
+    CHECK(code_of([&] { load_model(folder.path.string()); }) == ErrorCode::io);
+    CHECK(code_of([&] { load_model((folder.path / "absent").string()); }) == ErrorCode::io);
     const fs::path model = fs::path(CAIRN_MODELS) / "shakespeare";
     for (const char* name : {"config.json", "model.safetensors"})
         fs::copy_file(model / name, folder.path / name);
-    CHECK_FALSE(load_model_folder(folder.path.string()).tokenizer.has_value());
+    CHECK_FALSE(load_model(folder.path.string()).tokenizer.has_value());
     folder.write("tokenizer.json", "{}");
-    CHECK(code_of([&] { load_model_folder(folder.path.string()); }) == ErrorCode::bad_tokenizer);
+    CHECK(code_of([&] { load_model(folder.path.string()); }) == ErrorCode::bad_tokenizer);
     fs::remove(folder.path / "tokenizer.json");
     std::string config = read_text((folder.path / "config.json").string(), 100000);
     config.replace(config.find("\"n_layer\": 6"), 12, "\"n_layer\": 7");
     folder.write("config.json", config);
-    CHECK(code_of([&] { load_model_folder(folder.path.string()); }) ==
-          ErrorCode::bad_config);  // C5
+    CHECK(code_of([&] { load_model(folder.path.string()); }) == ErrorCode::bad_config);  // C5
 }

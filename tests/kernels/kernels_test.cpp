@@ -103,7 +103,7 @@ TEST_CASE("products: any number of rows, any panels, every type", "[kernels]") {
         const WeightMatrix packed = WeightMatrix::from(w, type);
         const RowMatrix x = random_matrix(random, rows, in);
         const std::vector<float> bias = random_vector(random, static_cast<std::size_t>(out));
-        kernels::Linear call{packed.data(), bias.data(), in,   out, x.data(),       in,
+        kernels::Linear call{packed.data(), bias.data(), in,   out, x.data(),
                              nullptr,       out,         rows, 0,   (out + 15) / 16};
         const auto size = static_cast<std::size_t>(rows * out);
         const std::vector<float> many = everywhere(

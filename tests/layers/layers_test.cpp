@@ -72,7 +72,7 @@ TEST_CASE("norms refuse impossible settings", "[norm]") {
 
 TEST_CASE("rotation keeps q.k a function of the distance", "[rotary]") {
     Random random(3);
-    const RotaryHalf rotary(RotarySettings{32, 10000.0, 2000, {}});
+    const RotaryHalf rotary(RotarySettings{32, 10000.0, 2000, {}, {}});
     const auto q = random_vector(random, 40),
                k = random_vector(random, 40);  // 8 of 40 are not rotated
     const auto score = [&](int m, int n) {
@@ -89,7 +89,7 @@ TEST_CASE("rotation keeps q.k a function of the distance", "[rotary]") {
 }
 
 TEST_CASE("rotation of one pair is the definition, half or interleaved", "[rotary]") {
-    const RotarySettings settings{4, 100.0, 50, {}};
+    const RotarySettings settings{4, 100.0, 50, {}, {}};
     std::vector<float> a{1, 2, 3, 4}, b{1, 3, 2, 4};
     RotaryHalf(settings).rotate(a.data(), 7);
     RotaryInterleaved(settings).rotate(b.data(), 7);
@@ -100,18 +100,18 @@ TEST_CASE("rotation of one pair is the definition, half or interleaved", "[rotar
     CHECK(a[0] == Approx(std::cos(7.0) - 3 * std::sin(7.0)));
     CHECK(a[3] == Approx(4 * std::cos(0.7) + 2 * std::sin(0.7)));
     CHECK(code_of([] {
-              RotaryHalf(RotarySettings{3, 1e4, 5, {}});
+              RotaryHalf(RotarySettings{3, 1e4, 5, {}, {}});
           }) == ErrorCode::invalid_argument);
     CHECK(code_of([] {
-              RotaryHalf(RotarySettings{4, 0.0, 5, {}});
+              RotaryHalf(RotarySettings{4, 0.0, 5, {}, {}});
           }) == ErrorCode::invalid_argument);
     CHECK(code_of([] {
-              RotaryHalf(RotarySettings{4, std::nan(""), 5, {}});
+              RotaryHalf(RotarySettings{4, std::nan(""), 5, {}, {}});
           }) == ErrorCode::invalid_argument);
 }
 
 TEST_CASE("scaled frequencies follow their formulas", "[rotary]") {
-    RotarySettings s{64, 500000.0, 10, {}};
+    RotarySettings s{64, 500000.0, 10, {}, {}};
     const auto plain = rotary_frequencies(s);
     CHECK(plain[0] == 1.0);
     CHECK(plain[31] == Approx(std::pow(500000.0, -62.0 / 64)).epsilon(1e-13));

@@ -1,4 +1,4 @@
-#include <cairn/numeric/block_format.hpp>
+#include <cairn/numeric/plain_format.hpp>
 
 #include "support.hpp"
 using namespace support;
@@ -103,7 +103,7 @@ TEST_CASE("random numbers are fixed by their seed", "[random]") {
 
 TEST_CASE("block formats know their size and decode", "[block_format]") {
     for (const ElementType type : {ElementType::f32, ElementType::f16, ElementType::bf16}) {
-        const BlockFormat& format = format_of(type);
+        const PlainFormat& format = format_of(type);
         const std::vector<float> x{0.5F, -2.0F, 1.5F};
         std::vector<std::byte> stored(format.size_of(3) + 1);
         format.encode(x.data(), 3, stored.data() + 1);  // unaligned on purpose

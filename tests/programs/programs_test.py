@@ -56,7 +56,7 @@ class Programs(unittest.TestCase):
     def test_failures(self):
         m = ("--model", MODEL)
         self.bad(1, "io", "generate", "--model", "/nowhere", "--prompt", "x")
-        self.bad(1, "io", "generate", "--model", MODEL + "/config.json", "--prompt", "x")
+        self.bad(1, "bad_file", "generate", "--model", MODEL + "/config.json", "--prompt", "x")
         self.bad(1, "io", "generate", *m, "--prompt-file", "/nowhere")
         self.bad(1, "io", "generate", *m, "--prompt-file", "/")
         self.bad(1, "empty_prompt", "generate", *m, "--prompt", "")

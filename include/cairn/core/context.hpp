@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <stop_token>
 #include <type_traits>
@@ -73,6 +74,11 @@ class Workspace {
     std::size_t used_ = 0;
 };
 
+/// How products with quantised weights are computed: with activations quantised to bytes and
+/// integer products, or with the weights as f32. Plain weights know no difference. Each keeps the
+/// promise of the same bits by itself.
+enum class Compute : std::uint8_t { fast, accurate };
+
 /// Executor, scratch and interruption of one thread's computations. Not shared between threads.
 class Context {
   public:
@@ -82,6 +88,7 @@ class Context {
     Executor& executor() const noexcept { return *executor_; }
     Workspace& workspace() noexcept { return workspace_; }
 
+    Compute compute = Compute::fast;
     /// Asked before every layer: if a stop was requested, forward throws Error{cancelled}.
     std::stop_token cancel;
     /// Called after every layer of a forward, before its rows are committed; may throw, and then

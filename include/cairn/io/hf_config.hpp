@@ -3,19 +3,196 @@
 #pragma once
 
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "cairn/io/json.hpp"
-#include "cairn/models/gpt2.hpp"
+#include "cairn/models/any_model.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
-/// What a config.json of a GPT-2 says.
+/// The numbers of any model.
+using ModelConfig = std::variant<Gpt2Config, GptJConfig, LlamaConfig>;
+
+/// What a config.json says.
 struct HfConfig {
     std::string architecture;  ///< model_type
-    Gpt2Config gpt2;
+    ModelConfig model;
     std::vector<Token> end_of_text;  ///< eos_token_id, one or several; empty if there is none
+
+    int vocabulary() const {
+        return std::visit([](const auto& c) { return c.vocabulary; }, model);
+    }
 };
+
+namespace detail {
+
+// Reads the keys of one architecture after the other.
+class HfConfigReader {
+  public:
+    HfConfigReader(const JsonObject& root, const FileLimits& limits)
+        : root_(root), limits_(limits) {}
+
+    ModelConfig read(const std::string& architecture) {
+        if (architecture == "gpt2") return gpt2();
+        if (architecture == "gptj") return gpt_j();
+        if (architecture == "llama" || architecture == "mistral" || architecture == "qwen2")
+            return llama(architecture);
+        fail(ErrorCode::unsupported, root_.where(), ": model_type \"", architecture.substr(0, 60),
+             "\" is not known; known: gpt2, gptj, llama, mistral, qwen2");
+    }
+
+  private:
+    static constexpr std::int64_t most = 1 << 24;
+
+    int integer(const char* key, std::int64_t limit,
+                std::optional<std::int64_t> fallback = std::nullopt) const {
+        return static_cast<int>(root_.integer(key, 1, limit, fallback));
+    }
+    void word(const char* key, const char* fallback,
+              std::initializer_list<const char*> known) const {
+        const std::string value = root_.string(key, fallback);
+        std::string list;
+        for (const char* good : known) {
+            if (value == good) return;
+            list += (list.empty() ? "" : ", ") + std::string(good);
+        }
+        fail(ErrorCode::unsupported, root_.where(), ": ", key, " \"", value.substr(0, 60),
+             "\"; known: ", list);
+    }
+    void no(std::initializer_list<const char*> keys) const {
+        for (const char* key : keys)
+            require(!root_.boolean(key, false), ErrorCode::unsupported, root_.where(), ": ", key,
+                    " is not supported");
+    }
+    void check_cache(int context, int layers, std::size_t row) const {
+        const std::size_t bytes =
+            checked_mul(checked_mul(static_cast<std::size_t>(context),
+                                    static_cast<std::size_t>(layers), "cache bytes"),
+                        checked_mul(row, 8, "cache bytes"), "cache bytes");
+        require(bytes <= limits_.cache_bytes, ErrorCode::limit, root_.where(),
+                ": a full context needs ", bytes, " bytes of keys and values; the limit is ",
+                limits_.cache_bytes);
+    }
+
+    Gpt2Config gpt2() const {
+        Gpt2Config c;
+        c.layers = integer("n_layer", 1024);
+        c.heads = integer("n_head", most);
+        c.width = integer("n_embd", most / 8);
+        c.context = integer("n_positions", most);
+        c.vocabulary = integer("vocab_size", most);
+        c.hidden = static_cast<int>(root_.integer("n_inner", 1, most, 0));
+        c.epsilon = static_cast<float>(root_.number("layer_norm_epsilon", 1e-5));
+        c.tied = root_.boolean("tie_word_embeddings", true);
+        validate(c);
+        word("activation_function", "gelu_new", {"gelu_new", "gelu_pytorch_tanh"});
+        require(root_.boolean("scale_attn_weights", true), ErrorCode::unsupported, root_.where(),
+                ": scale_attn_weights false is not supported");
+        no({"scale_attn_by_inverse_layer_idx", "add_cross_attention"});
+        check_cache(c.context, c.layers, static_cast<std::size_t>(c.width));
+        return c;
+    }
+    GptJConfig gpt_j() const {
+        GptJConfig c;
+        c.layers = integer("n_layer", 1024);
+        c.heads = integer("n_head", most);
+        c.width = integer("n_embd", most / 8);
+        c.context = integer("n_positions", most);
+        c.vocabulary = integer("vocab_size", most);
+        c.hidden = static_cast<int>(root_.integer("n_inner", 1, most, 0));
+        c.rotary_dims = integer("rotary_dim", 4096, 64);
+        c.epsilon = static_cast<float>(root_.number("layer_norm_epsilon", 1e-5));
+        c.tied = root_.boolean("tie_word_embeddings", false);
+        validate(c);
+        word("activation_function", "gelu_new", {"gelu_new", "gelu_pytorch_tanh"});
+        check_cache(c.context, c.layers, static_cast<std::size_t>(c.width));
+        return c;
+    }
+    LlamaConfig llama(const std::string& architecture) const {
+        LlamaConfig c;
+        c.architecture = architecture;
+        c.layers = integer("num_hidden_layers", 1024);
+        c.width = integer("hidden_size", most / 8);
+        c.hidden = integer("intermediate_size", most);
+        c.context = integer("max_position_embeddings", most);
+        c.vocabulary = integer("vocab_size", most);
+        c.heads.heads = integer("num_attention_heads", most / 8);
+        c.heads.kv_heads = integer("num_key_value_heads", most / 8, c.heads.heads);
+        require(root_.find("head_dim") != nullptr || c.width % c.heads.heads == 0, root_.code(),
+                root_.where(), ": hidden_size ", c.width, " is not a multiple of ", c.heads.heads,
+                " heads, and there is no head_dim");
+        c.heads.key_dim = integer("head_dim", 4096, std::max(c.width / c.heads.heads, 1));
+        c.heads.value_dim = c.heads.key_dim;
+        c.epsilon = static_cast<float>(root_.number("rms_norm_eps", 1e-6));
+        c.tied = root_.boolean("tie_word_embeddings", false);
+        c.qkv_bias = architecture == "qwen2";
+        word("hidden_act", "silu", {"silu", "swish"});
+        no({"attention_bias", "mlp_bias"});
+        if (architecture == "mistral")
+            // Missing means Mistral 7B's window, null means none.
+            c.window = static_cast<int>(root_.integer(
+                "sliding_window", 1, most, root_.json().contains("sliding_window") ? 0 : 4096));
+        if (architecture == "qwen2") no({"use_sliding_window"});
+        rotary(c);
+        validate(c);
+        check_cache(
+            c.context, c.layers,
+            static_cast<std::size_t>(c.heads.kv_heads) * static_cast<std::size_t>(c.heads.key_dim));
+        return c;
+    }
+    // rope_theta and rope_scaling, or the newer rope_parameters that holds both.
+    void rotary(LlamaConfig& c) const {
+        c.theta = root_.number("rope_theta", 10000.0);
+        const Json* parameters = root_.find("rope_parameters");
+        const Json* json = parameters != nullptr ? parameters : root_.find("rope_scaling");
+        if (json == nullptr) return;
+        const JsonObject rope(
+            *json, root_.code(),
+            root_.where() + (parameters != nullptr ? ": rope_parameters" : ": rope_scaling"));
+        if (parameters != nullptr) c.theta = rope.number("rope_theta", c.theta);
+        const std::string type = rope.string("rope_type", rope.string("type", "default"));
+        RotaryScaling& s = c.scaling;
+        if (type == "default") return;
+        s.factor = rope.number("factor");
+        require(s.factor > 0.0 && s.factor < 1e6, root_.code(), rope.where(), ": factor ",
+                s.factor);
+        const auto context = [&](double fallback) {
+            const double n = rope.number("original_max_position_embeddings", fallback);
+            require(n >= 1.0 && n <= 1e9, root_.code(), rope.where(),
+                    ": original_max_position_embeddings ", n);
+            return n;
+        };
+        if (type == "linear") {
+            s.kind = RotaryScaling::Kind::linear;
+        } else if (type == "llama3") {
+            s.kind = RotaryScaling::Kind::llama3;
+            s.low_frequency = rope.number("low_freq_factor");
+            s.high_frequency = rope.number("high_freq_factor");
+            s.original_context = context(8192);
+            require(s.low_frequency > 0.0 && s.high_frequency > s.low_frequency, root_.code(),
+                    rope.where(), ": low_freq_factor ", s.low_frequency, ", high_freq_factor ",
+                    s.high_frequency);
+        } else if (type == "yarn") {
+            s.kind = RotaryScaling::Kind::yarn;
+            s.beta_fast = rope.number("beta_fast", 32.0);
+            s.beta_slow = rope.number("beta_slow", 1.0);
+            s.attention_factor = rope.number("attention_factor", 0.0);
+            s.original_context = context(c.context);
+            require(s.beta_slow > 0.0 && s.beta_fast > s.beta_slow && s.attention_factor >= 0.0,
+                    root_.code(), rope.where(), ": beta_fast ", s.beta_fast, ", beta_slow ",
+                    s.beta_slow, ", attention_factor ", s.attention_factor);
+        } else {
+            fail(ErrorCode::unsupported, rope.where(), ": type \"", type.substr(0, 60),
+                 "\"; known: default, linear, llama3, yarn");
+        }
+    }
+
+    const JsonObject& root_;
+    const FileLimits& limits_;
+};
+
+}  // namespace detail
 
 /// Parses the text of a config.json. Throws Error{bad_config, unsupported, limit}.
 inline HfConfig parse_hf_config(std::string_view text, const std::string& where,
@@ -24,41 +201,11 @@ inline HfConfig parse_hf_config(std::string_view text, const std::string& where,
     const JsonObject root(json, ErrorCode::bad_config, where);
     HfConfig result;
     result.architecture = root.string("model_type");
-    require(result.architecture == "gpt2", ErrorCode::unsupported, where, ": model_type \"",
-            result.architecture.substr(0, 60), "\" is not known; known: gpt2");
-    constexpr std::int64_t most = 1 << 24;
-    const auto integer = [&](const char* key, std::int64_t limit) {
-        return static_cast<int>(root.integer(key, 1, limit));
-    };
-    Gpt2Config& c = result.gpt2;
-    c.layers = integer("n_layer", 1024);
-    c.heads = integer("n_head", most);
-    c.width = integer("n_embd", most / 8);
-    c.context = integer("n_positions", most);
-    c.vocabulary = integer("vocab_size", most);
-    c.hidden = static_cast<int>(root.integer("n_inner", 1, most, 0));
-    c.epsilon = static_cast<float>(root.number("layer_norm_epsilon", 1e-5));
-    c.tied = root.boolean("tie_word_embeddings", true);
-    validate(c);
-    const std::string activation = root.string("activation_function", "gelu_new");
-    require(activation == "gelu_new" || activation == "gelu_pytorch_tanh", ErrorCode::unsupported,
-            where, ": activation_function \"", activation.substr(0, 60), "\"; gelu_new is known");
-    require(root.boolean("scale_attn_weights", true) &&
-                !root.boolean("scale_attn_by_inverse_layer_idx", false) &&
-                !root.boolean("add_cross_attention", false),
-            ErrorCode::unsupported, where,
-            ": scale_attn_weights false, scale_attn_by_inverse_layer_idx and add_cross_attention "
-            "are not supported");
-    const std::size_t cache =
-        checked_mul(checked_mul(static_cast<std::size_t>(c.context),
-                                static_cast<std::size_t>(c.layers), "cache bytes"),
-                    static_cast<std::size_t>(c.width) * 8, "cache bytes");
-    require(cache <= limits.cache_bytes, ErrorCode::limit, where, ": a full context needs ", cache,
-            " bytes of keys and values; the limit is ", limits.cache_bytes);
-
+    result.model = detail::HfConfigReader(root, limits).read(result.architecture);
     if (const Json* eos = root.find("eos_token_id")) {
         const auto id = [&](const Json& value) {
-            return static_cast<Token>(root.integer_of(value, "eos_token_id", 0, c.vocabulary - 1));
+            return static_cast<Token>(
+                root.integer_of(value, "eos_token_id", 0, result.vocabulary() - 1));
         };
         if (eos->is_array()) {
             require(!eos->empty() && eos->size() <= limits.end_of_text_tokens,

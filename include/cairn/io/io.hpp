@@ -2,5 +2,5 @@
 #pragma once
 
 #include "cairn/cairn.hpp"
-#include "cairn/io/model_folder.hpp"
+#include "cairn/io/model_file.hpp"
 #include "cairn/io/text_stream.hpp"

@@ -15,6 +15,10 @@ struct FileLimits {
     int json_depth = 64;
     std::size_t tensor_rank = 8;
     std::size_t shards = 4096;
+    std::size_t gguf_key = 65'535;
+    std::size_t gguf_string = std::size_t{16} << 20;
+    std::size_t gguf_array = std::size_t{1} << 26;  ///< elements
+    std::size_t gguf_alignment = std::size_t{1} << 20;
     std::size_t vocabulary = std::size_t{1} << 24;
     std::size_t end_of_text_tokens = 1024;
     std::size_t regex_bytes = 16384;

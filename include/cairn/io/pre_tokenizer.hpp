@@ -105,6 +105,38 @@ class PreTokenizer {
     /// Whether a ByteLevel step is there: bytes then stand for themselves.
     bool byte_level() const noexcept { return byte_level_; }
 
+    /// The steps that GGUF files mean by the name of a pre-tokenizer. Error{unsupported} listing
+    /// the known ones.
+    static PreTokenizer named(std::string_view name, const FileLimits& limits) {
+        PreTokenizer result;
+        result.byte_level_ = true;
+        const auto add = [&](const std::string& pattern) {
+            result.steps_.push_back(
+                {std::make_shared<SplitPattern>(with_white_space(pattern), limits), false});
+        };
+        const std::string words = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)";
+        const std::string rest = R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+        if (name == "gpt-2" || name == "gpt2") {
+            add(gpt2_pattern());
+        } else if (name == "smollm") {
+            add(R"(\p{N})");
+            add(gpt2_pattern());
+        } else if (name == "llama-bpe" || name == "llama3" || name == "llama-v3") {
+            add(words + R"(\p{N}{1,3})" + rest);
+        } else if (name == "qwen2") {
+            add(words + R"(\p{N})" + rest);
+        } else if (name == "default") {
+            add(R"([\p{P}\$\+<=>\^~\|]+)");
+            add(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))");
+            add(R"(\p{N}+)");
+            add(R"([0-9][0-9][0-9])");
+        } else {
+            fail(ErrorCode::unsupported, "tokenizer: pre-tokenizer \"", name.substr(0, 60),
+                 "\" is not known; known: gpt-2, smollm, llama-bpe, qwen2, default");
+        }
+        return result;
+    }
+
     /// GPT-2's own pattern. White space is spelt out: PCRE2 counts U+180E in, Unicode since 6.3
     /// not.
     static const char* gpt2_pattern() noexcept {
@@ -112,6 +144,31 @@ class PreTokenizer {
     }
 
   private:
+    // PCRE2 counts U+180E among white space, Unicode since 6.3 does not: \s is spelt out.
+    static std::string with_white_space(std::string pattern) {
+        const std::string set =
+            R"(\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
+        bool in_class = false;
+        std::string result;
+        for (std::size_t i = 0; i < pattern.size(); ++i) {
+            const char c = pattern[i];
+            if (c == '\\' && i + 1 < pattern.size()) {
+                const char next = pattern[++i];
+                if (next == 's')
+                    result += in_class ? set : "[" + set + "]";
+                else if (next == 'S' && !in_class)
+                    result += "[^" + set + "]";
+                else
+                    result += {c, next};
+                continue;
+            }
+            if (c == '[') in_class = true;
+            if (c == ']') in_class = false;
+            result += c;
+        }
+        return result;
+    }
+
     struct Step {
         std::shared_ptr<const SplitPattern> pattern;
         bool add_prefix_space = false;
@@ -150,7 +207,7 @@ class PreTokenizer {
             const JsonObject kind(*pattern, ErrorCode::bad_tokenizer,
                                   "tokenizer: pre_tokenizer Split pattern");
             std::string expression = kind.find("Regex") != nullptr
-                                         ? kind.string("Regex")
+                                         ? with_white_space(kind.string("Regex"))
                                          : "\\Q" + kind.string("String") + "\\E";
             steps_.push_back({std::make_shared<SplitPattern>(expression, limits), false});
         } else {

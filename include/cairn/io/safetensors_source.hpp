@@ -42,16 +42,26 @@ class SafetensorsSource final : public TensorSource {
              "; F32, F16 and BF16 can be weights");
     }
     void read(std::string_view name, std::size_t first, std::span<float> to) const override {
-        const Tensor& tensor = tensors_.find(name)->second;
-        const BlockFormat& format = format_of(type(name));
+        const PlainFormat& format = format_of(type(name));
         constexpr std::size_t step = std::size_t{1} << 20;
         std::vector<std::byte> bytes(std::min(step, to.size()) * format.bytes);
         for (std::size_t at = 0; at < to.size(); at += step) {
             const std::size_t count = std::min(step, to.size() - at);
             const std::span part(bytes.data(), count * format.bytes);
-            tensor.file->read(*tensor.entry, (first + at) * format.bytes, part);
+            read_stored(name, first + at, part);
             format.decode(part.data(), count, to.data() + at);
         }
+    }
+    void read_stored(std::string_view name, std::size_t first,
+                     std::span<std::byte> to) const override {
+        const Tensor& tensor = tensors_.find(name)->second;
+        tensor.file->read(*tensor.entry, first * format_of(type(name)).bytes, to);
+    }
+    /// All tensors by name, for programs that show or copy them.
+    std::vector<std::pair<std::string, const SafetensorsEntry*>> tensors() const {
+        std::vector<std::pair<std::string, const SafetensorsEntry*>> result;
+        for (const auto& [name, tensor] : tensors_) result.emplace_back(name, tensor.entry);
+        return result;
     }
 
   private:

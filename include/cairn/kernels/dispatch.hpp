@@ -9,6 +9,11 @@
 #include <string>
 #include <string_view>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "cairn/core/error.hpp"
 #include "cairn/kernels/table.hpp"
 
@@ -20,6 +25,20 @@
 #endif
 
 namespace cairn::inline CAIRN_ABI::kernels {
+
+namespace detail {
+
+// Float kernels are shared by machines that differ only in integer products (kernels/quantised).
+inline const Table& renamed(const Table& table, const char* name) {
+    static const Table instance = [&] {
+        Table copy = table;
+        copy.name = name;
+        return copy;
+    }();
+    return instance;
+}
+
+}  // namespace detail
 
 #if defined(CAIRN_EXTERN_KERNELS) && !defined(CAIRN_KERNELS_IMPLEMENTATION)
 /// The tables this processor can run, slowest first. Compiled in the library `cairn::kernels`.
@@ -35,7 +54,7 @@ std::span<const Table* const> available() noexcept;
 CAIRN_KERNELS_LINKAGE std::span<const Table* const> available() noexcept {
     static const auto list = [] {
         struct {
-            std::array<const Table*, 4> tables{};
+            std::array<const Table*, 5> tables{};
             std::size_t count = 0;
         } found;
         found.tables[found.count++] = &portable::table("portable");
@@ -46,9 +65,18 @@ CAIRN_KERNELS_LINKAGE std::span<const Table* const> available() noexcept {
             if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
                 found.tables[found.count++] = &avx512::table("avx512");
+            if (found.count == 3 && __builtin_cpu_supports("avx512vnni"))
+                found.tables[found.count++] =
+                    &detail::renamed(avx512::table("avx512"), "avx512vnni");
         }
 #elif defined(__aarch64__)
         found.tables[found.count++] = &neon::table("neon");
+#if defined(__linux__)
+        const bool dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+        const bool dot = true;
+#endif
+        if (dot) found.tables[found.count++] = &detail::renamed(neon::table("neon"), "neondot");
 #endif
         return found;
     }();

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "cairn/core/config.hpp"
-#include "cairn/numeric/block_format.hpp"
+#include "cairn/numeric/plain_format.hpp"
 
 namespace cairn::inline CAIRN_ABI::kernels {
 
@@ -26,8 +26,7 @@ struct Linear {
     std::ptrdiff_t in;
     std::ptrdiff_t out;
     const float* x;  ///< gemv: one row; gemm: packed by `pack_rows`
-    std::ptrdiff_t x_stride;
-    float* y;  ///< [rows][y_stride]
+    float* y;        ///< [rows][y_stride]
     std::ptrdiff_t y_stride;
     std::ptrdiff_t rows;
     std::ptrdiff_t panel_begin;  ///< the panels this call computes
@@ -47,7 +46,7 @@ struct Table {
     const char* name;
     int tile_rows;  ///< rows of an activation tile of `gemm`
 
-    /// One row. Indexed by ElementType.
+    /// One row. Indexed by plain ElementType.
     void (*gemv[3])(const Linear&);
     /// Any number of rows, x packed.
     void (*gemm[3])(const Linear&);

@@ -1,6 +1,8 @@
 // y = W x + b for any number of rows, the same bits for each row whatever the number.
 #pragma once
 
+#include <array>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -27,50 +29,107 @@ void for_each_row(Context& context, std::ptrdiff_t rows, Body&& body) {
     });
 }
 
+/// One of several products with the same activations.
+struct Product {
+    const WeightMatrix* weights;
+    const float* bias;  ///< [out] or null
+    Activations y;      ///< [rows][out]
+};
+
+/// Activations in the forms that kernels want, made once for all products that share them. Lives in
+/// a workspace frame.
+struct SharedActivations {
+    const float* packed = nullptr;  ///< rows in tiles, for plain weights
+    struct Entry {
+        int zero;
+        int group;
+        const void* quantised;
+    };
+    std::array<Entry, 4> entries{};  ///< for block types
+    std::size_t count = 0;
+};
+
+namespace detail {
+
+struct PlainProduct {
+    kernels::Linear call;
+    void (*kernel)(const kernels::Linear&);
+};
+inline void run_plain(const void* state, std::ptrdiff_t begin, std::ptrdiff_t end, int) {
+    const auto* product = static_cast<const PlainProduct*>(state);
+    kernels::Linear part = product->call;
+    part.panel_begin = begin;
+    part.panel_end = end;
+    product->kernel(part);
+}
+
+inline PreparedProduct prepare_plain(const Product& product, const Activations& x,
+                                     SharedActivations& shared, Context& context,
+                                     Workspace::Frame& frame, ElementType stored) {
+    const kernels::Table& kernel = kernels::active();
+    const WeightMatrix& weights = *product.weights;
+    const auto type = static_cast<std::size_t>(stored);
+    if (x.rows > 1 && shared.packed == nullptr) {
+        const std::ptrdiff_t tiles = (x.rows + kernel.tile_rows - 1) / kernel.tile_rows;
+        float* packed =
+            frame.floats(static_cast<std::size_t>(tiles * kernel.tile_rows * weights.in()));
+        parallel_for(context.executor(), tiles, 1,
+                     [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
+                         const std::ptrdiff_t first = begin * kernel.tile_rows;
+                         const std::ptrdiff_t last = std::min(end * kernel.tile_rows, x.rows);
+                         kernel.pack_rows(x.row(first), x.stride, last - first, weights.in(),
+                                          packed + first * weights.in(), kernel.tile_rows);
+                     });
+        shared.packed = packed;
+    }
+    auto* state = frame.array<PlainProduct>(1);
+    *state = {
+        {weights.data(), product.bias, weights.in(), weights.out(),
+         x.rows == 1 ? x.data : shared.packed, product.y.data, product.y.stride, x.rows, 0, 0},
+        x.rows == 1 ? kernel.gemv[type] : kernel.gemm[type]};
+    return {state, run_plain, (weights.out() + kernels::panel - 1) / kernels::panel};
+}
+
+}  // namespace detail
+
+/// Several products with the same activations at once: y = W x + bias for each. At most 4.
+inline void multiply(std::span<const Product> products, const Activations& x, Context& context) {
+    const FpEnvironment environment;
+    if (x.rows == 0 || products.empty()) return;
+    Workspace::Frame frame(context.workspace());
+    SharedActivations shared;
+    std::array<PreparedProduct, 4> ready{};
+    require(products.size() <= ready.size(), ErrorCode::invalid_argument,
+            "multiply: ", products.size(), " products at once; at most ", ready.size());
+    std::ptrdiff_t panels = 0;
+    for (std::size_t i = 0; i < products.size(); ++i) {
+        const BlockOperations* blocks = products[i].weights->operations();
+        ready[i] = blocks != nullptr ? blocks->prepare(products[i], x, shared, context, frame)
+                                     : detail::prepare_plain(products[i], x, shared, context, frame,
+                                                             products[i].weights->type());
+        panels += ready[i].panels;
+    }
+    // One row is bound by reading the weights: four panels are four streams. Many rows: whole
+    // groups of the kernels' panels.
+    const std::ptrdiff_t unit = x.rows == 1 ? 4 : 6;
+    parallel_for(context.executor(), (panels + unit - 1) / unit, 1,
+                 [&](std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
+                     std::ptrdiff_t from = begin * unit;
+                     const std::ptrdiff_t to = std::min(end * unit, panels);
+                     std::ptrdiff_t first = 0;
+                     for (std::size_t i = 0; from < to; first += ready[i].panels, ++i) {
+                         const std::ptrdiff_t last = std::min(to - first, ready[i].panels);
+                         if (from - first >= last) continue;
+                         ready[i].run(ready[i].state, from - first, last, worker);
+                         from = first + last;
+                     }
+                 });
+}
 /// y = W x with packed weights; `bias` may be null.
 inline void multiply(const WeightMatrix& weights, const float* bias, const Activations& x,
                      const Activations& y, Context& context) {
-    const FpEnvironment environment;
-    const kernels::Table& kernel = kernels::active();
-    const auto type = static_cast<std::size_t>(weights.type());
-    Executor& executor = context.executor();
-    kernels::Linear call{weights.data(),
-                         bias,
-                         weights.in(),
-                         weights.out(),
-                         x.data,
-                         x.stride,
-                         y.data,
-                         y.stride,
-                         x.rows,
-                         0,
-                         0};
-    const std::ptrdiff_t panels = (weights.out() + kernels::panel - 1) / kernels::panel;
-    const auto over_panels = [&](auto* kernel_function, std::ptrdiff_t unit) {
-        parallel_for(executor, (panels + unit - 1) / unit, 1,
-                     [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
-                         kernels::Linear part = call;
-                         part.panel_begin = begin * unit;
-                         part.panel_end = std::min(end * unit, panels);
-                         kernel_function(part);
-                     });
-    };
-    if (x.rows == 0) return;
-    if (x.rows == 1) {  // bound by reading the weights: four panels are four streams
-        over_panels(kernel.gemv[type], 4);
-        return;
-    }
-    Workspace::Frame frame(context.workspace());
-    const std::ptrdiff_t tiles = (x.rows + kernel.tile_rows - 1) / kernel.tile_rows;
-    float* packed = frame.floats(static_cast<std::size_t>(tiles * kernel.tile_rows * weights.in()));
-    parallel_for(executor, tiles, 1, [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
-        const std::ptrdiff_t first = begin * kernel.tile_rows;
-        const std::ptrdiff_t last = std::min(end * kernel.tile_rows, x.rows);
-        kernel.pack_rows(x.row(first), x.stride, last - first, weights.in(),
-                         packed + first * weights.in(), kernel.tile_rows);
-    });
-    call.x = packed;
-    over_panels(kernel.gemm[type], 3);
+    const Product product{&weights, bias, y};
+    multiply(std::span(&product, 1), x, context);
 }
 
 /// A linear layer with an optional bias.
@@ -87,12 +146,13 @@ class Linear {
 
     /// y[r] = W x[r] + b; x rows are `in` wide, y rows `out`. x and y do not overlap.
     void forward(const Activations& x, const Activations& y, Context& context) const {
-        multiply(weights_, bias_.empty() ? nullptr : bias_.data(), x, y, context);
+        multiply(weights_, bias(), x, y, context);
     }
 
     std::ptrdiff_t in() const noexcept { return weights_.in(); }
     std::ptrdiff_t out() const noexcept { return weights_.out(); }
     const WeightMatrix& weights() const noexcept { return weights_; }
+    const float* bias() const noexcept { return bias_.empty() ? nullptr : bias_.data(); }
     std::size_t bytes() const noexcept { return weights_.bytes() + bias_.size() * sizeof(float); }
     std::size_t parameters() const noexcept {
         return static_cast<std::size_t>(weights_.out() * weights_.in()) + bias_.size();
@@ -101,6 +161,53 @@ class Linear {
   private:
     WeightMatrix weights_;
     std::vector<float> bias_;
+};
+
+/// Linear layers with the same input whose outputs lie side by side: queries, keys and values, or
+/// gate and up. Their weights may be stored in different types.
+class JoinedLinear {
+  public:
+    JoinedLinear() = default;
+    JoinedLinear(Linear only)  // NOLINT(google-explicit-constructor)
+        : JoinedLinear(one(std::move(only))) {}
+    /// Throws Error{shape_mismatch, invalid_argument} for none, more than 4, or different inputs.
+    explicit JoinedLinear(std::vector<Linear> parts) : parts_(std::move(parts)) {
+        require(!parts_.empty() && parts_.size() <= 4, ErrorCode::invalid_argument,
+                "joined linear of ", parts_.size(), " parts; 1 to 4");
+        for (const Linear& part : parts_) {
+            require(part.in() == parts_.front().in(), ErrorCode::shape_mismatch,
+                    "joined linear: inputs of ", part.in(), " and ", parts_.front().in());
+            out_ += part.out();
+        }
+    }
+    /// y[r] = [W0 x[r] + b0 | W1 x[r] + b1 | ...].
+    void forward(const Activations& x, const Activations& y, Context& context) const {
+        std::array<Product, 4> products{};
+        std::ptrdiff_t at = 0;
+        for (std::size_t i = 0; i < parts_.size(); ++i) {
+            products[i] = {&parts_[i].weights(), parts_[i].bias(), {y.data + at, y.stride, y.rows}};
+            at += parts_[i].out();
+        }
+        multiply(std::span(products).first(parts_.size()), x, context);
+    }
+    std::ptrdiff_t in() const noexcept { return parts_.empty() ? 0 : parts_.front().in(); }
+    std::ptrdiff_t out() const noexcept { return out_; }
+    std::size_t bytes() const noexcept { return sum(&Linear::bytes); }
+    std::size_t parameters() const noexcept { return sum(&Linear::parameters); }
+
+  private:
+    static std::vector<Linear> one(Linear only) {
+        std::vector<Linear> result;
+        result.push_back(std::move(only));
+        return result;
+    }
+    std::size_t sum(std::size_t (Linear::*count)() const noexcept) const noexcept {
+        std::size_t result = 0;
+        for (const Linear& part : parts_) result += (part.*count)();
+        return result;
+    }
+    std::vector<Linear> parts_;
+    std::ptrdiff_t out_ = 0;
 };
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -55,33 +55,37 @@ class SwiGlu {
     SwiGlu() = default;
     /// Throws Error{shape_mismatch}.
     SwiGlu(Linear gate, Linear up, Linear down)
-        : gate_(std::move(gate)), up_(std::move(up)), down_(std::move(down)) {
-        require(gate_.out() == up_.out() && up_.out() == down_.in() && gate_.in() == up_.in(),
-                ErrorCode::shape_mismatch, "swiglu: gate ", gate_.out(), ", up ", up_.out(),
-                ", down ", down_.in());
+        : gate_up_(pair(std::move(gate), std::move(up))), down_(std::move(down)) {
+        require(gate_up_.out() == 2 * down_.in() && gate_up_.in() == down_.out(),
+                ErrorCode::shape_mismatch, "swiglu: gate and up to ", gate_up_.out(), ", down ",
+                down_.in(), " -> ", down_.out());
     }
     /// y does not overlap x.
     void forward(const Activations& x, const Activations& y, Context& context) const {
         const FpEnvironment environment;
         Workspace::Frame frame(context.workspace());
-        const auto floats = static_cast<std::size_t>(x.rows * up_.out());
-        const Activations gate{frame.floats(floats), up_.out(), x.rows};
-        const Activations up{frame.floats(floats), up_.out(), x.rows};
-        gate_.forward(x, gate, context);
-        up_.forward(x, up, context);
+        const std::ptrdiff_t hidden = down_.in();
+        const Activations both{frame.floats(static_cast<std::size_t>(x.rows * 2 * hidden)),
+                               2 * hidden, x.rows};
+        gate_up_.forward(x, both, context);
         for_each_row(context, x.rows, [&](std::ptrdiff_t r) {
-            kernels::active().silu_multiply(gate.row(r), up.row(r), up_.out());
+            kernels::active().silu_multiply(both.row(r), both.row(r) + hidden, hidden);
         });
-        down_.forward(gate, y, context);
+        down_.forward(both, y, context);
     }
-    std::size_t parameters() const noexcept {
-        return gate_.parameters() + up_.parameters() + down_.parameters();
-    }
-    std::size_t bytes() const noexcept { return gate_.bytes() + up_.bytes() + down_.bytes(); }
+    std::size_t parameters() const noexcept { return gate_up_.parameters() + down_.parameters(); }
+    std::size_t bytes() const noexcept { return gate_up_.bytes() + down_.bytes(); }
 
   private:
-    Linear gate_;
-    Linear up_;
+    static JoinedLinear pair(Linear gate, Linear up) {
+        require(gate.out() == up.out(), ErrorCode::shape_mismatch, "swiglu: gate to ", gate.out(),
+                ", up to ", up.out());
+        std::vector<Linear> parts;
+        parts.push_back(std::move(gate));
+        parts.push_back(std::move(up));
+        return JoinedLinear(std::move(parts));
+    }
+    JoinedLinear gate_up_;
     Linear down_;
 };
 

@@ -30,7 +30,7 @@ struct AttentionSettings {
     std::vector<float> alibi{};
 };
 
-/// Projections to queries, keys and values (one fused product), attention over the cache, output
+/// Projections to queries, keys and values (in one go), attention over the cache, output
 /// projection. R is NoRotation, RotaryHalf or RotaryInterleaved.
 template <class R>
 class MultiHead {
@@ -38,7 +38,7 @@ class MultiHead {
     MultiHead() = default;
     /// qkv: [width -> heads*key_dim | kv_heads*key_dim | kv_heads*value_dim], out: [heads*value_dim
     /// -> width]. Throws Error{shape_mismatch, invalid_argument}.
-    MultiHead(const HeadLayout& layout, Linear qkv, Linear out, R rotation = {},
+    MultiHead(const HeadLayout& layout, JoinedLinear qkv, Linear out, R rotation = {},
               AttentionSettings settings = {})
         : layout_(layout),
           qkv_(std::move(qkv)),
@@ -111,7 +111,7 @@ class MultiHead {
     }
 
     HeadLayout layout_;
-    Linear qkv_;
+    JoinedLinear qkv_;
     Linear out_;
     [[no_unique_address]] R rotation_{};
     AttentionSettings settings_;

@@ -34,6 +34,7 @@ struct RotarySettings {
     double theta = 10000.0;
     int positions = 0;  ///< table length
     RotaryScaling scaling{};
+    std::vector<float> divisors{};  ///< of each frequency, as GGUF stores Llama 3's; or empty
 };
 
 /// Frequencies of the dims/2 pairs in radians a position, scaling included.
@@ -46,7 +47,8 @@ inline std::vector<double> rotary_frequencies(const RotarySettings& s) {
         return s.dims * log(scaling.original_context / (turns * 2.0 * pi)) / (2.0 * log(s.theta));
     };
     for (int i = 0; i < s.dims / 2; ++i) {
-        const double plain = 1.0 / pow(s.theta, 2.0 * i / s.dims);
+        double plain = 1.0 / pow(s.theta, 2.0 * i / s.dims);
+        if (!s.divisors.empty()) plain /= s.divisors[static_cast<std::size_t>(i)];
         double value = plain;
         if (scaling.kind == RotaryScaling::Kind::linear) {
             value = plain / scaling.factor;
@@ -94,6 +96,13 @@ class Rotary final : public Rotation {
                 ErrorCode::invalid_argument, "rotary: scaling factor ", settings.scaling.factor);
         require(settings.positions > 0, ErrorCode::invalid_argument, "rotary: ", settings.positions,
                 " positions");
+        require(settings.divisors.empty() ||
+                    settings.divisors.size() == static_cast<std::size_t>(settings.dims / 2),
+                ErrorCode::invalid_argument, "rotary: ", settings.divisors.size(), " divisors for ",
+                settings.dims / 2, " frequencies");
+        for (const float divisor : settings.divisors)
+            require(divisor > 0.0F && divisor < 1e9F, ErrorCode::invalid_argument,
+                    "rotary: frequency divisor ", divisor);
         double magnitude = 1.0;
         if (settings.scaling.kind == RotaryScaling::Kind::yarn) {
             magnitude = settings.scaling.attention_factor;
@@ -103,15 +112,16 @@ class Rotary final : public Rotation {
                                 : std::fma(0.1, elementary::log(settings.scaling.factor), 1.0);
         }
         const std::vector<double> frequencies = rotary_frequencies(settings);
-        auto table = std::make_shared<std::vector<float>>();
-        table->reserve(checked_mul(static_cast<std::size_t>(positions_) * 2, frequencies.size(),
-                                   "rotary table"));
-        for (int p = 0; p < positions_; ++p) {
-            for (const double f : frequencies)
-                table->push_back(static_cast<float>(elementary::sincos(p * f).cos * magnitude));
-            for (const double f : frequencies)
-                table->push_back(static_cast<float>(elementary::sincos(p * f).sin * magnitude));
-        }
+        const std::size_t pairs = frequencies.size();
+        auto table = std::make_shared<std::vector<float>>(
+            checked_mul(static_cast<std::size_t>(positions_) * 2, pairs, "rotary table"));
+        float* row = table->data();
+        for (int p = 0; p < positions_; ++p, row += 2 * pairs)
+            for (std::size_t i = 0; i < pairs; ++i) {
+                const auto turn = elementary::sincos(p * frequencies[i]);
+                row[i] = static_cast<float>(turn.cos * magnitude);
+                row[pairs + i] = static_cast<float>(turn.sin * magnitude);
+            }
         table_ = std::move(table);
     }
 

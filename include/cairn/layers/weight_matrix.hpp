@@ -5,27 +5,43 @@
 #include <cstring>
 #include <vector>
 
+#include "cairn/core/context.hpp"
 #include "cairn/core/eigen.hpp"
 #include "cairn/core/memory.hpp"
 #include "cairn/kernels/table.hpp"
-#include "cairn/numeric/block_format.hpp"
+#include "cairn/numeric/plain_format.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
-/// A matrix W [out][in] for y = W x. Movable. Element (n, k) lies at ((n/16) * in + k) * 16 + n%16.
+struct BlockOperations;
+
+/// A matrix W [out][in] for y = W x. Movable. Plain types: element (n, k) lies at
+/// ((n/16) * in + k) * 16 + n%16. Block types are made by `quantised_matrix`
+/// (layers/quantised.hpp), which alone knows their layout.
 class WeightMatrix {
   public:
     WeightMatrix() = default;
-    /// All zeros. Throws Error{invalid_argument, limit, out_of_memory}.
+    /// All zeros, of a plain type. Throws Error{invalid_argument, limit, out_of_memory}.
     WeightMatrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type)
         : out_(out), in_(in), type_(type) {
         require(out > 0 && in > 0, ErrorCode::invalid_argument, "weight matrix of ", out, " x ",
                 in);
+        require(is_plain(type), ErrorCode::invalid_argument,
+                "weight matrix: ", block_size(type).name,
+                " is no plain type; use quantised_matrix");
         const std::size_t padded = round_up(static_cast<std::size_t>(out), kernels::panel);
         memory_ = Mapping(format_of(type).size_of(
                               checked_mul(padded, static_cast<std::size_t>(in), "weight matrix")),
                           Mapping::Pages::huge);
     }
+    /// `bytes` zeros for a block type whose layout `operations` knows.
+    WeightMatrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type, std::size_t bytes,
+                 const BlockOperations& operations)
+        : out_(out),
+          in_(in),
+          type_(type),
+          memory_(bytes, Mapping::Pages::huge),
+          operations_(&operations) {}
     /// A copy of an Eigen matrix [out][in] in another storage type, rounded to nearest.
     static WeightMatrix from(const MatrixIn& matrix, ElementType type = ElementType::f32) {
         WeightMatrix result(matrix.rows(), matrix.cols(), type);
@@ -42,7 +58,9 @@ class WeightMatrix {
                     column + columns <= in_,
                 ErrorCode::shape_mismatch, "weights: block ", rows, "x", columns, " at ", row, ",",
                 column, " of a ", out_, "x", in_, " matrix");
-        const BlockFormat& format = format_of(type_);
+        require(is_plain(type_), ErrorCode::bad_state, "weights: single numbers into ",
+                block_size(type_).name);
+        const PlainFormat& format = format_of(type_);
         float lanes[kernels::panel];
         std::byte encoded[kernels::panel * sizeof(float)];
         for (std::ptrdiff_t r = row; r < row + rows;) {
@@ -59,11 +77,11 @@ class WeightMatrix {
             r += count;
         }
     }
+    /// Writes whole rows from their file format, bits unchanged. Rows of different panels may be
+    /// put by several threads at once.
+    inline void put_rows(std::ptrdiff_t row, std::ptrdiff_t rows, const std::byte* from);
     /// One row, as an embedding is looked up: to[in].
-    void row(std::ptrdiff_t n, float* to) const {
-        const BlockFormat& format = format_of(type_);
-        for (std::ptrdiff_t k = 0; k < in_; ++k) format.decode(at(n, k), 1, to + k);
-    }
+    inline void row(std::ptrdiff_t n, float* to) const;
 
     std::ptrdiff_t out() const noexcept { return out_; }
     std::ptrdiff_t in() const noexcept { return in_; }
@@ -71,6 +89,8 @@ class WeightMatrix {
     /// Bytes of packed weights; a pass over all of them is what decoding costs.
     std::size_t bytes() const noexcept { return memory_.size(); }
     const std::byte* data() const noexcept { return memory_.data(); }
+    /// How a block type is multiplied; null for plain types.
+    const BlockOperations* operations() const noexcept { return operations_; }
 
   private:
     std::byte* at(std::ptrdiff_t n, std::ptrdiff_t k) const noexcept {
@@ -82,6 +102,55 @@ class WeightMatrix {
     std::ptrdiff_t in_ = 0;
     ElementType type_ = ElementType::f32;
     Mapping memory_;
+    const BlockOperations* operations_ = nullptr;
 };
+
+struct Product;
+struct Activations;
+struct SharedActivations;
+
+/// A product that is ready to run, panel by panel, on any thread.
+struct PreparedProduct {
+    const void* state = nullptr;
+    void (*run)(const void* state, std::ptrdiff_t panel_begin, std::ptrdiff_t panel_end,
+                int worker) = nullptr;
+    std::ptrdiff_t panels = 0;
+};
+
+/// What a block type brings along, so that who uses plain weights only does not compile it.
+struct BlockOperations {
+    /// Packs one row from its file format into a lane of its panel.
+    void (*put)(const WeightMatrix& to, std::byte* data, std::ptrdiff_t row, const std::byte* from);
+    /// Decodes one row.
+    void (*row)(const WeightMatrix& from, std::ptrdiff_t row, float* to);
+    /// Prepares y = W x + bias; what it needs lives in the frame.
+    PreparedProduct (*prepare)(const Product& product, const Activations& x,
+                               SharedActivations& shared, Context& context,
+                               Workspace::Frame& frame);
+};
+
+inline void WeightMatrix::put_rows(std::ptrdiff_t row, std::ptrdiff_t rows, const std::byte* from) {
+    require(row >= 0 && rows >= 0 && row + rows <= out_, ErrorCode::shape_mismatch,
+            "weights: rows ", row, " to ", row + rows, " of a ", out_, "x", in_, " matrix");
+    const std::size_t bytes = block_size(type_).size_of(static_cast<std::size_t>(in_));
+    const std::size_t size = block_size(type_).bytes;
+    for (std::ptrdiff_t r = row; r < row + rows; ++r, from += bytes) {
+        if (operations_ != nullptr) {
+            operations_->put(*this, memory_.data(), r, from);
+            continue;
+        }
+        std::byte* to = at(r, 0);
+        for (std::ptrdiff_t k = 0; k < in_; ++k, to += kernels::panel * size)
+            size == 2 ? std::memcpy(to, from + 2 * k, 2) : std::memcpy(to, from + 4 * k, 4);
+    }
+}
+inline void WeightMatrix::row(std::ptrdiff_t n, float* to) const {
+    if (operations_ != nullptr) {
+        operations_->row(*this, n, to);
+        return;
+    }
+    const PlainFormat& format = format_of(type_);
+    for (std::ptrdiff_t k = 0; k < in_; ++k) format.decode(at(n, k), 1, to + k);
+}
 
 }  // namespace cairn::inline CAIRN_ABI

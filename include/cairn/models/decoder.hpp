@@ -87,8 +87,6 @@ class Decoder {
 
     /// The same for all handles to the same weights, and for no others.
     const void* identity() const noexcept { return weights_.get(); }
-    /// Whether two handles share their weights.
-    bool same_as(const Decoder& other) const noexcept { return weights_ == other.weights_; }
 
     // The three parts of a forward pass; `forward` in session.hpp strings them together.
 

@@ -62,7 +62,9 @@ struct Gpt2Filler {
     std::function<std::vector<float>(const std::string& name, std::ptrdiff_t n)> vector;
 };
 
-inline Gpt2 build_gpt2(const Gpt2Config& c, const Gpt2Filler& fill, bool tied) {
+using Gpt2Weights = DecoderWeights<Gpt2Block, LearnedPositions>;
+
+inline Gpt2Weights build_gpt2(const Gpt2Config& c, const Gpt2Filler& fill, bool tied) {
     const std::ptrdiff_t d = c.width;
     const std::ptrdiff_t hidden = c.hidden_width();
     const HeadLayout layout{c.heads, c.heads, c.width / c.heads, c.width / c.heads};
@@ -75,7 +77,7 @@ inline Gpt2 build_gpt2(const Gpt2Config& c, const Gpt2Filler& fill, bool tied) {
         std::vector<float> weight = fill.vector(name + ".weight", d);
         return LayerNorm(std::move(weight), fill.vector(name + ".bias", d), c.epsilon);
     };
-    DecoderWeights<Gpt2Block, LearnedPositions> weights;
+    Gpt2Weights weights;
     weights.architecture = "gpt2";
     weights.embedding = Embedding(fill.table("wte.weight", c.vocabulary, d));
     weights.positions = LearnedPositions(fill.table("wpe.weight", c.context, d));
@@ -93,73 +95,112 @@ inline Gpt2 build_gpt2(const Gpt2Config& c, const Gpt2Filler& fill, bool tied) {
     }
     weights.final_norm = norm("ln_f");
     if (!tied) weights.output = cairn::Linear(fill.table("lm_head.weight", c.vocabulary, d));
-    return Gpt2(std::move(weights));
+    return weights;
 }
 
 }  // namespace detail
 
-/// Called after each part of a model that was loaded: parts done, parts in all.
-using Progress = std::function<void(int done, int total)>;
+/// How a file format names GPT-2's tensors. Layer tensors follow `layer` and the number.
+struct Gpt2Names {
+    const char* embedding;
+    const char* positions;
+    const char* layer;
+    const char* parts[6];  ///< ln_1, attn.c_attn, attn.c_proj, ln_2, mlp.c_fc, mlp.c_proj
+    const char* final_norm;
+    const char* output;
+    detail::StoredAs stored;  ///< of the four matrices of a layer
+};
+/// Hugging Face's names.
+inline constexpr Gpt2Names gpt2_names{
+    "wte",
+    "wpe",
+    "h.",
+    {"ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"},
+    "ln_f",
+    "lm_head",
+    detail::StoredAs::in_out};
 
-/// A GPT-2 from a source with Hugging Face's names (with or without "transformer." in front); the
-/// file's [in][out] matrices are transposed while packing. Weights keep the file's type unless
-/// `store_as` says otherwise. Throws Error{bad_config} listing every tensor that is missing or has
-/// another shape, and what the source throws.
-inline Gpt2 load_gpt2(const Gpt2Config& c, const TensorSource& source,
-                      std::optional<ElementType> store_as = std::nullopt,
-                      const Progress& progress = {}) {
+/// The weights of a GPT-2 from a source with Hugging Face's names (with or without "transformer."
+/// in front) or those of `names`; [in][out] matrices are transposed while packing. Throws
+/// Error{bad_config} listing every tensor that is missing or has another shape, and what the source
+/// throws.
+inline detail::Gpt2Weights load_gpt2_weights(const Gpt2Config& c, const TensorSource& source,
+                                             const LoadOptions& options = {},
+                                             const Gpt2Names& names = gpt2_names) {
     validate(c);
     const std::string prefix =
         source.shape("transformer.wte.weight") != nullptr ? "transformer." : "";
+    // The names of build_gpt2 are Hugging Face's; others are put in their place.
+    const auto file_name = [&](const std::string& name) {
+        if (name.starts_with("lm_head")) return names.output + name.substr(7);
+        if (name.starts_with("wte")) return prefix + names.embedding + name.substr(3);
+        if (name.starts_with("wpe")) return prefix + names.positions + name.substr(3);
+        if (name.starts_with("ln_f")) return prefix + names.final_norm + name.substr(4);
+        const std::size_t dot = name.find('.', 2);
+        const std::size_t last = name.rfind('.');
+        const std::string part = name.substr(dot + 1, last - dot - 1);
+        for (std::size_t i = 0; i < 6; ++i)
+            if (part == gpt2_names.parts[i])
+                return prefix + names.layer + name.substr(2, dot - 1) + names.parts[i] +
+                       name.substr(last);
+        return name;
+    };
     const auto d = static_cast<std::size_t>(c.width);
     const auto hidden = static_cast<std::size_t>(c.hidden_width());
     TensorCheck check(source);
-    check.expect(prefix + "wte.weight", {static_cast<std::size_t>(c.vocabulary), d});
-    check.expect(prefix + "wpe.weight", {static_cast<std::size_t>(c.context), d});
-    const auto expect_pair = [&](const std::string& name, std::vector<std::size_t> shape) {
-        const std::size_t last = shape.back();
-        check.expect(name + ".weight", shape);
-        check.expect(name + ".bias", {last});
+    check.expect(file_name("wte.weight"), {static_cast<std::size_t>(c.vocabulary), d});
+    check.expect(file_name("wpe.weight"), {static_cast<std::size_t>(c.context), d});
+    const auto expect_norm = [&](const std::string& name) {
+        check.expect(file_name(name + ".weight"), {d});
+        check.expect(file_name(name + ".bias"), {d});
+    };
+    const auto expect_linear = [&](const std::string& name, std::size_t out, std::size_t in) {
+        check.expect(file_name(name + ".weight"), names.stored == detail::StoredAs::in_out
+                                                      ? std::vector{in, out}
+                                                      : std::vector{out, in});
+        check.expect(file_name(name + ".bias"), {out});
     };
     for (int i = 0; i < c.layers; ++i) {
-        const std::string h = prefix + "h." + std::to_string(i) + ".";
-        expect_pair(h + "ln_1", {d});
-        expect_pair(h + "attn.c_attn", {d, 3 * d});
-        expect_pair(h + "attn.c_proj", {d, d});
-        expect_pair(h + "ln_2", {d});
-        expect_pair(h + "mlp.c_fc", {d, hidden});
-        expect_pair(h + "mlp.c_proj", {hidden, d});
+        const std::string h = "h." + std::to_string(i) + ".";
+        expect_norm(h + "ln_1");
+        expect_linear(h + "attn.c_attn", 3 * d, d);
+        expect_linear(h + "attn.c_proj", d, d);
+        expect_norm(h + "ln_2");
+        expect_linear(h + "mlp.c_fc", hidden, d);
+        expect_linear(h + "mlp.c_proj", d, hidden);
     }
-    expect_pair(prefix + "ln_f", {d});
-    if (!c.tied) check.expect("lm_head.weight", {static_cast<std::size_t>(c.vocabulary), d});
+    expect_norm("ln_f");
+    if (!c.tied)
+        check.expect(file_name("lm_head.weight"), {static_cast<std::size_t>(c.vocabulary), d});
     check.done();
 
     int done = 0;
     const int total = 12 * c.layers + 4 + (c.tied ? 0 : 1);
     const auto count = [&] {
-        if (progress) progress(++done, total);
+        if (options.progress) options.progress(++done, total);
     };
-    const auto read = [&](const std::string& name, std::ptrdiff_t out, std::ptrdiff_t in,
-                          detail::StoredAs stored) {
-        const std::string full = name == "lm_head.weight" ? name : prefix + name;
-        WeightMatrix result(out, in, store_as.value_or(source.type(full)));
-        detail::read_matrix(source, full, stored, 0, result);
+    const auto read = [&](const std::string& name, detail::StoredAs stored) {
+        WeightMatrix result = detail::load_matrix(source, file_name(name), stored, options);
         count();
         return result;
     };
-    return detail::build_gpt2(
-        c,
-        {[&](const std::string& name, std::ptrdiff_t out, std::ptrdiff_t in) {
-             return read(name, out, in, detail::StoredAs::in_out);
-         },
-         [&](const std::string& name, std::ptrdiff_t rows, std::ptrdiff_t width) {
-             return read(name, rows, width, detail::StoredAs::out_in);
-         },
-         [&](const std::string& name, std::ptrdiff_t) {
-             count();
-             return detail::read_vector(source, prefix + name);
-         }},
-        c.tied);
+    return detail::build_gpt2(c,
+                              {[&](const std::string& name, std::ptrdiff_t, std::ptrdiff_t) {
+                                   return read(name, names.stored);
+                               },
+                               [&](const std::string& name, std::ptrdiff_t, std::ptrdiff_t) {
+                                   return read(name, detail::StoredAs::out_in);
+                               },
+                               [&](const std::string& name, std::ptrdiff_t) {
+                                   count();
+                                   return detail::read_vector(source, file_name(name));
+                               }},
+                              c.tied);
+}
+/// The model.
+inline Gpt2 load_gpt2(const Gpt2Config& c, const TensorSource& source,
+                      const LoadOptions& options = {}, const Gpt2Names& names = gpt2_names) {
+    return Gpt2(load_gpt2_weights(c, source, options, names));
 }
 
 /// A GPT-2 with random weights, the same on every machine: for tests and for measuring. Weights are
@@ -184,17 +225,17 @@ inline Gpt2 random_gpt2(const Gpt2Config& c, std::uint64_t seed,
         }
         return result;
     };
-    return detail::build_gpt2(c,
-                              {matrix, matrix,
-                               [&](const std::string& name, std::ptrdiff_t n) {
-                                   const bool gain = name.find("ln_") != std::string::npos &&
-                                                     name.ends_with("weight");
-                                   std::vector<float> result(static_cast<std::size_t>(n));
-                                   for (float& x : result)
-                                       x = (gain ? 1.0F : 0.0F) + uniform(0.02F);
-                                   return result;
-                               }},
-                              c.tied);
+    return Gpt2(detail::build_gpt2(c,
+                                   {matrix, matrix,
+                                    [&](const std::string& name, std::ptrdiff_t n) {
+                                        const bool gain = name.find("ln_") != std::string::npos &&
+                                                          name.ends_with("weight");
+                                        std::vector<float> result(static_cast<std::size_t>(n));
+                                        for (float& x : result)
+                                            x = (gain ? 1.0F : 0.0F) + uniform(0.02F);
+                                        return result;
+                                    }},
+                                   c.tied));
 }
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -1,15 +1,18 @@
 // Where a recipe gets its tensors from: a file format on top implements it, tests make one in
-// memory.
+// memory. And how tensors become packed weights: in pieces, in parallel, one copy in memory.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "cairn/core/error.hpp"
+#include "cairn/core/executor.hpp"
 #include "cairn/layers/weight_matrix.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -22,8 +25,29 @@ class TensorSource {
     virtual const std::vector<std::size_t>* shape(std::string_view name) const = 0;
     /// The storage type of a tensor that exists.
     virtual ElementType type(std::string_view name) const = 0;
-    /// to = elements [first, first + to.size()) of a tensor that exists, as f32. Error{io}.
+    /// to = elements [first, first + to.size()) of a tensor that exists, as f32; whole blocks.
+    /// Error{io}.
     virtual void read(std::string_view name, std::size_t first, std::span<float> to) const = 0;
+    /// to = the same elements as they are stored. Error{io}.
+    virtual void read_stored(std::string_view name, std::size_t first,
+                             std::span<std::byte> to) const = 0;
+    /// An empty matrix for weights of a type this source has. Sources with block types override it,
+    /// so that who has none does not compile them.
+    virtual WeightMatrix matrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type) const {
+        return {out, in, type};
+    }
+};
+
+/// Called after each part of a model that was loaded: parts done, parts in all.
+using Progress = std::function<void(int done, int total)>;
+
+/// How a model is loaded.
+struct LoadOptions {
+    /// Store plain weights in this plain type instead of the file's.
+    std::optional<ElementType> store_as{};
+    Progress progress{};
+    /// Packs weights; null: the calling thread.
+    Executor* executor = nullptr;
 };
 
 /// Collects everything a recipe misses, so that one error lists it all.
@@ -74,26 +98,54 @@ inline std::vector<float> read_vector(const TensorSource& source, const std::str
     return result;
 }
 
-// A tensor [rows][columns] into packed weights, in pieces of a few MiB so that memory holds one
-// copy. `transposed`: the file holds [in][out].
+// Whether a file holds a matrix as [out][in], or as [in][out] as GPT-2's Conv1D layers do.
 enum class StoredAs : std::uint8_t { out_in, in_out };
-inline void read_matrix(const TensorSource& source, const std::string& name, StoredAs stored,
-                        std::ptrdiff_t first_out, WeightMatrix& to) {
+
+// A tensor into packed weights. Rows of a piece are packed in parallel, by whole panels.
+inline WeightMatrix load_matrix(const TensorSource& source, const std::string& name,
+                                StoredAs stored, const LoadOptions& options) {
     const std::vector<std::size_t>& shape = *source.shape(name);
-    const auto columns = static_cast<std::ptrdiff_t>(shape[1]);
     const auto rows = static_cast<std::ptrdiff_t>(shape[0]);
-    const std::ptrdiff_t step = std::max<std::ptrdiff_t>(
-        1, (std::ptrdiff_t{1} << 20) / std::max<std::ptrdiff_t>(columns, 1));
-    std::vector<float> piece;
+    const auto columns = static_cast<std::ptrdiff_t>(shape[1]);
+    const ElementType type = source.type(name);
+    const ElementType kept = is_plain(type) ? options.store_as.value_or(type) : type;
+    Serial& serial = Serial::instance();
+    Executor& executor =
+        options.executor != nullptr ? *options.executor : static_cast<Executor&>(serial);
+    constexpr std::ptrdiff_t piece_bytes = std::ptrdiff_t{4} << 20;
+    const bool direct = stored == StoredAs::out_in && kept == type;
+    const auto row_bytes = static_cast<std::ptrdiff_t>(
+        direct ? block_size(type).size_of(static_cast<std::size_t>(columns))
+               : static_cast<std::size_t>(columns) * sizeof(float));
+    const std::ptrdiff_t step =
+        std::max<std::ptrdiff_t>(piece_bytes / row_bytes / kernels::panel, 1) * kernels::panel;
+    std::vector<std::byte> piece(static_cast<std::size_t>(std::min(step, rows) * row_bytes));
+    WeightMatrix result = stored == StoredAs::out_in ? source.matrix(rows, columns, kept)
+                                                     : source.matrix(columns, rows, kept);
     for (std::ptrdiff_t row = 0; row < rows; row += step) {
         const std::ptrdiff_t count = std::min(step, rows - row);
-        piece.resize(static_cast<std::size_t>(count * columns));
-        source.read(name, static_cast<std::size_t>(row * columns), piece);
-        if (stored == StoredAs::out_in)
-            to.put(first_out + row, 0, count, columns, piece.data(), columns, 1);
+        const auto first = static_cast<std::size_t>(row * columns);
+        const std::span bytes(piece.data(), static_cast<std::size_t>(count * row_bytes));
+        auto* numbers = reinterpret_cast<float*>(piece.data());
+        if (direct)
+            source.read_stored(name, first, bytes);
         else
-            to.put(first_out, row, columns, count, piece.data(), 1, columns);
+            source.read(name, first, {numbers, static_cast<std::size_t>(count * columns)});
+        const std::ptrdiff_t outputs = stored == StoredAs::out_in ? count : columns;
+        parallel_for(executor, (outputs + kernels::panel - 1) / kernels::panel, 1,
+                     [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
+                         const std::ptrdiff_t from = begin * kernels::panel;
+                         const std::ptrdiff_t n = std::min(end * kernels::panel, outputs) - from;
+                         if (direct)
+                             result.put_rows(row + from, n, bytes.data() + from * row_bytes);
+                         else if (stored == StoredAs::out_in)
+                             result.put(row + from, 0, n, columns, numbers + from * columns,
+                                        columns, 1);
+                         else
+                             result.put(from, row, n, count, numbers + from, 1, columns);
+                     });
     }
+    return result;
 }
 
 }  // namespace detail

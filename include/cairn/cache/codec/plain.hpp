@@ -8,7 +8,7 @@
 
 #include "cairn/cache/codec/codec.hpp"
 #include "cairn/kernels/dispatch.hpp"
-#include "cairn/numeric/block_format.hpp"
+#include "cairn/numeric/plain_format.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 

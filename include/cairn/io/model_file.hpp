@@ -1,0 +1,132 @@
+// A model from a path: a GGUF file, or a folder in Hugging Face's layout (config.json,
+// *.safetensors, tokenizer.json where there is one).
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/io/gguf_config.hpp"
+#include "cairn/io/hf_config.hpp"
+#include "cairn/io/safetensors_source.hpp"
+#include "cairn/io/tokenizer_gguf.hpp"
+#include "cairn/io/tokenizer_json.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Everything a model's files hold.
+struct LoadedModel {
+    AnyModel model;
+    std::vector<Token> end_of_text;
+    std::optional<Tokenizer> tokenizer;
+    std::string chat_template;  ///< as text, never run; empty if there is none
+};
+
+namespace detail {
+
+inline void check_vocabulary(const std::optional<Tokenizer>& tokenizer, int vocabulary,
+                             const std::string& where) {
+    require(!tokenizer || tokenizer->size() <= static_cast<std::size_t>(vocabulary),
+            ErrorCode::bad_tokenizer, where, ": ", tokenizer ? tokenizer->size() : 0,
+            " tokens for a vocabulary of ", vocabulary);
+}
+
+// The template lies in tokenizer_config.json, as a string or as a list of named ones.
+inline std::string folder_chat_template(const std::filesystem::path& folder,
+                                        const FileLimits& limits) {
+    const std::filesystem::path path = folder / "tokenizer_config.json";
+    std::error_code error;
+    if (!std::filesystem::exists(path, error)) return {};
+    const Json json = parse_json(read_text(path.string(), limits.json_bytes),
+                                 ErrorCode::bad_tokenizer, path.string(), limits);
+    const auto at = json.is_object() ? json.find("chat_template") : json.end();
+    if (at == json.end()) return {};
+    if (at->is_string()) return at->get<std::string>();
+    if (at->is_array())
+        for (const Json& entry : *at)
+            if (entry.is_object() && entry.value("name", Json()) == "default" &&
+                entry.value("template", Json()).is_string())
+                return entry["template"].get<std::string>();
+    return {};
+}
+
+inline LoadedModel load_folder(const std::filesystem::path& folder, const LoadOptions& options,
+                               const FileLimits& limits) {
+    std::error_code error;
+    const std::string config_path = (folder / "config.json").string();
+    HfConfig config =
+        parse_hf_config(read_text(config_path, limits.json_bytes), config_path, limits);
+    std::optional<Tokenizer> tokenizer;
+    const std::filesystem::path path = folder / "tokenizer.json";
+    if (std::filesystem::exists(path, error)) {
+        tokenizer = Tokenizer::parse(read_text(path.string(), limits.json_bytes), limits);
+        check_vocabulary(tokenizer, config.vocabulary(), path.string());
+    }
+    const SafetensorsSource source(folder, limits);
+    struct Build {
+        const SafetensorsSource& source;
+        const LoadOptions& options;
+        AnyModel operator()(const Gpt2Config& c) const {
+            return any_model(load_gpt2_weights(c, source, options));
+        }
+        AnyModel operator()(const GptJConfig& c) const {
+            return any_model(load_gpt_j_weights(c, source, options));
+        }
+        AnyModel operator()(const LlamaConfig& c) const {
+            return any_model(load_llama_weights<RotaryHalf>(c, source, options));
+        }
+    };
+    return {std::visit(Build{source, options}, config.model), std::move(config.end_of_text),
+            std::move(tokenizer), folder_chat_template(folder, limits)};
+}
+
+inline LoadedModel load_gguf(const std::string& path, const LoadOptions& options,
+                             const FileLimits& limits) {
+    const GgufSource source(path, limits);
+    const GgufMetadata& metadata = source.metadata();
+    const ModelConfig config = gguf_config(source, limits);
+    std::optional<Tokenizer> tokenizer = gguf_tokenizer(metadata, limits);
+    const int vocabulary = std::visit([](const auto& c) { return c.vocabulary; }, config);
+    check_vocabulary(tokenizer, vocabulary, path);
+    std::vector<Token> end = gguf_end_of_text(metadata, tokenizer);
+    for (const Token token : end)
+        require(token < vocabulary, ErrorCode::bad_tokenizer, path, ": end-of-text token ", token,
+                " for a vocabulary of ", vocabulary);
+    struct Build {
+        const GgufSource& source;
+        const LoadOptions& options;
+        AnyModel operator()(const Gpt2Config& c) const {
+            return any_model(load_gpt2_weights(c, source, options, gpt2_gguf_names));
+        }
+        AnyModel operator()(const GptJConfig&) const {
+            fail(ErrorCode::unsupported, "GPT-J has no GGUF form");
+        }
+        AnyModel operator()(const LlamaConfig& c) const {
+            // Llama's rows of queries and keys are reordered in GGUF files, Qwen2's are not.
+            if (c.architecture == "llama")
+                return any_model(
+                    load_llama_weights<RotaryInterleaved>(c, source, options, llama_gguf_names));
+            return any_model(load_llama_weights<RotaryHalf>(c, source, options, llama_gguf_names));
+        }
+    };
+    return {std::visit(Build{source, options}, config), std::move(end), std::move(tokenizer),
+            metadata.string("tokenizer.chat_template", "")};
+}
+
+}  // namespace detail
+
+/// Loads a model. Weights keep their type unless `options.store_as` says otherwise; memory holds
+/// one copy. Throws Error{io, bad_file, bad_config, bad_tokenizer, unsupported, limit}.
+inline LoadedModel load_model(const std::string& path, const LoadOptions& options = {},
+                              const FileLimits& limits = {}) {
+    std::error_code error;
+    if (std::filesystem::is_directory(std::filesystem::path(path), error))
+        return detail::load_folder(path, options, limits);
+    require(std::filesystem::exists(std::filesystem::path(path), error), ErrorCode::io, path,
+            ": no such file or folder");
+    return detail::load_gguf(path, options, limits);
+}
+
+}  // namespace cairn::inline CAIRN_ABI

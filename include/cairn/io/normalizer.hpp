@@ -1,0 +1,106 @@
+// What happens to a text before it is cut into tokens: literal replacements and prefixes, as the
+// tokenizers of Llama and Mistral have them.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cairn/io/json.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// SentencePiece writes a space as this character (U+2581).
+inline constexpr std::string_view visible_space = "\xE2\x96\x81";
+
+/// A sequence of steps. A text may grow to 64 times its length, no further.
+class Normalizer {
+  public:
+    Normalizer() = default;
+    /// From tokenizer.json: Prepend, Replace (of a literal), Sequence. Throws Error{bad_tokenizer},
+    /// Error{unsupported} naming what it does not know.
+    explicit Normalizer(const Json& json) { add(json, 0); }
+    /// Writes spaces visibly, after putting one in front if wanted.
+    static Normalizer sentence(bool add_space_prefix) {
+        Normalizer result;
+        if (add_space_prefix) result.prepend(std::string(visible_space));
+        result.replace(" ", std::string(visible_space));
+        return result;
+    }
+    void prepend(std::string text) { steps_.push_back({{}, std::move(text)}); }
+    void replace(std::string from, std::string to) {
+        steps_.push_back({std::move(from), std::move(to)});
+    }
+    bool empty() const noexcept { return steps_.empty(); }
+    /// Whether texts get a prefix.
+    bool prepends() const noexcept {
+        for (const Step& step : steps_)
+            if (step.from.empty()) return true;
+        return false;
+    }
+
+    /// The text after all steps. Throws Error{limit} if it grows too much.
+    std::string apply(std::string_view text) const {
+        std::string now(text);
+        for (const Step& step : steps_) {
+            if (now.empty()) break;
+            std::string next;
+            if (step.from.empty()) {
+                next = step.to + now;
+            } else {
+                for (std::size_t at = 0; at < now.size();) {
+                    const std::size_t found = std::min(now.find(step.from, at), now.size());
+                    next.append(now, at, found - at);
+                    if (found < now.size()) next += step.to;
+                    at = found < now.size() ? found + step.from.size() : found;
+                    check(next.size(), text.size());
+                }
+            }
+            check(next.size(), text.size());
+            now = std::move(next);
+        }
+        return now;
+    }
+
+  private:
+    struct Step {
+        std::string from;  ///< empty: `to` is put in front
+        std::string to;
+    };
+    static void check(std::size_t size, std::size_t before) {
+        require(size / 64 <= before, ErrorCode::limit, "tokenizer: the normalizer turns ", before,
+                " bytes into more than ", size);
+    }
+    void add(const Json& json, int depth) {
+        require(depth < 8, ErrorCode::bad_tokenizer, "tokenizer: normalizer nested deeper than 8");
+        const JsonObject object(json, ErrorCode::bad_tokenizer, "tokenizer: normalizer");
+        const std::string type = object.string("type");
+        if (type == "Sequence") {
+            const Json* list = object.find("normalizers");
+            require(list != nullptr && list->is_array() && list->size() <= 64,
+                    ErrorCode::bad_tokenizer,
+                    "tokenizer: normalizer Sequence without \"normalizers\"");
+            for (const Json& item : *list) add(item, depth + 1);
+        } else if (type == "Prepend") {
+            prepend(object.string("prepend"));
+        } else if (type == "Replace") {
+            const Json* pattern = object.find("pattern");
+            require(pattern != nullptr && pattern->is_object() && pattern->contains("String"),
+                    ErrorCode::unsupported,
+                    "tokenizer: normalizer Replace of something that is no literal");
+            std::string from =
+                JsonObject(*pattern, ErrorCode::bad_tokenizer, "tokenizer: normalizer Replace")
+                    .string("String");
+            require(!from.empty(), ErrorCode::bad_tokenizer,
+                    "tokenizer: normalizer Replace of an empty text");
+            replace(std::move(from), object.string("content"));
+        } else {
+            fail(ErrorCode::unsupported, "tokenizer: normalizer \"", type.substr(0, 60),
+                 "\" is not supported; known: Prepend, Replace, Sequence");
+        }
+    }
+    std::vector<Step> steps_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,185 @@
+// The tokenizer in a GGUF file's metadata: byte-level BPE ("gpt2") and SentencePiece ("llama").
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "cairn/io/byte_level.hpp"
+#include "cairn/io/gguf_value.hpp"
+#include "cairn/io/tokenizer.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+namespace detail {
+
+// Fills a Vocabulary from metadata.
+struct TokenizerGguf {
+    const GgufMetadata& metadata;
+    const FileLimits& limits;
+    Vocabulary v{};
+
+    // Numbers of token types in the format.
+    enum Type : std::int64_t { normal = 1, unknown, control, user_defined, unused, byte };
+
+    Token token(const char* key) const {
+        const std::int64_t id = metadata.integer(key, -1, (std::int64_t{1} << 32) - 1, -1);
+        require(id == -1 || id < static_cast<std::int64_t>(v.bytes.size()),
+                ErrorCode::bad_tokenizer, metadata.where(), ": ", key, " is ", id, " of ",
+                v.bytes.size(), " tokens");
+        return static_cast<Token>(id);
+    }
+
+    void load() {
+        const std::string model = metadata.string("tokenizer.ggml.model");
+        require(model == "gpt2" || model == "llama", ErrorCode::unsupported, metadata.where(),
+                ": tokenizer model \"", model.substr(0, 60), "\"; known: gpt2, llama");
+        const bool sentence = model == "llama";
+        v.kind = sentence ? Vocabulary::Kind::sentence : Vocabulary::Kind::bytes;
+        v.byte_ids.fill(-1);
+        load_tokens(sentence);
+        const Token unknown_token = token("tokenizer.ggml.unknown_token_id");
+        if (sentence) v.unknown = unknown_token;
+        const bool space =
+            metadata.boolean("tokenizer.ggml.add_space_prefix", sentence) && sentence;
+        if (sentence) {
+            v.normalizer = Normalizer::sentence(space);
+            v.strip_space = space;
+            require(v.unknown >= 0 || v.all_bytes(), ErrorCode::bad_tokenizer, metadata.where(),
+                    ": neither an unknown token nor a token for every byte");
+        } else {
+            load_merges();
+        }
+        std::string pre = "default";
+        if (!sentence) {
+            pre = metadata.string("tokenizer.ggml.pre", "default");
+            v.pre_tokenizer = PreTokenizer::named(pre, limits);
+            v.ignore_merges = pre.starts_with("llama");
+        }
+        const Token bos = token("tokenizer.ggml.bos_token_id");
+        const Token eos = token("tokenizer.ggml.eos_token_id");
+        token("tokenizer.ggml.padding_token_id");
+        const bool default_bos = sentence || pre.starts_with("llama");
+        if (metadata.boolean("tokenizer.ggml.add_bos_token", default_bos) && bos >= 0)
+            v.prefix.push_back(bos);
+        if (metadata.boolean("tokenizer.ggml.add_eos_token", false) && eos >= 0)
+            v.suffix.push_back(eos);
+    }
+
+    void load_tokens(bool sentence) {
+        const GgufArray* tokens = metadata.array("tokenizer.ggml.tokens", GgufType::string);
+        require(tokens != nullptr && tokens->size() > 0 && tokens->size() <= limits.vocabulary,
+                ErrorCode::bad_tokenizer, metadata.where(), ": tokenizer.ggml.tokens has ",
+                tokens == nullptr ? 0 : tokens->size(), " tokens; 1 to ", limits.vocabulary);
+        const GgufArray* types = metadata.array("tokenizer.ggml.token_type", GgufType::i32);
+        require(types == nullptr || types->size() == tokens->size(), ErrorCode::bad_tokenizer,
+                metadata.where(), ": ", types == nullptr ? 0 : types->size(), " token types for ",
+                tokens->size(), " tokens");
+        if (sentence) load_scores(tokens->size());
+        for (std::size_t i = 0; i < tokens->size(); ++i) {
+            const std::string& name = tokens->strings[i];
+            const auto id = static_cast<Token>(i);
+            require(!name.empty(), ErrorCode::bad_tokenizer, metadata.where(), ": token ", id,
+                    " is empty");
+            const std::int64_t type = types == nullptr ? normal : types->integers[i];
+            if (type == control || type == unknown || type == user_defined) {
+                v.set(id, name, limits);
+                v.added.push_back({name, id, type != user_defined});
+            } else if (type == byte) {
+                const int value = byte_token(name);
+                require(value >= 0, ErrorCode::bad_tokenizer, metadata.where(), ": byte token ", id,
+                        " is spelt \"", name.substr(0, 40), "\"");
+                v.set(id, std::string(1, static_cast<char>(value)), limits);
+                if (v.byte_ids[static_cast<std::size_t>(value)] < 0)
+                    v.byte_ids[static_cast<std::size_t>(value)] = id;
+            } else {
+                std::string content = sentence ? sentence_bytes(name) : token_bytes(name);
+                v.ids.emplace(sentence ? name : content, id);  // equal tokens: the lowest id
+                v.set(id, std::move(content), limits);
+            }
+            if (sentence) v.pieces.push_back(name);
+            spelled.emplace(name, id);
+        }
+        for (std::size_t b = 0; b < 256 && !sentence; ++b) {
+            std::string symbol;
+            append_utf8(symbol, byte_alphabet()[b]);
+            const auto at = spelled.find(symbol);
+            if (at != spelled.end()) v.byte_ids[b] = at->second;
+        }
+    }
+    void load_scores(std::size_t count) {
+        const GgufArray* scores = metadata.array("tokenizer.ggml.scores", GgufType::f32);
+        require(scores != nullptr && scores->size() == count, ErrorCode::bad_tokenizer,
+                metadata.where(), ": ", scores == nullptr ? 0 : scores->size(), " scores for ",
+                count, " tokens");
+        for (const double score : scores->numbers) {
+            require(score == score, ErrorCode::bad_tokenizer, metadata.where(),
+                    ": a token's score is NaN");
+            v.scores.push_back(static_cast<float>(score));
+        }
+    }
+    void load_merges() {
+        const GgufArray* merges = metadata.array("tokenizer.ggml.merges", GgufType::string);
+        require(merges != nullptr, ErrorCode::bad_tokenizer, metadata.where(),
+                ": tokenizer.ggml.merges is missing");
+        int rank = 0;
+        std::string joined;
+        for (const std::string& merge : merges->strings) {
+            const std::size_t space = merge.find(' ', 1);  // a token may begin with one
+            const std::string_view left(merge.data(), std::min(space, merge.size()));
+            const bool two = space != std::string::npos && space + 1 < merge.size() &&
+                             merge.find(' ', space + 1) == std::string::npos;
+            joined = two ? std::string(left) + merge.substr(space + 1) : std::string();
+            const auto a = spelled.find(std::string(left));
+            const auto b = two ? spelled.find(merge.substr(space + 1)) : spelled.end();
+            const auto c = spelled.find(joined);
+            require(two && a != spelled.end() && b != spelled.end() && c != spelled.end(),
+                    ErrorCode::bad_tokenizer, metadata.where(), ": merge ", rank, " \"",
+                    merge.substr(0, 80),
+                    "\" has not two parts, or a part or the whole is no token");
+            v.pairs.add(a->second, b->second, c->second, rank++);
+        }
+    }
+    std::unordered_map<std::string, Token> spelled{};
+};
+
+}  // namespace detail
+
+/// The tokenizer of a GGUF file, or nothing if the file has none ("no_vocab", or no key). Throws
+/// Error{bad_tokenizer, bad_file}, Error{unsupported} naming what it does not know, Error{limit}.
+inline std::optional<Tokenizer> gguf_tokenizer(const GgufMetadata& metadata,
+                                               const FileLimits& limits = {}) {
+    if (metadata.find("tokenizer.ggml.model") == nullptr ||
+        metadata.string("tokenizer.ggml.model") == "no_vocab")
+        return std::nullopt;
+    detail::TokenizerGguf reader{metadata, limits};
+    reader.load();
+    return Tokenizer(std::move(reader.v));
+}
+
+/// The tokens after which a model has nothing more to say: what the metadata names, and control
+/// tokens that chat models end their turns with.
+inline std::vector<Token> gguf_end_of_text(const GgufMetadata& metadata,
+                                           const std::optional<Tokenizer>& tokenizer) {
+    std::vector<Token> result;
+    const auto add = [&](std::int64_t id) {
+        const auto token = static_cast<Token>(id);
+        if (id >= 0 && std::find(result.begin(), result.end(), token) == result.end())
+            result.push_back(token);
+    };
+    constexpr std::int64_t most = (std::int64_t{1} << 31) - 1;
+    for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                            "tokenizer.ggml.eom_token_id"})
+        add(metadata.integer(key, -1, most, -1));
+    if (tokenizer)
+        for (const char* name : {"<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>",
+                                 "<|end|>", "<end_of_turn>"})
+            add(tokenizer->id_of(name));
+    return result;
+}
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,290 @@
+// tokenizer.json as Hugging Face writes it: byte-level BPE, and SentencePiece vocabularies as BPE
+// with byte fallback.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "cairn/io/byte_level.hpp"
+#include "cairn/io/tokenizer.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+namespace detail {
+
+// Fills a Vocabulary from the parsed file.
+struct TokenizerJson {
+    Vocabulary v;
+
+    void load(const Json& json, const FileLimits& limits) {
+        const JsonObject root(json, ErrorCode::bad_tokenizer, "tokenizer");
+        check_options(root);
+        require(root.find("model") != nullptr, ErrorCode::bad_tokenizer,
+                "tokenizer: \"model\" is missing");
+        const Json* decoder = root.find("decoder");
+        const Json* pre = root.find("pre_tokenizer");
+        const bool bytes = decoder != nullptr && type_of(*decoder) == "ByteLevel";
+        v.kind = bytes ? Vocabulary::Kind::bytes : Vocabulary::Kind::sentence;
+        if (const Json* normalizer = root.find("normalizer"))
+            v.normalizer = Normalizer(*normalizer);
+        if (bytes) {
+            require(pre != nullptr, ErrorCode::unsupported,
+                    "tokenizer: without pre_tokenizer; ByteLevel is needed");
+            v.pre_tokenizer = PreTokenizer(*pre, limits);
+            require(v.pre_tokenizer.byte_level(), ErrorCode::unsupported,
+                    "tokenizer: pre_tokenizer \"", type_of(*pre), "\" without ByteLevel");
+        } else {
+            require(decoder != nullptr, ErrorCode::unsupported,
+                    "tokenizer: without decoder; ByteLevel, Sequence and Metaspace are known");
+            load_sentence(*decoder, pre);
+        }
+        load_vocabulary(root, limits);
+        load_added(root, limits);
+        if (const Json* processor = root.find("post_processor")) load_processor(*processor, 0);
+    }
+    // SentencePiece as Hugging Face writes it: spaces made visible by the normalizer or by
+    // Metaspace, undone by the decoder.
+    void load_sentence(const Json& decoder, const Json* pre) {
+        if (pre != nullptr) {
+            const JsonObject metaspace(*pre, ErrorCode::bad_tokenizer, "tokenizer: pre_tokenizer");
+            require(
+                metaspace.string("type") == "Metaspace" && !metaspace.boolean("split", true) &&
+                    metaspace.string("replacement", std::string(visible_space)) == visible_space,
+                ErrorCode::unsupported, "tokenizer: pre_tokenizer \"", type_of(*pre),
+                "\" with this decoder; Metaspace without split is known");
+            const std::string scheme = metaspace.string("prepend_scheme", "always");
+            require(scheme == "always" || scheme == "first" || scheme == "never",
+                    ErrorCode::unsupported, "tokenizer: Metaspace with prepend_scheme \"",
+                    scheme.substr(0, 40), "\"");
+            if (scheme != "never") v.normalizer.prepend(std::string(visible_space));
+            v.normalizer.replace(" ", std::string(visible_space));
+        }
+        std::vector<const Json*> steps{&decoder};
+        if (type_of(decoder) == "Sequence") {
+            const auto list = decoder.find("decoders");
+            require(list != decoder.end() && list->is_array() && list->size() <= 64,
+                    ErrorCode::bad_tokenizer, "tokenizer: decoder Sequence without \"decoders\"");
+            steps.clear();
+            for (const Json& item : *list) steps.push_back(&item);
+        }
+        bool spaces = false;
+        for (const Json* step : steps) {
+            const std::string type = type_of(*step);
+            if (type == "Replace" || type == "Metaspace") {
+                spaces = true;
+                v.strip_space |= type == "Metaspace";
+            } else if (type == "Strip") {
+                v.strip_space = true;
+            } else {
+                require(type == "ByteFallback" || type == "Fuse", ErrorCode::unsupported,
+                        "tokenizer: decoder \"", type,
+                        "\" is not known; known: ByteLevel, Metaspace, Replace, ByteFallback, "
+                        "Fuse, Strip, Sequence");
+            }
+        }
+        require(spaces, ErrorCode::unsupported,
+                "tokenizer: a decoder that does not bring spaces back");
+        v.strip_space = v.strip_space && v.normalizer.prepends();
+    }
+    static std::string type_of(const Json& json) {
+        return JsonObject(json, ErrorCode::bad_tokenizer, "tokenizer: a part")
+            .string("type")
+            .substr(0, 60);
+    }
+    // Truncation and padding belong to training batches; they are checked and not applied.
+    static void check_options(const JsonObject& root) {
+        if (const Json* truncation = root.find("truncation"))
+            JsonObject(*truncation, ErrorCode::bad_tokenizer, "tokenizer: truncation")
+                .integer("max_length", 1, std::int64_t{1} << 40);
+        if (const Json* padding = root.find("padding"))
+            JsonObject(*padding, ErrorCode::bad_tokenizer, "tokenizer: padding")
+                .integer("pad_id", 0, std::int64_t{1} << 31, 0);
+    }
+    void load_vocabulary(const JsonObject& root, const FileLimits& limits) {
+        const Json* model = root.find("model");
+        require(model != nullptr, ErrorCode::bad_tokenizer, "tokenizer: \"model\" is missing");
+        const JsonObject bpe(*model, ErrorCode::bad_tokenizer, "tokenizer: model");
+        // Old files leave the type out; vocab and merges then say that it is BPE.
+        const std::string type = bpe.string("type", "BPE");
+        require(type == "BPE", ErrorCode::unsupported, "tokenizer: model \"", type.substr(0, 60),
+                "\"; BPE is known");
+        for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
+            require(bpe.string(key, "").empty(), ErrorCode::unsupported, "tokenizer: model with ",
+                    key);
+        require(bpe.find("dropout") == nullptr || bpe.number("dropout") == 0.0,
+                ErrorCode::unsupported, "tokenizer: model with dropout");
+        v.ignore_merges = bpe.boolean("ignore_merges", false);
+        const Json* vocabulary = bpe.find("vocab");
+        require(vocabulary != nullptr && vocabulary->is_object() && !vocabulary->empty() &&
+                    vocabulary->size() <= limits.vocabulary,
+                ErrorCode::bad_tokenizer, "tokenizer: \"vocab\" is missing, empty or too large");
+        const JsonObject entries(*vocabulary, ErrorCode::bad_tokenizer, "tokenizer: vocab");
+        std::vector<std::pair<Token, const std::string*>> tokens;
+        std::unordered_map<std::string_view, Token> spelled;
+        for (const auto& [name, value] : vocabulary->get_ref<const Json::object_t&>()) {
+            const auto id = static_cast<Token>(entries.integer_of(
+                value, name.c_str(), 0, static_cast<std::int64_t>(limits.vocabulary) - 1));
+            tokens.emplace_back(id, &name);
+            spelled[name] = id;
+        }
+        std::sort(tokens.begin(), tokens.end());
+        v.byte_ids.fill(-1);
+        for (const auto& [id, name] : tokens) {
+            require(static_cast<std::size_t>(id) >= v.used.size() ||
+                        !v.used[static_cast<std::size_t>(id)],
+                    ErrorCode::bad_tokenizer, "tokenizer: two tokens have id ", id);
+            const bool sentence = v.kind == Vocabulary::Kind::sentence;
+            const int byte =
+                sentence && bpe.boolean("byte_fallback", false) ? detail::byte_token(*name) : -1;
+            std::string content = byte >= 0  ? std::string(1, static_cast<char>(byte))
+                                  : sentence ? detail::sentence_bytes(*name)
+                                             : detail::token_bytes(*name);
+            if (byte >= 0) v.byte_ids[static_cast<std::size_t>(byte)] = id;
+            v.ids.emplace(sentence ? *name : content, id);
+            v.set(id, std::move(content), limits);
+        }
+        for (std::size_t b = 0; b < 256 && v.kind == Vocabulary::Kind::bytes; ++b) {
+            std::string symbol;
+            append_utf8(symbol, detail::byte_alphabet()[b]);
+            const auto at = spelled.find(symbol);
+            if (at != spelled.end()) v.byte_ids[b] = at->second;
+        }
+        if (const Json* unknown = bpe.find("unk_token")) {
+            const auto at = unknown->is_string()
+                                ? spelled.find(unknown->get_ref<const std::string&>())
+                                : spelled.end();
+            require(at != spelled.end(), ErrorCode::bad_tokenizer, "tokenizer: unk_token ",
+                    JsonObject::shown(*unknown), " is not in the vocabulary");
+            v.unknown = at->second;
+        }
+        require(v.kind == Vocabulary::Kind::bytes || v.unknown >= 0 || v.all_bytes(),
+                ErrorCode::bad_tokenizer,
+                "tokenizer: neither an unk_token nor a token for every byte");
+        load_merges(bpe, spelled);
+    }
+    void load_merges(const JsonObject& bpe,
+                     const std::unordered_map<std::string_view, Token>& spelled) {
+        const Json* merges = bpe.find("merges");
+        require(merges != nullptr && merges->is_array(), ErrorCode::bad_tokenizer,
+                "tokenizer: \"merges\" is missing");
+        int rank = 0;
+        std::string joined;
+        for (const Json& merge : *merges) {
+            std::string_view left;
+            std::string_view right;
+            if (merge.is_array() && merge.size() == 2 && merge[0].is_string() &&
+                merge[1].is_string()) {
+                left = merge[0].get_ref<const std::string&>();
+                right = merge[1].get_ref<const std::string&>();
+            } else {
+                require(merge.is_string(), ErrorCode::bad_tokenizer, "tokenizer: merge ", rank,
+                        " is ", JsonObject::shown(merge));
+                const std::string_view text = merge.get_ref<const std::string&>();
+                const std::size_t space = text.find(' ');
+                require(space != std::string_view::npos &&
+                            text.find(' ', space + 1) == std::string_view::npos,
+                        ErrorCode::bad_tokenizer, "tokenizer: merge ", rank,
+                        " has not two parts: ", JsonObject::shown(merge));
+                left = text.substr(0, space);
+                right = text.substr(space + 1);
+            }
+            joined.assign(left).append(right);
+            const auto a = spelled.find(left);
+            const auto b = spelled.find(right);
+            const auto c = spelled.find(joined);
+            require(a != spelled.end() && b != spelled.end() && c != spelled.end(),
+                    ErrorCode::bad_tokenizer, "tokenizer: merge ", rank,
+                    " uses a token that is not in the vocabulary: ", JsonObject::shown(merge));
+            v.pairs.add(a->second, b->second, c->second, rank++);
+        }
+    }
+    void load_added(const JsonObject& root, const FileLimits& limits) {
+        const Json* list = root.find("added_tokens");
+        if (list == nullptr) return;
+        require(list->is_array() && list->size() <= limits.vocabulary, ErrorCode::bad_tokenizer,
+                "tokenizer: \"added_tokens\" is no list");
+        for (const Json& item : *list) {
+            const JsonObject added(item, ErrorCode::bad_tokenizer, "tokenizer: added token");
+            const auto id = static_cast<Token>(
+                added.integer("id", 0, static_cast<std::int64_t>(limits.vocabulary) - 1));
+            const std::string content = added.string("content");
+            require(!content.empty(), ErrorCode::bad_tokenizer, "tokenizer: added token ", id,
+                    " is empty");
+            for (const char* flag : {"lstrip", "rstrip", "single_word"})
+                require(!added.boolean(flag, false), ErrorCode::unsupported,
+                        "tokenizer: added token \"", content.substr(0, 60), "\" with ", flag);
+            const auto at = static_cast<std::size_t>(id);
+            const bool taken = at < v.used.size() && v.used[at];
+            require(!taken || v.bytes[at] == content ||
+                        v.bytes[at] == detail::token_bytes(content) ||
+                        v.bytes[at] == detail::sentence_bytes(content),
+                    ErrorCode::bad_tokenizer, "tokenizer: added token \"", content.substr(0, 60),
+                    "\" takes id ", id, " of another token");
+            v.set(id, content, limits);
+            v.added.push_back({content, id, added.boolean("special", false)});
+        }
+    }
+    // What stands around a text: TemplateProcessing's single template.
+    void load_processor(const Json& json, int depth) {
+        require(depth < 8, ErrorCode::bad_tokenizer,
+                "tokenizer: post_processor nested deeper than 8");
+        const JsonObject processor(json, ErrorCode::bad_tokenizer, "tokenizer: post_processor");
+        const std::string type = processor.string("type");
+        if (type == "ByteLevel") return;
+        if (type == "Sequence") {
+            const Json* list = processor.find("processors");
+            require(list != nullptr && list->is_array() && list->size() <= 64,
+                    ErrorCode::bad_tokenizer,
+                    "tokenizer: post_processor Sequence without \"processors\"");
+            for (const Json& item : *list) load_processor(item, depth + 1);
+            return;
+        }
+        require(type == "TemplateProcessing", ErrorCode::unsupported,
+                "tokenizer: post_processor \"", type.substr(0, 60),
+                "\" is not known; known: ByteLevel, TemplateProcessing, Sequence");
+        const Json* single = processor.find("single");
+        const Json* specials = processor.find("special_tokens");
+        require(single != nullptr && single->is_array() && single->size() <= 64,
+                ErrorCode::bad_tokenizer, "tokenizer: TemplateProcessing without \"single\"");
+        bool before = true;
+        for (const Json& item : *single) {
+            require(item.is_object() && item.size() == 1, ErrorCode::bad_tokenizer,
+                    "tokenizer: TemplateProcessing item ", JsonObject::shown(item));
+            if (item.contains("Sequence")) {
+                before = false;
+                continue;
+            }
+            require(item.contains("SpecialToken") && specials != nullptr && specials->is_object(),
+                    ErrorCode::bad_tokenizer,
+                    "tokenizer: TemplateProcessing item without a special token");
+            const std::string name = JsonObject(item["SpecialToken"], ErrorCode::bad_tokenizer,
+                                                "tokenizer: SpecialToken")
+                                         .string("id");
+            const auto found = specials->find(name);
+            require(found != specials->end() && found->is_object() && found->contains("ids") &&
+                        (*found)["ids"].is_array(),
+                    ErrorCode::bad_tokenizer, "tokenizer: special token \"", name.substr(0, 60),
+                    "\" has no ids");
+            const JsonObject entry(*found, ErrorCode::bad_tokenizer, "tokenizer: special token");
+            for (const Json& id : (*found)["ids"])
+                (before ? v.prefix : v.suffix)
+                    .push_back(static_cast<Token>(entry.integer_of(
+                        id, "ids", 0, static_cast<std::int64_t>(v.bytes.size()) - 1)));
+        }
+    }
+};
+
+}  // namespace detail
+
+inline Tokenizer Tokenizer::parse(std::string_view text, const FileLimits& limits) {
+    const Json json = parse_json(text, ErrorCode::bad_tokenizer, "tokenizer", limits);
+    detail::TokenizerJson reader;
+    reader.load(json, limits);
+    return Tokenizer(std::move(reader.v));
+}
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,95 @@
+// The parts a tokenizer is made of, as a file reader fills them in.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "cairn/io/bpe.hpp"
+#include "cairn/io/normalizer.hpp"
+#include "cairn/io/pre_tokenizer.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Tokens, merges and the steps around them. Filled by a reader of tokenizer.json or of GGUF
+/// metadata, then owned by a Tokenizer.
+struct Vocabulary {
+    /// A token that is looked for in the text before anything else.
+    struct Added {
+        std::string content;
+        Token id;
+        bool special;  ///< only where special tokens are recognised
+    };
+    /// What symbols a piece of text starts as.
+    enum class Kind : std::uint8_t {
+        bytes,     ///< every byte is a token (GPT-2)
+        sentence,  ///< every character, or its bytes as <0x..> tokens (SentencePiece)
+    };
+
+    Kind kind = Kind::bytes;
+    std::vector<std::string> bytes;              ///< by id: what a token stands for
+    std::vector<bool> used;                      ///< by id
+    std::unordered_map<std::string, Token> ids;  ///< by what a token matches in a text
+    std::array<Token, 256> byte_ids{};           ///< the token of each byte; -1: none
+    BytePairs pairs;
+    std::vector<float> scores;        ///< sentence without merges: the best score goes first
+    std::vector<std::string> pieces;  ///< with scores: tokens as they are spelt
+    bool ignore_merges = false;
+    Token unknown = -1;
+    bool strip_space = false;  ///< decoding drops the space that encoding put in front
+    Normalizer normalizer;
+    PreTokenizer pre_tokenizer;
+    std::vector<Added> added;
+    std::vector<Token> prefix;
+    std::vector<Token> suffix;
+
+    /// Gives an id its bytes. Throws Error{bad_tokenizer} for an id far beyond the others.
+    void set(Token id, std::string content, const FileLimits& limits) {
+        require(static_cast<std::size_t>(id) < limits.vocabulary &&
+                    static_cast<std::size_t>(id) < 2 * bytes.size() + limits.vocabulary / 16,
+                ErrorCode::bad_tokenizer, "tokenizer: id ", id, " after ", bytes.size(), " tokens");
+        if (static_cast<std::size_t>(id) >= bytes.size()) {
+            bytes.resize(static_cast<std::size_t>(id) + 1);
+            used.resize(bytes.size(), false);
+        }
+        bytes[static_cast<std::size_t>(id)] = std::move(content);
+        used[static_cast<std::size_t>(id)] = true;
+    }
+    /// Whether every byte has a token.
+    bool all_bytes() const noexcept {
+        for (const Token id : byte_ids)
+            if (id < 0) return false;
+        return true;
+    }
+};
+
+namespace detail {
+
+/// The byte of a token spelt "<0x41>", or -1.
+inline int byte_token(std::string_view name) noexcept {
+    if (name.size() != 6 || !name.starts_with("<0x") || name[5] != '>') return -1;
+    int value = 0;
+    for (const char c : name.substr(3, 2)) {
+        const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        if (digit < 0) return -1;
+        value = value * 16 + digit;
+    }
+    return value;
+}
+/// A SentencePiece token as text: visible spaces become spaces.
+inline std::string sentence_bytes(std::string_view name) {
+    std::string result;
+    for (std::size_t at = 0; at < name.size();) {
+        const bool space = name.substr(at).starts_with(visible_space);
+        result += space ? ' ' : name[at];
+        at += space ? visible_space.size() : 1;
+    }
+    return result;
+}
+
+}  // namespace detail
+
+}  // namespace cairn::inline CAIRN_ABI

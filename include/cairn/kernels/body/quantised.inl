@@ -1,0 +1,376 @@
+// Products with quantised weights, written once over V (16 floats), I (16 int32) and B (64 bytes).
+// Integer sums are exact, so how a group's product is computed does not matter; groups then join in
+// one order for every instruction set and any number of rows:
+//   y = bias;  for each group:  y = fma(isum, scale * d, y);  y = fma(minimum, d * sum q, y)
+
+// Codes 4 j .. 4 j + 3 of the 32 columns at `codes`, all rows.
+template <Layout L, int j>
+CAIRN_INLINE B unit(const std::byte* codes) {
+    B code;
+    if constexpr (L.low_bits == 8)
+        code = load_bytes(codes + 64 * j);
+    else if constexpr (L.low_bits == 4)
+        code = mask(shift<-4 * (j / 4)>(load_bytes(codes + 64 * (j % 4))), 0x0F);
+    else
+        code = mask(shift<-2 * (j / 2)>(load_bytes(codes + 64 * (j % 2))), 0x03);
+    const std::byte* high = codes + 64 * L.low_bits;
+    if constexpr (L.high_bits == 1)
+        code = either(code, mask(shift<L.low_bits - j>(load_bytes(high)), 1 << L.low_bits));
+    else if constexpr (L.high_bits == 2)
+        code = either(code, mask(shift<L.low_bits - 2 * (j / 2)>(load_bytes(high + 64 * (j % 2))),
+                                 3 << L.low_bits));
+    if constexpr (L.lookup) code = lookup(cairn::quantised::iq4_table.data(), code);
+    return code;
+}
+
+template <Layout L>
+CAIRN_INLINE V scale_lanes(const std::byte* scales, int group) {
+    const V d = load(reinterpret_cast<const half_t*>(scales));
+    if constexpr (L.scales == GroupScales::none) return d;
+    const std::byte* factors = scales + (L.minimum ? 64 : 32) + group * group_bytes(L);
+    if constexpr (L.scales == GroupScales::integers)
+        return mul(d, from_signed(factors));
+    else if constexpr (L.scales == GroupScales::nibbles)
+        return mul(d, from_nibbles(factors, 0));
+    else
+        return mul(d, from_unsigned(factors));
+}
+template <Layout L>
+CAIRN_INLINE V minimum_lanes(const std::byte* scales, int group) {
+    const V m = load(reinterpret_cast<const half_t*>(scales + 32));
+    if constexpr (L.scales == GroupScales::none) return m;
+    const std::byte* factors = scales + 64 + group * group_bytes(L);
+    if constexpr (L.scales == GroupScales::nibbles)
+        return mul(m, from_nibbles(factors, 4));
+    else
+        return mul(m, from_unsigned(factors + 16));
+}
+
+template <bool wide>
+CAIRN_INLINE I dot(I sum, B codes, std::int32_t four) {
+    if constexpr (wide)
+        return dot_wide(sum, codes, four);
+    else
+        return dot_narrow(sum, codes, four);
+}
+template <bool wide>
+CAIRN_INLINE I first_sum(std::int32_t start) {
+    if constexpr (wide)
+        return wide_start(start);
+    else
+        return splat_int(start);
+}
+
+// Units [first, first + count) of 32 columns against the bytes at q.
+template <Layout L, int first, int count>
+CAIRN_INLINE I dot_units(I sum, const std::byte* codes, const std::int32_t* q) {
+    if constexpr (count > 0) {
+        sum = dot<L.wide()>(sum, unit<L, first>(codes), q[first]);
+        return dot_units<L, first + 1, count - 1>(sum, codes, q);
+    }
+    return sum;
+}
+
+CAIRN_INLINE V start_of(const Linear& a, std::ptrdiff_t n) {
+    return a.bias != nullptr ? load_upto(a.bias + n, a.out - n) : splat(0.0F);
+}
+
+template <Layout L, int P>
+CAIRN_INLINE void gemv_panels(const Linear& a, std::ptrdiff_t first) {
+    constexpr int spans = L.values / 32;
+    constexpr int halves = 32 / L.group;
+    const std::byte* codes[P];
+    const std::byte* scales[P];
+    V sum[P];
+    CAIRN_UNROLL
+    for (int p = 0; p < P; ++p) {
+        codes[p] = a.weights + (first + p) * panel_bytes(L, a.in);
+        scales[p] = codes[p] + a.in / 32 * code_bytes(L);
+        sum[p] = start_of(a, (first + p) * panel);
+    }
+    const std::int32_t* q = a.x.q;
+    std::ptrdiff_t span = 0;
+    for (std::ptrdiff_t block = 0; block < a.in / L.values; ++block) {
+        for (int s = 0; s < spans; ++s, ++span, q += 8) {
+            const V d = splat(a.x.d[span]);
+            CAIRN_UNROLL
+            for (int h = 0; h < halves; ++h) {
+                const std::ptrdiff_t group = span * halves + h;
+                CAIRN_UNROLL
+                for (int p = 0; p < P; ++p) {
+                    I dots = first_sum<L.wide()>(a.x.start[group]);
+                    if (halves == 1)
+                        dots = dot_units<L, 0, 8>(dots, codes[p], q);
+                    else if (h == 0)
+                        dots = dot_units<L, 0, 4>(dots, codes[p], q);
+                    else
+                        dots = dot_units<L, 4, 4>(dots, codes[p], q);
+                    const int g = s * halves + h;
+                    sum[p] = fma(to_float(dots), mul(scale_lanes<L>(scales[p], g), d), sum[p]);
+                    if constexpr (L.minimum)
+                        sum[p] =
+                            fma(minimum_lanes<L>(scales[p], g), splat(a.x.sums[group]), sum[p]);
+                }
+            }
+            CAIRN_UNROLL
+            for (int p = 0; p < P; ++p) codes[p] += code_bytes(L);
+        }
+        CAIRN_UNROLL
+        for (int p = 0; p < P; ++p) scales[p] += scale_bytes(L);
+    }
+    CAIRN_UNROLL
+    for (int p = 0; p < P; ++p) {
+        const std::ptrdiff_t n = (first + p) * panel;
+        store_upto(a.y + n, sum[p], a.out - n);
+    }
+}
+
+template <Layout L>
+void gemv(const Linear& a) {
+    std::ptrdiff_t p = a.panel_begin;
+    if constexpr (gemv_streams >= 4)
+        for (; p + 4 <= a.panel_end; p += 4) gemv_panels<L, 4>(a, p);
+    if constexpr (gemv_streams >= 2)
+        for (; p + 2 <= a.panel_end; p += 2) gemv_panels<L, 2>(a, p);
+    for (; p < a.panel_end; ++p) gemv_panels<L, 1>(a, p);
+}
+
+// Many rows: the codes of gemm_panels panels are spread out to bytes once, and all rows use them.
+// Scratch: codes [span][panel][8][64], scales [group][panel][16], minima likewise.
+inline std::ptrdiff_t gemm_scratch(std::ptrdiff_t in) {
+    return gemm_panels * (in * panel / 4 + 2 * (in / 16) * panel);
+}
+struct Spread {
+    std::byte* codes;
+    float* scales;
+    float* minima;
+};
+
+template <Layout L, int j>
+CAIRN_INLINE void spread_units(const std::byte* codes, std::byte* to) {
+    if constexpr (j < 8) {
+        store_bytes(to + 64 * j, unit<L, j>(codes));
+        spread_units<L, j + 1>(codes, to);
+    }
+}
+template <Layout L>
+[[gnu::noinline]] void spread(const Linear& a, std::ptrdiff_t first, int present,
+                              const Spread& to) {
+    constexpr int halves = 32 / L.group;
+    for (int p = 0; p < present; ++p) {
+        const std::byte* codes = a.weights + (first + p) * panel_bytes(L, a.in);
+        const std::byte* scales = codes + a.in / 32 * code_bytes(L);
+        for (std::ptrdiff_t span = 0; span < a.in / 32; ++span) {
+            spread_units<L, 0>(codes + span * code_bytes(L),
+                               to.codes + (span * gemm_panels + p) * 512);
+            const std::byte* at = scales + span * 32 / L.values * scale_bytes(L);
+            for (int h = 0; h < halves; ++h) {
+                const int g = static_cast<int>(span % (L.values / 32)) * halves + h;
+                const std::ptrdiff_t lanes_at = ((span * halves + h) * gemm_panels + p) * panel;
+                store(to.scales + lanes_at, scale_lanes<L>(at, g));
+                if constexpr (L.minimum) store(to.minima + lanes_at, minimum_lanes<L>(at, g));
+            }
+        }
+    }
+}
+
+template <int group, bool minimum, bool wide, int P>
+CAIRN_INLINE void gemm_tile(const Linear& a, const Spread& w, std::ptrdiff_t first,
+                            std::ptrdiff_t row) {
+    constexpr int R = gemm_rows;
+    constexpr int halves = 32 / group;
+    V sum[R][P];
+    CAIRN_UNROLL
+    for (int p = 0; p < P; ++p) {
+        const V begin = start_of(a, (first + p) * panel);
+        CAIRN_UNROLL
+        for (int r = 0; r < R; ++r) sum[r][p] = begin;
+    }
+    const std::int32_t* q = a.x.q + row * (a.in / 4);
+    const float* d = a.x.d + row * (a.in / 32);
+    const std::int32_t* start = a.x.start + row * (a.in / group);
+    const float* sums = a.x.sums + row * (a.in / group);
+    const std::byte* codes = w.codes;
+    for (std::ptrdiff_t span = 0; span < a.in / 32; ++span, d += R, codes += gemm_panels * 512) {
+        CAIRN_UNROLL
+        for (int h = 0; h < halves; ++h, start += R, sums += R) {
+            I dots[R][P];
+            CAIRN_UNROLL
+            for (int r = 0; r < R; ++r) {
+                CAIRN_UNROLL
+                for (int p = 0; p < P; ++p) dots[r][p] = first_sum<wide>(start[r]);
+            }
+            CAIRN_UNROLL
+            for (int j = h * (8 / halves); j < (h + 1) * (8 / halves); ++j, q += R) {
+                B code[P];
+                CAIRN_UNROLL
+                for (int p = 0; p < P; ++p) code[p] = load_bytes(codes + p * 512 + j * 64);
+                CAIRN_UNROLL
+                for (int r = 0; r < R; ++r) {
+                    CAIRN_UNROLL
+                    for (int p = 0; p < P; ++p) dots[r][p] = dot<wide>(dots[r][p], code[p], q[r]);
+                }
+            }
+            const std::ptrdiff_t lanes_at = (span * halves + h) * gemm_panels * panel;
+            CAIRN_UNROLL
+            for (int p = 0; p < P; ++p) {
+                const V scale = load(w.scales + lanes_at + p * panel);
+                CAIRN_UNROLL
+                for (int r = 0; r < R; ++r)
+                    sum[r][p] = fma(to_float(dots[r][p]), mul(scale, splat(d[r])), sum[r][p]);
+                if constexpr (minimum) {
+                    const V least = load(w.minima + lanes_at + p * panel);
+                    CAIRN_UNROLL
+                    for (int r = 0; r < R; ++r) sum[r][p] = fma(least, splat(sums[r]), sum[r][p]);
+                }
+            }
+        }
+    }
+    CAIRN_UNROLL
+    for (int r = 0; r < R; ++r) {
+        if (row + r >= a.rows) break;
+        CAIRN_UNROLL
+        for (int p = 0; p < P; ++p) {
+            const std::ptrdiff_t n = (first + p) * panel;
+            store_upto(a.y + (row + r) * a.y_stride + n, sum[r][p], a.out - n);
+        }
+    }
+}
+template <int group, bool minimum, bool wide>
+[[gnu::noinline]] void gemm_rows_of(const Linear& a, const Spread& w, std::ptrdiff_t first,
+                                    std::ptrdiff_t present) {
+    for (std::ptrdiff_t row = 0; row < a.rows; row += gemm_rows) {
+        if (present == gemm_panels)
+            gemm_tile<group, minimum, wide, gemm_panels>(a, w, first, row);
+        else
+            gemm_tile<group, minimum, wide, 1>(a, w, first, row);
+    }
+}
+template <Layout L>
+void gemm(const Linear& a, float* scratch) {
+    const Spread w{reinterpret_cast<std::byte*>(scratch),
+                   scratch + gemm_panels * (a.in * panel / 4),
+                   scratch + gemm_panels * (a.in * panel / 4 + a.in / 16 * panel)};
+    for (std::ptrdiff_t p = a.panel_begin; p < a.panel_end;) {
+        const std::ptrdiff_t present = a.panel_end - p >= gemm_panels ? gemm_panels : 1;
+        spread<L>(a, p, static_cast<int>(present), w);
+        gemm_rows_of<L.group, L.minimum, L.wide()>(a, w, p, present);
+        p += present;
+    }
+}
+
+// A panel as f32 [in][16]: the numbers that value_of defines.
+template <Layout L, int j>
+CAIRN_INLINE void decode_units(const std::byte* codes, V scale, V least, float* to) {
+    const B code = unit<L, j>(codes);
+    const V zero = splat(static_cast<float>(L.zero));
+    store(to + 64 * j, fma(scale, sub(byte_lanes<0>(code), zero), least));
+    store(to + 64 * j + 16, fma(scale, sub(byte_lanes<1>(code), zero), least));
+    store(to + 64 * j + 32, fma(scale, sub(byte_lanes<2>(code), zero), least));
+    store(to + 64 * j + 48, fma(scale, sub(byte_lanes<3>(code), zero), least));
+}
+template <Layout L, int j, int end>
+CAIRN_INLINE void decode_units_to(const std::byte* codes, V scale, V least, float* to) {
+    if constexpr (j < end) {
+        decode_units<L, j>(codes, scale, least, to);
+        decode_units_to<L, j + 1, end>(codes, scale, least, to);
+    }
+}
+template <Layout L>
+void decode_panel(const std::byte* codes, std::ptrdiff_t in, float* to) {
+    const std::byte* scales = codes + in / 32 * code_bytes(L);
+    for (std::ptrdiff_t span = 0; span < in / 32; ++span, codes += code_bytes(L), to += 512) {
+        const std::byte* at = scales + span * 32 / L.values * scale_bytes(L);
+        const int g = static_cast<int>(span % (L.values / 32)) * (32 / L.group);
+        V least = splat(0.0F);
+        if constexpr (L.minimum) least = minimum_lanes<L>(at, g);
+        decode_units_to<L, 0, L.group / 4>(codes, scale_lanes<L>(at, g), least, to);
+        if constexpr (L.group == 16) {
+            if constexpr (L.minimum) least = minimum_lanes<L>(at, g + 1);
+            decode_units_to<L, 4, 8>(codes, scale_lanes<L>(at, g + 1), least, to);
+        }
+    }
+}
+
+// 32 activations to bytes: d = amax / 127 in f32, nearest even. NaN and infinity make d NaN.
+inline void quantise_span(const Quantise& a, const float* x, std::ptrdiff_t span,
+                          std::ptrdiff_t r) {
+    const V x0 = load(x);
+    const V x1 = load(x + 16);
+    const V none = splat(0.0F);
+    const V m0 = select_gt(x0, none, x0, sub(none, x0));
+    const V m1 = select_gt(x1, none, x1, sub(none, x1));
+    const float most = reduce_max(select_gt(m0, m1, m0, m1));
+    const float sick = reduce_add(fma(x0, none, mul(x1, none)));
+    const bool some = most > 1e-30F;
+    const float d = (some ? most / 127.0F : 0.0F) + sick;
+    const V inverse = splat(some ? 127.0F / most : 0.0F);
+    const V magic = splat(12582912.0F);
+    const V n0 = fma(x0, inverse, magic);
+    const V n1 = fma(x1, inverse, magic);
+    float shifted[32];
+    store(shifted, n0);
+    store(shifted + 16, n1);
+    std::uint32_t bits[32];
+    __builtin_memcpy(bits, shifted, sizeof bits);
+    const float s0 = reduce_add(sub(n0, magic));
+    const float s1 = reduce_add(sub(n1, magic));
+    std::int32_t* q = a.q + span * 8 * a.tile + r;
+    CAIRN_UNROLL
+    for (int j = 0; j < 8; ++j)
+        q[j * a.tile] =
+            static_cast<std::int32_t>((bits[4 * j] & 255U) | (bits[4 * j + 1] & 255U) << 8 |
+                                      (bits[4 * j + 2] & 255U) << 16 | bits[4 * j + 3] << 24);
+    a.d[span * a.tile + r] = d;
+    const std::ptrdiff_t halves = 32 / a.group;
+    std::int32_t* start = a.start + span * halves * a.tile + r;
+    float* sums = a.sums + span * halves * a.tile + r;
+    const float zero = static_cast<float>(-a.zero);
+    if (halves == 1) {
+        start[0] = static_cast<std::int32_t>(zero * (s0 + s1));
+        sums[0] = d * (s0 + s1);
+    } else {
+        start[0] = static_cast<std::int32_t>(zero * s0);
+        start[a.tile] = static_cast<std::int32_t>(zero * s1);
+        sums[0] = d * s0;
+        sums[a.tile] = d * s1;
+    }
+}
+inline void quantise(const Quantise& a) {
+    alignas(64) const float nothing[32] = {};
+    for (std::ptrdiff_t first = 0; first < a.rows; first += a.tile) {
+        Quantise tile = a;
+        tile.q += first * (a.in / 4);
+        tile.d += first * (a.in / 32);
+        tile.start += first * (a.in / a.group);
+        tile.sums += first * (a.in / a.group);
+        for (std::ptrdiff_t r = 0; r < a.tile; ++r)
+            for (std::ptrdiff_t span = 0; span < a.in / 32; ++span)
+                quantise_span(
+                    tile, first + r < a.rows ? a.x + (first + r) * a.stride + span * 32 : nothing,
+                    span, r);
+    }
+}
+
+#define CAIRN_FORMATS(function)                                                                  \
+    {                                                                                            \
+        function<cairn::quantised::q8_0.layout>, function<cairn::quantised::q4_0.layout>,        \
+            function<cairn::quantised::q4_1.layout>, function<cairn::quantised::q5_0.layout>,    \
+            function<cairn::quantised::q5_1.layout>, function<cairn::quantised::q2_k.layout>,    \
+            function<cairn::quantised::q3_k.layout>, function<cairn::quantised::q4_k.layout>,    \
+            function<cairn::quantised::q5_k.layout>, function<cairn::quantised::q6_k.layout>,    \
+            function<cairn::quantised::iq4_nl.layout>, function<cairn::quantised::iq4_xs.layout> \
+    }
+inline const Table& table(const char* name) noexcept {
+    static const Table instance{
+        .name = name,
+        .tile_rows = gemm_rows,
+        .quantise = quantise,
+        .gemv = CAIRN_FORMATS(gemv),
+        .gemm = CAIRN_FORMATS(gemm),
+        .decode = CAIRN_FORMATS(decode_panel),
+        .gemm_scratch = gemm_scratch,
+    };
+    return instance;
+}
+#undef CAIRN_FORMATS

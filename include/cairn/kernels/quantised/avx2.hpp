@@ -1,0 +1,113 @@
+// Products with quantised weights for AVX2: two registers are the 64 bytes. pmaddubsw takes
+// unsigned times signed bytes; codes of 8 bits go through |w| * sign(a, w), which cannot overflow
+// 16 bits.
+#pragma once
+
+#if defined(__x86_64__)
+
+#include "cairn/kernels/isa/avx2.hpp"
+#include "cairn/kernels/quantised/packed.hpp"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+#endif
+
+namespace cairn::inline CAIRN_ABI::kernels::avx2::blocks {
+
+#include "cairn/kernels/body/quantised_names.inl"
+
+inline constexpr int gemv_streams = 2;
+inline constexpr int gemm_rows = 3;
+inline constexpr int gemm_panels = 1;
+
+struct B {
+    __m256i a;
+    __m256i b;
+};
+struct I {
+    __m256i a;
+    __m256i b;
+};
+
+CAIRN_INLINE B load_bytes(const std::byte* x) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 32))};
+}
+CAIRN_INLINE void store_bytes(std::byte* x, B b) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(x), b.a);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(x + 32), b.b);
+}
+template <int n>
+CAIRN_INLINE B shift(B x) {
+    if constexpr (n > 0)
+        return {_mm256_slli_epi16(x.a, n), _mm256_slli_epi16(x.b, n)};
+    else if constexpr (n < 0)
+        return {_mm256_srli_epi16(x.a, -n), _mm256_srli_epi16(x.b, -n)};
+    else
+        return x;
+}
+CAIRN_INLINE B mask(B x, int bits) {
+    const __m256i m = _mm256_set1_epi8(static_cast<char>(bits));
+    return {_mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m)};
+}
+CAIRN_INLINE B either(B x, B y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+CAIRN_INLINE B lookup(const std::uint8_t* table, B x) {
+    const __m256i t =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
+    return {_mm256_shuffle_epi8(t, x.a), _mm256_shuffle_epi8(t, x.b)};
+}
+CAIRN_INLINE I splat_int(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+CAIRN_INLINE I wide_start(std::int32_t) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+CAIRN_INLINE __m256i add_pairs(__m256i sum, __m256i pairs) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+CAIRN_INLINE I dot_narrow(I sum, B codes, std::int32_t four) {
+    const __m256i q = _mm256_set1_epi32(four);
+    return {add_pairs(sum.a, _mm256_maddubs_epi16(codes.a, q)),
+            add_pairs(sum.b, _mm256_maddubs_epi16(codes.b, q))};
+}
+CAIRN_INLINE __m256i signed_pairs(__m256i codes, __m256i q) {
+    const __m256i w = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w));
+}
+CAIRN_INLINE I dot_wide(I sum, B codes, std::int32_t four) {
+    const __m256i q = _mm256_set1_epi32(four);
+    return {add_pairs(sum.a, signed_pairs(codes.a, q)), add_pairs(sum.b, signed_pairs(codes.b, q))};
+}
+CAIRN_INLINE V to_float(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+template <int t>
+CAIRN_INLINE V byte_lanes(B x) {
+    const __m256i low = _mm256_set1_epi32(255);
+    return to_float({_mm256_and_si256(_mm256_srli_epi32(x.a, 8 * t), low),
+                     _mm256_and_si256(_mm256_srli_epi32(x.b, 8 * t), low)});
+}
+CAIRN_INLINE __m128i eight(const std::byte* x) {
+    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
+}
+CAIRN_INLINE V from_unsigned(const std::byte* x) {
+    return to_float({_mm256_cvtepu8_epi32(eight(x)), _mm256_cvtepu8_epi32(eight(x + 8))});
+}
+CAIRN_INLINE V from_signed(const std::byte* x) {
+    return to_float({_mm256_cvtepi8_epi32(eight(x)), _mm256_cvtepi8_epi32(eight(x + 8))});
+}
+CAIRN_INLINE V from_nibbles(const std::byte* x, int shift) {
+    const __m256i low = _mm256_set1_epi32(15);
+    return to_float(
+        {_mm256_and_si256(_mm256_srli_epi32(_mm256_cvtepu8_epi32(eight(x)), shift), low),
+         _mm256_and_si256(_mm256_srli_epi32(_mm256_cvtepu8_epi32(eight(x + 8)), shift), low)});
+}
+
+#include "cairn/kernels/body/quantised.inl"
+
+}  // namespace cairn::inline CAIRN_ABI::kernels::avx2::blocks
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#endif  // __x86_64__

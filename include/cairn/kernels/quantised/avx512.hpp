@@ -1,0 +1,157 @@
+// Products with quantised weights for AVX-512, without and with VNNI: one register is the 64 bytes.
+#pragma once
+
+#if defined(__x86_64__)
+
+#include "cairn/kernels/isa/avx512.hpp"
+#include "cairn/kernels/quantised/packed.hpp"
+
+#if defined(__clang__)
+#pragma clang attribute push(                                                    \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \
+    apply_to = function)
+#else
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
+#endif
+
+namespace cairn::inline CAIRN_ABI::kernels::avx512 {
+
+// What both have in common.
+namespace bytes {
+
+struct B {
+    __m512i r;
+};
+struct I {
+    __m512i r;
+};
+
+CAIRN_INLINE B load_bytes(const std::byte* x) { return {_mm512_loadu_si512(x)}; }
+CAIRN_INLINE void store_bytes(std::byte* x, B b) { _mm512_storeu_si512(x, b.r); }
+template <int n>
+CAIRN_INLINE B shift(B x) {
+    if constexpr (n > 0)
+        return {_mm512_slli_epi16(x.r, n)};
+    else if constexpr (n < 0)
+        return {_mm512_srli_epi16(x.r, -n)};
+    else
+        return x;
+}
+CAIRN_INLINE B mask(B x, int bits) {
+    return {_mm512_and_si512(x.r, _mm512_set1_epi8(static_cast<char>(bits)))};
+}
+CAIRN_INLINE B either(B x, B y) { return {_mm512_or_si512(x.r, y.r)}; }
+CAIRN_INLINE B lookup(const std::uint8_t* table, B x) {
+    const __m512i t =
+        _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
+    return {_mm512_shuffle_epi8(t, x.r)};
+}
+CAIRN_INLINE I splat_int(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+CAIRN_INLINE V to_float(I x) { return {_mm512_cvtepi32_ps(x.r)}; }
+template <int t>
+CAIRN_INLINE V byte_lanes(B x) {
+    return to_float({_mm512_and_si512(_mm512_srli_epi32(x.r, 8 * t), _mm512_set1_epi32(255))});
+}
+CAIRN_INLINE __m128i sixteen(const std::byte* x) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
+}
+CAIRN_INLINE V from_unsigned(const std::byte* x) {
+    return to_float({_mm512_cvtepu8_epi32(sixteen(x))});
+}
+CAIRN_INLINE V from_signed(const std::byte* x) {
+    return to_float({_mm512_cvtepi8_epi32(sixteen(x))});
+}
+CAIRN_INLINE V from_nibbles(const std::byte* x, int shift) {
+    return to_float({_mm512_and_si512(
+        _mm512_srli_epi32(_mm512_cvtepu8_epi32(sixteen(x)), static_cast<unsigned>(shift)),
+        _mm512_set1_epi32(15))});
+}
+
+}  // namespace bytes
+
+namespace blocks {
+
+#include "cairn/kernels/body/quantised_names.inl"
+using namespace bytes;
+
+inline constexpr int gemv_streams = 4;
+inline constexpr int gemm_rows = 6;
+inline constexpr int gemm_panels = 2;
+
+CAIRN_INLINE I wide_start(std::int32_t) { return {_mm512_setzero_si512()}; }
+CAIRN_INLINE I add_pairs(I sum, __m512i pairs) {
+    return {_mm512_add_epi32(sum.r, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
+}
+CAIRN_INLINE I dot_narrow(I sum, B codes, std::int32_t four) {
+    return add_pairs(sum, _mm512_maddubs_epi16(codes.r, _mm512_set1_epi32(four)));
+}
+// |w| * (w < 0 ? -a : a) cannot overflow 16 bits.
+CAIRN_INLINE I dot_wide(I sum, B codes, std::int32_t four) {
+    const __m512i w = _mm512_xor_si512(codes.r, _mm512_set1_epi8(-128));
+    const __m512i q = _mm512_set1_epi32(four);
+    const __m512i turned =
+        _mm512_mask_sub_epi8(q, _mm512_movepi8_mask(w), _mm512_setzero_si512(), q);
+    return add_pairs(sum, _mm512_maddubs_epi16(_mm512_abs_epi8(w), turned));
+}
+
+#include "cairn/kernels/body/quantised.inl"
+
+}  // namespace blocks
+}  // namespace cairn::inline CAIRN_ABI::kernels::avx512
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#pragma GCC diagnostic pop
+#endif
+
+#if defined(__clang__)
+#pragma clang attribute push(                                                               \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))), \
+    apply_to = function)
+#else
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
+#endif
+
+namespace cairn::inline CAIRN_ABI::kernels::avx512vnni {
+
+using namespace avx512;
+
+namespace blocks {
+
+#include "cairn/kernels/body/quantised_names.inl"
+using namespace avx512::bytes;
+
+inline constexpr int gemv_streams = 4;
+inline constexpr int gemm_rows = 6;
+inline constexpr int gemm_panels = 2;
+
+// vpdpbusd takes unsigned codes as they are; what the zero point adds is in the start.
+CAIRN_INLINE I wide_start(std::int32_t start) { return splat_int(start); }
+CAIRN_INLINE I dot_narrow(I sum, B codes, std::int32_t four) {
+    return {_mm512_dpbusd_epi32(sum.r, codes.r, _mm512_set1_epi32(four))};
+}
+CAIRN_INLINE I dot_wide(I sum, B codes, std::int32_t four) { return dot_narrow(sum, codes, four); }
+
+#include "cairn/kernels/body/quantised.inl"
+
+}  // namespace blocks
+}  // namespace cairn::inline CAIRN_ABI::kernels::avx512vnni
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#pragma GCC diagnostic pop
+#endif
+
+#endif  // __x86_64__

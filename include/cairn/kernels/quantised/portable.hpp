@@ -1,0 +1,109 @@
+// Products with quantised weights in plain C++.
+#pragma once
+
+#include "cairn/kernels/isa/portable.hpp"
+#include "cairn/kernels/quantised/packed.hpp"
+
+namespace cairn::inline CAIRN_ABI::kernels::portable::blocks {
+
+#include "cairn/kernels/body/quantised_names.inl"
+
+#undef CAIRN_INLINE
+#undef CAIRN_UNROLL
+#define CAIRN_INLINE inline
+#define CAIRN_UNROLL
+#define CAIRN_EACH for (int i = 0; i < 16; ++i)
+
+inline constexpr int gemv_streams = 1;
+inline constexpr int gemm_rows = 2;
+inline constexpr int gemm_panels = 1;
+
+struct B {
+    std::uint8_t at[64];
+};
+struct I {
+    std::int32_t at[16];
+};
+
+inline B load_bytes(const std::byte* x) {
+    B r;
+    std::memcpy(r.at, x, 64);
+    return r;
+}
+inline void store_bytes(std::byte* x, const B& b) { std::memcpy(x, b.at, 64); }
+template <int n>
+B shift(B b) {
+    for (std::uint8_t& x : b.at)
+        x = static_cast<std::uint8_t>(n >= 0 ? x << (n >= 0 ? n : 0) : x >> (n < 0 ? -n : 0));
+    return b;
+}
+inline B mask(B b, int bits) {
+    for (std::uint8_t& x : b.at) x = static_cast<std::uint8_t>(x & bits);
+    return b;
+}
+inline B either(B a, const B& b) {
+    for (int i = 0; i < 64; ++i) a.at[i] = static_cast<std::uint8_t>(a.at[i] | b.at[i]);
+    return a;
+}
+inline B lookup(const std::uint8_t* table, B b) {
+    for (std::uint8_t& x : b.at) x = table[x];
+    return b;
+}
+inline I splat_int(std::int32_t x) {
+    I r;
+    CAIRN_EACH
+    r.at[i] = x;
+    return r;
+}
+inline I wide_start(std::int32_t start) { return splat_int(start); }
+inline I dot_narrow(I sum, const B& codes, std::int32_t four) {
+    std::int8_t q[4];
+    std::memcpy(q, &four, 4);
+    CAIRN_EACH
+    for (int t = 0; t < 4; ++t) sum.at[i] += codes.at[4 * i + t] * q[t];
+    return sum;
+}
+inline I dot_wide(const I& sum, const B& codes, std::int32_t four) {
+    return dot_narrow(sum, codes, four);
+}
+inline V to_float(const I& x) {
+    V r;
+    CAIRN_EACH
+    r.at[i] = static_cast<float>(x.at[i]);
+    return r;
+}
+template <int t>
+V byte_lanes(const B& b) {
+    V r;
+    CAIRN_EACH
+    r.at[i] = b.at[4 * i + t];
+    return r;
+}
+inline V from_unsigned(const std::byte* x) {
+    V r;
+    CAIRN_EACH
+    r.at[i] = std::to_integer<std::uint8_t>(x[i]);
+    return r;
+}
+inline V from_signed(const std::byte* x) {
+    V r;
+    CAIRN_EACH
+    r.at[i] = static_cast<std::int8_t>(x[i]);
+    return r;
+}
+inline V from_nibbles(const std::byte* x, int shift) {
+    V r;
+    CAIRN_EACH
+    r.at[i] = static_cast<float>((std::to_integer<unsigned>(x[i]) >> shift) & 15U);
+    return r;
+}
+#undef CAIRN_EACH
+
+#include "cairn/kernels/body/quantised.inl"
+
+#undef CAIRN_INLINE
+#undef CAIRN_UNROLL
+#define CAIRN_INLINE CAIRN_FORCE_INLINE
+#define CAIRN_UNROLL CAIRN_FULL_UNROLL
+
+}  // namespace cairn::inline CAIRN_ABI::kernels::portable::blocks

@@ -1,0 +1,66 @@
+// The plain number formats, each number for itself: how they become f32 and back.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+#include "cairn/numeric/element_type.hpp"
+#include "cairn/numeric/half.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// One plain format and how it becomes f32 and back.
+struct PlainFormat {
+    std::string_view name;
+    std::size_t bytes;  ///< bytes of a number
+    /// Decodes `count` numbers; `from` may be unaligned.
+    void (*decode)(const std::byte* from, std::size_t count, float* to) noexcept;
+    /// Encodes `count` numbers, rounding to nearest even.
+    void (*encode)(const float* from, std::size_t count, std::byte* to) noexcept;
+
+    /// Bytes of `count` numbers; Error{limit} on overflow.
+    std::size_t size_of(std::size_t count) const { return checked_mul(count, bytes, name); }
+};
+
+namespace detail {
+
+template <auto ToF32>
+void decode_16(const std::byte* from, std::size_t count, float* to) noexcept {
+    for (std::size_t i = 0; i < count; ++i) {
+        std::uint16_t bits = 0;
+        std::memcpy(&bits, from + 2 * i, 2);
+        to[i] = ToF32(bits);
+    }
+}
+template <auto FromF32>
+void encode_16(const float* from, std::size_t count, std::byte* to) noexcept {
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::uint16_t bits = FromF32(from[i]);
+        std::memcpy(to + 2 * i, &bits, 2);
+    }
+}
+inline void decode_f32(const std::byte* from, std::size_t count, float* to) noexcept {
+    std::memcpy(to, from, count * sizeof(float));
+}
+inline void encode_f32(const float* from, std::size_t count, std::byte* to) noexcept {
+    std::memcpy(to, from, count * sizeof(float));
+}
+
+inline constexpr std::array<PlainFormat, 3> plain_formats{{
+    {"f32", 4, decode_f32, encode_f32},
+    {"f16", 2, decode_16<f16_to_f32>, encode_16<f32_to_f16>},
+    {"bf16", 2, decode_16<bf16_to_f32>, encode_16<f32_to_bf16>},
+}};
+
+}  // namespace detail
+
+/// The description of a plain format; block formats are in numeric/quantised/.
+constexpr const PlainFormat& format_of(ElementType type) noexcept {
+    return detail::plain_formats[static_cast<std::size_t>(type)];
+}
+
+}  // namespace cairn::inline CAIRN_ABI
