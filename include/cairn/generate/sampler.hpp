@@ -32,12 +32,11 @@ class Candidates {
     /// Takes a row of logits. Error{non_finite} for NaN, or if every logit is -infinity.
     void load(std::span<const float> logits) {
         require(!logits.empty(), ErrorCode::invalid_argument, "sampling: no logits");
-        list.clear();
-        list.reserve(logits.size());
+        list.resize(logits.size());
         for (std::size_t i = 0; i < logits.size(); ++i) {
             require(logits[i] == logits[i], ErrorCode::non_finite, "sampling: the logit of token ",
                     i, " is NaN");
-            list.push_back({static_cast<Token>(i), static_cast<double>(logits[i]), 0.0});
+            list[i] = {static_cast<Token>(i), static_cast<double>(logits[i]), 0.0};
         }
         sorted_ = false;
         require_choice();
@@ -53,6 +52,15 @@ class Candidates {
     void sort() {
         if (!sorted_) std::sort(list.begin(), list.end(), before);
         sorted_ = true;
+    }
+    /// Keeps the n best, in order: what sorting all and keeping n gives, for less.
+    void keep_best(std::size_t n) {
+        n = std::clamp<std::size_t>(n, 1, list.size());
+        if (!sorted_)
+            std::partial_sort(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(n),
+                              list.end(), before);
+        sorted_ = true;
+        keep(n);
     }
     /// Fills the probabilities (of the candidates left). An infinite logit takes it all.
     void softmax() {

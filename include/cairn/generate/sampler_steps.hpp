@@ -18,8 +18,7 @@ struct Temperature {
     double t;
     void apply(Candidates& c, Tokens) const {
         if (t == 0.0) {
-            c.sort();
-            c.keep(1);
+            c.keep_best(1);
             return;
         }
         for (Candidate& x : c.list) x.logit /= t;
@@ -30,8 +29,7 @@ struct TopK {
     int k;
     void apply(Candidates& c, Tokens) const {
         if (k == 0 || static_cast<std::size_t>(k) >= c.list.size()) return;
-        c.sort();
-        c.keep(static_cast<std::size_t>(k));
+        c.keep_best(static_cast<std::size_t>(k));
     }
 };
 /// Nucleus (Holtzman et al. 2019): the fewest best candidates whose probabilities reach p.

@@ -300,7 +300,7 @@ inline void quantise_span(const Quantise& a, const float* x, std::ptrdiff_t span
     const V none = splat(0.0F);
     const V m0 = select_gt(x0, none, x0, sub(none, x0));
     const V m1 = select_gt(x1, none, x1, sub(none, x1));
-    const float most = reduce_max(select_gt(m0, m1, m0, m1));
+    const float most = most_of(select_gt(m0, m1, m0, m1));
     const float sick = reduce_add(fma(x0, none, mul(x1, none)));
     const bool some = most > 1e-30F;
     const float d = (some ? most / 127.0F : 0.0F) + sick;
@@ -308,19 +308,14 @@ inline void quantise_span(const Quantise& a, const float* x, std::ptrdiff_t span
     const V magic = splat(12582912.0F);
     const V n0 = fma(x0, inverse, magic);
     const V n1 = fma(x1, inverse, magic);
-    float shifted[32];
-    store(shifted, n0);
-    store(shifted + 16, n1);
-    std::uint32_t bits[32];
-    __builtin_memcpy(bits, shifted, sizeof bits);
+    std::int8_t bytes[32];
+    pack_bytes(bytes, n0);
+    pack_bytes(bytes + 16, n1);
     const float s0 = reduce_add(sub(n0, magic));
     const float s1 = reduce_add(sub(n1, magic));
     std::int32_t* q = a.q + span * 8 * a.tile + r;
     CAIRN_UNROLL
-    for (int j = 0; j < 8; ++j)
-        q[j * a.tile] =
-            static_cast<std::int32_t>((bits[4 * j] & 255U) | (bits[4 * j + 1] & 255U) << 8 |
-                                      (bits[4 * j + 2] & 255U) << 16 | bits[4 * j + 3] << 24);
+    for (int j = 0; j < 8; ++j) __builtin_memcpy(q + j * a.tile, bytes + 4 * j, 4);
     a.d[span * a.tile + r] = d;
     const std::ptrdiff_t halves = 32 / a.group;
     std::int32_t* start = a.start + span * halves * a.tile + r;

@@ -70,6 +70,12 @@ CAIRN_INLINE V from_nibbles(const std::byte* x, int shift) {
         _mm512_srli_epi32(_mm512_cvtepu8_epi32(sixteen(x)), static_cast<unsigned>(shift)),
         _mm512_set1_epi32(15))});
 }
+// The low bytes of 16 floats.
+CAIRN_INLINE void pack_bytes(std::int8_t* to, V shifted) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                     _mm512_cvtepi32_epi8(_mm512_castps_si512(shifted.r)));
+}
+CAIRN_INLINE float most_of(V x) { return _mm512_reduce_max_ps(x.r); }
 
 }  // namespace bytes
 

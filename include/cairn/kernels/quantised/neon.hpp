@@ -106,7 +106,17 @@ CAIRN_INLINE int8x16_t recentred(uint8x16_t codes) {
 CAIRN_INLINE int8x16_t four_bytes(std::int32_t four) {
     return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
-
+// The low bytes of 16 floats.
+CAIRN_INLINE void pack_bytes(std::int8_t* to, const V& shifted) {
+    const uint16x8_t low = vcombine_u16(vmovn_u32(vreinterpretq_u32_f32(shifted.r[0])),
+                                        vmovn_u32(vreinterpretq_u32_f32(shifted.r[1])));
+    const uint16x8_t high = vcombine_u16(vmovn_u32(vreinterpretq_u32_f32(shifted.r[2])),
+                                         vmovn_u32(vreinterpretq_u32_f32(shifted.r[3])));
+    vst1q_s8(to, vreinterpretq_s8_u8(vcombine_u8(vmovn_u16(low), vmovn_u16(high))));
+}
+CAIRN_INLINE float most_of(const V& x) {
+    return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.r[0], x.r[1]), vmaxq_f32(x.r[2], x.r[3])));
+}
 #undef CAIRN_EACH
 
 }  // namespace bytes

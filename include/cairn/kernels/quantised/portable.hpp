@@ -97,6 +97,16 @@ inline V from_nibbles(const std::byte* x, int shift) {
     r.at[i] = static_cast<float>((std::to_integer<unsigned>(x[i]) >> shift) & 15U);
     return r;
 }
+inline void pack_bytes(std::int8_t* to, const V& shifted) {
+    CAIRN_EACH
+    to[i] = static_cast<std::int8_t>(std::bit_cast<std::uint32_t>(shifted.at[i]) & 255U);
+}
+inline float most_of(const V& x) {
+    float most = x.at[0];
+    CAIRN_EACH
+    most = x.at[i] > most ? x.at[i] : most;
+    return most;
+}
 #undef CAIRN_EACH
 
 #include "cairn/kernels/body/quantised.inl"

@@ -1,0 +1,90 @@
+// Speed of a model from a file: prefill of --prefill tokens and decode of --decode tokens after
+// --depth tokens, in rounds. Prints one JSON object; bench/peers runs it beside other programs.
+#include <chrono>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+#include <cairn/io/io.hpp>
+
+using namespace cairn;
+
+namespace {
+
+double seconds_of(const std::function<void()>& body) {
+    const auto start = std::chrono::steady_clock::now();
+    body();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"Prefill and decode speed of a model, as one JSON object."};
+    std::string path;
+    std::string cache = "contiguous:f16";
+    std::string compute = "fast";
+    int prefill = 256;
+    int decode = 64;
+    int depth = 0;
+    int threads = hardware_threads();
+    int rounds = 1;
+    app.add_option("model", path, "GGUF file or model folder")->required();
+    app.add_option("--cache", cache, "Cache SPEC")->capture_default_str();
+    app.add_option("--compute", compute, "fast or accurate")->capture_default_str();
+    app.add_option("--prefill", prefill, "Tokens of a prompt")->capture_default_str();
+    app.add_option("--decode", decode, "Tokens decoded one by one")->capture_default_str();
+    app.add_option("--depth", depth, "Tokens in the cache before decoding")->capture_default_str();
+    app.add_option("--threads", threads, "Threads")->capture_default_str();
+    app.add_option("--rounds", rounds, "Rounds")->capture_default_str();
+    CLI11_PARSE(app, argc, argv);
+    try {
+        ThreadPool pool(threads);
+        std::optional<LoadedModel> loaded;
+        const double load = seconds_of([&] { loaded = load_model(path, {{}, {}, &pool}); });
+        const CacheSpec spec = CacheSpec::parse(cache);
+        const int room = std::max(prefill, depth + decode + 1);
+        Session<AnyModel, AnyCache> session(
+            loaded->model, std::min(room, loaded->model.context()), pool,
+            [&](int, const HeadLayout& layout, int rows) { return spec.make(layout, rows); });
+        session.context().compute = compute == "accurate" ? Compute::accurate : Compute::fast;
+        Random random(1);
+        const auto tokens = [&](int n) {
+            std::vector<Token> result;
+            for (int i = 0; i < n; ++i)
+                result.push_back(static_cast<Token>(
+                    random.below(static_cast<std::uint64_t>(loaded->model.vocabulary()))));
+            return result;
+        };
+        Json prefills = Json::array();
+        Json decodes = Json::array();
+        for (int round = -1; round < rounds; ++round) {  // the first warms up
+            if (prefill > 0) {
+                session.clear();
+                const std::vector<Token> prompt = tokens(prefill);
+                const double t = seconds_of([&] { session.prefill(prompt); });
+                if (round >= 0) prefills.push_back(prefill / t);
+            }
+            if (decode > 0) {
+                session.clear();
+                if (depth > 0) session.prefill(tokens(depth));
+                Token next = 1;
+                Greedy greedy;
+                next = greedy(session.decode(next), {});
+                const double t = seconds_of([&] {
+                    for (int i = 0; i < decode; ++i) next = greedy(session.decode(next), {});
+                });
+                if (round >= 0) decodes.push_back(decode / t);
+            }
+        }
+        std::cout << Json{{"load_seconds", load},
+                          {"prefill_tokens_per_second", prefills},
+                          {"decode_tokens_per_second", decodes},
+                          {"decode_bytes", loaded->model.decode_bytes()}}
+                         .dump()
+                  << '\n';
+    } catch (const Error& error) {
+        std::cerr << "error[" << code_name(error.code()) << "]: " << error.what() << '\n';
+        return 1;
+    }
+    return 0;
+}
