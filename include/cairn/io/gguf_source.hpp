@@ -1,6 +1,7 @@
 // The tensors and metadata of a GGUF model: one file, or all of a split one.
 #pragma once
 
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -116,11 +117,10 @@ class GgufSource final : public TensorSource {
         }
     }
     static std::string split_ending(std::int64_t number, std::int64_t count) {
-        const auto five = [](std::int64_t n) {
-            const std::string digits = std::to_string(n);
-            return std::string(5 - std::min<std::size_t>(digits.size(), 5), '0') + digits;
-        };
-        return "-" + five(number + 1) + "-of-" + five(count) + ".gguf";
+        char text[64];
+        std::snprintf(text, sizeof text, "-%05lld-of-%05lld.gguf",
+                      static_cast<long long>(number + 1), static_cast<long long>(count));
+        return text;
     }
 
     std::vector<std::unique_ptr<Part>> parts_;

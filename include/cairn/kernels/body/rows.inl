@@ -113,7 +113,8 @@ CAIRN_INLINE void rotate_pair(float* a, float* b, float cosine, float sine) {
     *b = fma1(y, cosine, x * sine);
 }
 inline void rotate_half(float* x, const float* cosine, const float* sine, std::ptrdiff_t pairs) {
-    for (std::ptrdiff_t i = 0; i < pairs; ++i) rotate_pair(x + i, x + pairs + i, cosine[i], sine[i]);
+    for (std::ptrdiff_t i = 0; i < pairs; ++i)
+        rotate_pair(x + i, x + pairs + i, cosine[i], sine[i]);
 }
 inline void rotate_interleaved(float* x, const float* cosine, const float* sine,
                                std::ptrdiff_t pairs) {

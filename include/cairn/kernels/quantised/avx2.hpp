@@ -102,12 +102,13 @@ CAIRN_INLINE V from_nibbles(const std::byte* x, int shift) {
 // The low bytes of 16 floats.
 CAIRN_INLINE void pack_bytes(std::int8_t* to, V shifted) {
     const __m256i low = _mm256_set1_epi32(255);
-    const __m256i words = _mm256_packus_epi32(_mm256_and_si256(_mm256_castps_si256(shifted.a), low),
-                                              _mm256_and_si256(_mm256_castps_si256(shifted.b), low));
+    const __m256i words =
+        _mm256_packus_epi32(_mm256_and_si256(_mm256_castps_si256(shifted.a), low),
+                            _mm256_and_si256(_mm256_castps_si256(shifted.b), low));
     const __m256i ordered = _mm256_permute4x64_epi64(words, 0xD8);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
-                     _mm_packus_epi16(_mm256_castsi256_si128(ordered),
-                                      _mm256_extracti128_si256(ordered, 1)));
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(to),
+        _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
 }
 CAIRN_INLINE float most_of(V x) {
     const __m256 m8 = _mm256_max_ps(x.a, x.b);

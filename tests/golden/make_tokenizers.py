@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Makes tokenizers/ and tokenizers.json beside this script: small vocabularies for every
+pre-tokenizer and for SentencePiece, as tokenizer.json and as GGUF, and the ids that Hugging Face
+tokenizers and llama.cpp give to many strings.
+
+  tests/golden/make_tokenizers.py --text ANY.txt --llama-tokenize PATH [--smollm2 FILE.gguf]
+
+Needs tokenizers and gguf from PyPI, and llama.cpp's llama-tokenize.
+"""
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import gguf
+import numpy as np
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from make_golden import nasty_strings
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+OUT = os.path.join(HERE, "tokenizers")
+WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
+def split(pattern):
+    return pre_tokenizers.Split(Regex(pattern), "isolated")
+
+
+PRE = {
+    "gpt-2": [pre_tokenizers.ByteLevel(add_prefix_space=False)],
+    "smollm": [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)],
+    "llama-bpe": [split(WORDS + r"\p{N}{1,3}" + REST), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
+    "qwen2": [split(WORDS + r"\p{N}" + REST), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
+    "default": None,
+}
+MORE = """Съешь же ещё этих мягких французских булок. Ξεσκεπάζω την ψυχοφθόρα βδελυγμία. 敏捷的棕色狐狸跳过了懒狗。いろはにほへと ちりぬるを
+키스의 고유조건은 입술끼리 만나야 하고. نص حكيم له سر قاطع. דג סקרן שט בים. ऋषियों को सताने वाले. เป็นมนุษย์สุดประเสริฐ. Příliš žluťoučký kůň. Zażółć gęślą jaźń.
+for (int i = 0; i < 10; ++i) { x[i] += 3.14e-5; } // 100000 12 345 2026-11-23 \t\t def f(x):\n    return x ** 2
+😀😃😄 🏳️‍🌈 ½ ² Ⅷ ٣ ₿ € £ — “quotes” ‘single’ … ¿qué? ¡sí! l'été d'août I'LL WE'VE it's o'clock"""
+
+
+def strings():
+    rng = np.random.default_rng(5)
+    pieces = re.findall(r"\S+|\s+", MORE)
+    result = [s for s in nasty_strings() if s] + MORE.split("\n")
+    for _ in range(330):
+        result.append("".join(rng.choice(pieces, rng.integers(1, 9))))
+    # llama-tokenize cannot be given NUL, and reads escapes.
+    return [s for s in dict.fromkeys(result) if "\0" not in s and "\\" not in s]
+
+
+def write_gguf(path, name, tokens, types, merges=None, scores=None):
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_block_count(1)
+    w.add_context_length(64)
+    w.add_embedding_length(8)
+    w.add_feed_forward_length(8)
+    w.add_head_count(1)
+    w.add_layer_norm_rms_eps(1e-5)
+    w.add_rope_dimension_count(8)
+    w.add_tokenizer_model("llama" if scores else "gpt2")
+    if not scores:
+        w.add_tokenizer_pre(name)
+    w.add_token_list(tokens)
+    if scores:
+        w.add_token_scores(scores)
+    w.add_token_types(types)
+    if merges is not None:
+        w.add_token_merges(merges)
+    w.add_bos_token_id(1)
+    w.add_eos_token_id(2)
+    w.add_unk_token_id(0)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def llama_ids(program, path, text):
+    # ignore_merges and friends are the library's own; special tokens are plain text here.
+    done = subprocess.run([program, "-m", path, "--stdin", "--ids", "--no-bos", "--no-parse-special", "--log-disable"],
+                          input=text.encode(), capture_output=True)
+    return json.loads(done.stdout.decode().strip().splitlines()[-1])
+
+
+def vocabulary(tokenizer):
+    data = json.loads(tokenizer.to_str())["model"]
+    tokens = [None] * len(data["vocab"])
+    for token, i in data["vocab"].items():
+        tokens[i] = token
+    return tokens, [m if isinstance(m, str) else " ".join(m) for m in data["merges"]]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--text", required=True)
+    p.add_argument("--llama-tokenize", required=True)
+    p.add_argument("--smollm2", help="also SmolLM2's own vocabulary")
+    a = p.parse_args()
+    shutil.rmtree(OUT, ignore_errors=True)
+    os.makedirs(OUT)
+    with open(a.text, encoding="utf-8") as f:
+        text = f.read()[:300000] + MORE * 20
+    special = ["<unk>", "<s>", "</s>"]
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Sequence([split(WORDS + r"\p{N}{1,3}" + REST), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    trained.train_from_iterator([text], trainers.BpeTrainer(vocab_size=700, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    tokens, merges = vocabulary(trained)
+    texts = strings()
+    golden = {"strings": texts, "vocabularies": {}}
+    for name, pre in PRE.items():
+        path = os.path.join(OUT, name + ".gguf")
+        write_gguf(path, name, tokens, [2, 3, 3] + [1] * (len(tokens) - 3), merges)
+        ids = {"llama.cpp": [llama_ids(a.llama_tokenize, path, s) for s in texts]}
+        if pre is not None:
+            t = Tokenizer.from_str(trained.to_str())
+            t.pre_tokenizer = pre_tokenizers.Sequence(pre)
+            t.decoder = decoders.ByteLevel()
+            t.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+            config = json.loads(t.to_str())
+            config["model"]["ignore_merges"] = name == "llama-bpe"
+            t = Tokenizer.from_str(json.dumps(config))
+            for s in special:  # plain text where the user wrote it
+                t.encode_special_tokens = True
+            t.save(os.path.join(OUT, name + ".json"))
+            ids["tokenizers"] = [t.encode(s, add_special_tokens=False).ids for s in texts]
+        golden["vocabularies"][name] = ids
+    # SentencePiece as Llama 2 has it: byte fallback, visible spaces, a space in front.
+    sentence = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    sentence.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    plain = Tokenizer(models.BPE(unk_token="<unk>"))
+    plain.pre_tokenizer = pre_tokenizers.Metaspace()
+    plain.train_from_iterator([text], trainers.BpeTrainer(vocab_size=700, special_tokens=special + [f"<0x{b:02X}>" for b in range(256)], limit_alphabet=120, show_progress=False))
+    data = json.loads(plain.to_str())["model"]
+    config = json.loads(sentence.to_str())
+    config["model"]["vocab"], config["model"]["merges"] = data["vocab"], data["merges"]
+    config["decoder"] = {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}
+    config["added_tokens"] = [{"id": i, "content": s, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True} for i, s in enumerate(special)]
+    t = Tokenizer.from_str(json.dumps(config))
+    t.encode_special_tokens = True
+    t.save(os.path.join(OUT, "sentence.json"))
+    tokens, merges = vocabulary(plain)
+    order = {m.replace(" ", ""): i for i, m in reversed(list(enumerate(merges)))}
+    scores = [float(-1 - order[s]) if s in order else 0.0 if i < 259 else -1e6 for i, s in enumerate(tokens)]
+    types = [2, 3, 3] + [6] * 256 + [1] * (len(tokens) - 259)
+    path = os.path.join(OUT, "sentence.gguf")
+    write_gguf(path, "", tokens, types, scores=scores)
+    golden["vocabularies"]["sentence"] = {"llama.cpp": [llama_ids(a.llama_tokenize, path, s) for s in texts], "tokenizers": [t.encode(s, add_special_tokens=False).ids for s in texts]}
+    if a.smollm2:
+        golden["smollm2"] = [llama_ids(a.llama_tokenize, a.smollm2, s) for s in texts]
+    with open(os.path.join(HERE, "tokenizers.json"), "w") as f:
+        json.dump(golden, f, ensure_ascii=True, separators=(",", ":"))
+        f.write("\n")
+    for name, ids in golden["vocabularies"].items():
+        if "tokenizers" in ids:
+            off = [s for s, x, y in zip(texts, ids["llama.cpp"], ids["tokenizers"]) if x != y]
+            print(f"{name}: {len(texts)} strings, the two references differ on {len(off)}: {off[:8]}")
+
+
+if __name__ == "__main__":
+    main()
