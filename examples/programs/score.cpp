@@ -1,4 +1,5 @@
 // Logits and perplexity of given tokens.
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <optional>
@@ -15,6 +16,8 @@ struct Options : ModelOptions {
     std::optional<std::string> logits;
     int window = 0;
     int stride = 0;
+    int chunks = 0;
+    bool compare = false;
 };
 
 // A NumPy array file, version 1.0: '<f4', C order, rows streamed.
@@ -120,6 +123,117 @@ Sum score_windows(Session& session, const std::vector<Token>& tokens, const Opti
     return sum;
 }
 
+// As llama-perplexity does it: chunks of `size` tokens with a fresh cache, each beginning with the
+// beginning-of-text token where the model wants one; the second half of a chunk is scored.
+template <class OnRow>
+void for_each_chunk(const std::vector<Token>& tokens, std::size_t size,
+                    const std::vector<Token>& prefix, OnRow&& on_chunk) {
+    for (std::size_t begin = 0; begin + size <= tokens.size(); begin += size) {
+        std::vector<Token> chunk(tokens.begin() + static_cast<std::ptrdiff_t>(begin),
+                                 tokens.begin() + static_cast<std::ptrdiff_t>(begin + size));
+        if (!prefix.empty()) chunk.front() = prefix.front();
+        on_chunk(chunk);
+    }
+}
+Sum score_chunks(Session& session, const std::vector<Token>& tokens, const Options& options,
+                 const std::vector<Token>& prefix) {
+    Sum sum;
+    Options plain = options;
+    plain.chunk = 0;
+    plain.no_cache = false;
+    for_each_chunk(tokens, static_cast<std::size_t>(options.chunks), prefix,
+                   [&](const std::vector<Token>& chunk) {
+                       session.clear();
+                       score_all(session, chunk, plain,
+                                 [&](std::size_t row, std::span<const float> logits) {
+                                     if (row >= chunk.size() / 2 && row + 1 < chunk.size())
+                                         sum.add(logits, chunk[row + 1]);
+                                 });
+                   });
+    return sum;
+}
+
+// What integer products cost against the same weights as f32, over all rows.
+struct Comparison {
+    Sum fast;
+    Sum accurate;
+    double divergence = 0.0;  // sum of KL(accurate || fast), nats
+    std::size_t rows = 0;
+    std::size_t same_best = 0;
+
+    void add(std::span<const float> exact, std::span<const float> quick) {
+        const auto best = [](std::span<const float> x) {
+            return std::max_element(x.begin(), x.end()) - x.begin();
+        };
+        same_best += best(exact) == best(quick) ? 1 : 0;
+        double sums[2] = {0.0, 0.0};
+        const float most[2] = {exact[static_cast<std::size_t>(best(exact))],
+                               quick[static_cast<std::size_t>(best(quick))]};
+        for (std::size_t i = 0; i < exact.size(); ++i) {
+            sums[0] += cairn::elementary::exp(double{exact[i]} - most[0]);
+            sums[1] += cairn::elementary::exp(double{quick[i]} - most[1]);
+        }
+        const double shift =
+            cairn::elementary::log(sums[1] / sums[0]) + double{most[1]} - double{most[0]};
+        for (std::size_t i = 0; i < exact.size(); ++i)
+            divergence += cairn::elementary::exp(double{exact[i]} - most[0]) / sums[0] *
+                          (double{exact[i]} - double{quick[i]} + shift);
+        ++rows;
+    }
+};
+
+void compare(const Options& options, Program& program, const std::vector<Token>& tokens) {
+    const std::size_t size = std::min<std::size_t>(
+        options.chunks > 0 ? static_cast<std::size_t>(options.chunks) : 512, tokens.size());
+    Session fast = program.session();
+    Session accurate = program.session();
+    fast.context().compute = cairn::Compute::fast;
+    accurate.context().compute = cairn::Compute::accurate;
+    const auto vocabulary = static_cast<std::size_t>(fast.model().vocabulary());
+    std::vector<float> a(size * vocabulary);
+    std::vector<float> b(size * vocabulary);
+    Comparison result;
+    ProgressBar bar("comparing");
+    int done = 0;
+    for_each_chunk(tokens, size,
+                   program.loaded().tokenizer ? program.tokenizer().prefix() : std::vector<Token>(),
+                   [&](const std::vector<Token>& chunk) {
+                       fast.clear();
+                       accurate.clear();
+                       accurate.score(chunk, a.data());
+                       fast.score(chunk, b.data());
+                       for (std::size_t r = 0; r < size; ++r) {
+                           const std::span exact(a.data() + r * vocabulary, vocabulary);
+                           const std::span quick(b.data() + r * vocabulary, vocabulary);
+                           result.add(exact, quick);
+                           if (r < size / 2 || r + 1 == size) continue;
+                           result.accurate.add(exact, chunk[r + 1]);
+                           result.fast.add(quick, chunk[r + 1]);
+                       }
+                       bar(++done, static_cast<int>(tokens.size() / size));
+                   });
+    const auto perplexity = [](const Sum& sum) {
+        return cairn::elementary::exp(sum.nll /
+                                      static_cast<double>(std::max<std::size_t>(sum.count, 1)));
+    };
+    const auto rows = static_cast<double>(result.rows);
+    if (options.json) {
+        std::cout << cairn::Json{{"rows", result.rows},
+                                 {"kl", result.divergence / rows},
+                                 {"same_best", static_cast<double>(result.same_best) / rows},
+                                 {"perplexity_fast", perplexity(result.fast)},
+                                 {"perplexity_accurate", perplexity(result.accurate)}}
+                         .dump(2)
+                  << '\n';
+        return;
+    }
+    std::cout << "rows                 " << result.rows << "\nKL(accurate || fast) "
+              << result.divergence / rows << " nats\nsame best token      "
+              << 100.0 * static_cast<double>(result.same_best) / rows << " %\nperplexity, fast     "
+              << perplexity(result.fast) << "\nperplexity, accurate " << perplexity(result.accurate)
+              << '\n';
+}
+
 void score(const Options& options) {
     require(options.tokens.has_value() != options.text_file.has_value(), ErrorCode::usage,
             "give one of --tokens and --text-file");
@@ -129,6 +243,10 @@ void score(const Options& options) {
             "--logits and --window exclude each other");
     require(options.stride <= options.window, ErrorCode::usage, "--stride ", options.stride,
             " is wider than --window ", options.window);
+    require(options.chunks == 0 || (options.window == 0 && !options.logits), ErrorCode::usage,
+            "--chunks excludes --window and --logits");
+    require(!options.compare || (options.window == 0 && !options.logits && !options.no_cache),
+            ErrorCode::usage, "--compare excludes --window, --logits and --no-cache");
     if (options.tokens) parse_tokens(*options.tokens);
 
     Program program(options);
@@ -141,14 +259,26 @@ void score(const Options& options) {
         require(tokens[i] >= 0 && tokens[i] < program.loaded().model.vocabulary(),
                 ErrorCode::token_range, "token ", tokens[i], " at index ", i, " is not in 0..",
                 program.loaded().model.vocabulary() - 1);
-    const std::size_t held =
-        options.window > 0 ? static_cast<std::size_t>(options.window) : tokens.size();
+    if (options.chunks > 0)
+        require(tokens.size() >= static_cast<std::size_t>(options.chunks), ErrorCode::usage,
+                "--chunks ", options.chunks, ": the text has only ", tokens.size(), " tokens");
+    if (options.compare) {
+        compare(options, program, tokens);
+        return;
+    }
+    const std::size_t held = options.chunks > 0   ? static_cast<std::size_t>(options.chunks)
+                             : options.window > 0 ? static_cast<std::size_t>(options.window)
+                                                  : tokens.size();
     require(held <= static_cast<std::size_t>(program.context()), ErrorCode::capacity, held,
             " tokens at once, the context is ", program.context(),
             options.window > 0 ? "" : " (--window and --stride score longer texts)");
     Session session = program.session();
     Sum sum;
-    if (options.window > 0) {
+    if (options.chunks > 0) {
+        sum = score_chunks(
+            session, tokens, options,
+            program.loaded().tokenizer ? program.tokenizer().prefix() : std::vector<Token>());
+    } else if (options.window > 0) {
         sum = score_windows(session, tokens, options);
     } else {
         std::optional<NpyFile> file;
@@ -196,5 +326,11 @@ int main(int argc, char** argv) {
         ->check(CLI::PositiveNumber);
     app.add_option("--stride", options.stride, "Step from window to window")
         ->check(CLI::PositiveNumber);
+    app.add_option("--chunks", options.chunks,
+                   "Perplexity as llama-perplexity has it: chunks of N tokens, second half scored")
+        ->check(CLI::Range(2, 1 << 24));
+    app.add_flag("--compare", options.compare,
+                 "Integer products against f32 products of the same weights: KL, best tokens, "
+                 "perplexity");
     return run(app, argc, argv, [&] { score(options); });
 }

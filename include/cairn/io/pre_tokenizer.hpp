@@ -102,6 +102,18 @@ class PreTokenizer {
         std::erase_if(pieces, [](const std::string& piece) { return piece.empty(); });
         return pieces;
     }
+    /// The name GGUF files have for these steps; empty if they have none.
+    std::string gguf_name() const {
+        std::string steps;
+        for (const std::string& kind : kinds_) steps += (steps.empty() ? "" : " ") + kind;
+        if (steps == "gpt2") return "gpt-2";
+        if (steps == "digits gpt2") return "smollm";
+        if (kinds_.size() == 1 && steps.starts_with("split:(?i:'s|'t|")) {
+            if (steps.find("\\p{N}{1,3}") != steps.npos) return "llama-bpe";
+            if (steps.find("|\\p{N}|") != steps.npos) return "qwen2";
+        }
+        return {};
+    }
     /// Whether a ByteLevel step is there: bytes then stand for themselves.
     bool byte_level() const noexcept { return byte_level_; }
 
@@ -191,9 +203,11 @@ class PreTokenizer {
             step.add_prefix_space = object.boolean("add_prefix_space", true);
             if (object.boolean("use_regex", true))
                 step.pattern = std::make_shared<SplitPattern>(gpt2_pattern(), limits);
+            if (step.pattern) kinds_.push_back("gpt2");
             steps_.push_back(std::move(step));
         } else if (type == "Digits") {
             const bool each = object.boolean("individual_digits", false);
+            kinds_.push_back(each ? "digits" : "numbers");
             steps_.push_back(
                 {std::make_shared<SplitPattern>(each ? "\\p{N}" : "\\p{N}+", limits), false});
         } else if (type == "Split") {
@@ -209,6 +223,7 @@ class PreTokenizer {
             std::string expression = kind.find("Regex") != nullptr
                                          ? with_white_space(kind.string("Regex"))
                                          : "\\Q" + kind.string("String") + "\\E";
+            kinds_.push_back("split:" + (kind.find("Regex") != nullptr ? kind.string("Regex") : ""));
             steps_.push_back({std::make_shared<SplitPattern>(expression, limits), false});
         } else {
             fail(ErrorCode::unsupported, "tokenizer: pre_tokenizer \"", type.substr(0, 60),
@@ -217,6 +232,7 @@ class PreTokenizer {
     }
 
     std::vector<Step> steps_;
+    std::vector<std::string> kinds_;  // of the steps that cut
     bool byte_level_ = false;
 };
 
