@@ -19,6 +19,7 @@ as_root() {
 # need GROUP...: installs the packages of each group through the system's package manager, once.
 #   build   compiler, CMake, Eigen, nlohmann/json, PCRE2, CLI11     test    Catch2, Python
 #   clang   the second compiler and its sanitizer runtime           cross   AArch64 compiler and emulator
+#   python  Python with pip and venv, to fetch SmolLM2
 #   bench   Google Benchmark, matplotlib                            format  clang-format     docs  Doxygen
 need() {
   local debian=() fedora=() brew=() group
@@ -32,6 +33,7 @@ need() {
       cross) debian+=(g++-aarch64-linux-gnu qemu-user) ;;
       bench) debian+=(libbenchmark-dev python3 python3-matplotlib); fedora+=(google-benchmark-devel python3-matplotlib)
              brew+=(google-benchmark python-matplotlib) ;;
+      python) debian+=(python3 python3-venv python3-pip); fedora+=(python3 python3-pip) ;;
       format) debian+=(clang-format-14); fedora+=(clang-tools-extra); brew+=(clang-format) ;;
       docs)  debian+=(doxygen); fedora+=(doxygen); brew+=(doxygen) ;;
       *) die "unknown package group $group" ;;

@@ -1,6 +1,6 @@
-// A model as a GGUF file in another number format: from a GGUF file, whose metadata is kept, or from
-// a folder in Hugging Face's layout, whose config and tokenizer become metadata. What it writes
-// opens in llama.cpp.
+// A model as a GGUF file in another number format: from a GGUF file, whose metadata is kept, or
+// from a folder in Hugging Face's layout, whose config and tokenizer become metadata. What it
+// writes opens in llama.cpp.
 #pragma once
 
 #include <algorithm>
@@ -45,8 +45,8 @@ class GgufExport {
 
     // The type a tensor gets: matrices the one asked for, if their rows divide; all else f32.
     ElementType type_for(const std::string& name, const std::vector<std::size_t>& shape) {
-        const bool matrix = shape.size() == 2 && name.ends_with(".weight") &&
-                            name != "position_embd.weight";
+        const bool matrix =
+            shape.size() == 2 && name.ends_with(".weight") && name != "position_embd.weight";
         if (!matrix) return ElementType::f32;
         const std::size_t values = block_size(type_).values;
         if (shape[1] % values == 0) return type_;
@@ -62,20 +62,19 @@ class GgufExport {
         const ElementType type = type_for(name, shape);
         const std::size_t columns = shape.empty() ? 1 : shape.back();
         const std::size_t rows = shape.size() < 2 ? 1 : shape[0];
-        writer.tensor(name, std::move(shape), type,
-                      [rows, columns, type, read = std::move(read)](const GgufWriter::Sink& sink) {
-                          const std::size_t step =
-                              std::max<std::size_t>(1, (std::size_t{1} << 20) / columns);
-                          std::vector<float> numbers(std::min(step, rows) * columns);
-                          std::vector<std::byte> bytes(block_size(type).size_of(numbers.size()));
-                          for (std::size_t row = 0; row < rows; row += step) {
-                              const std::size_t count = std::min(step, rows - row);
-                              read(row, count, numbers.data());
-                              encode_rows(type, numbers.data(), count * columns, bytes.data());
-                              sink(std::span(bytes).first(
-                                  block_size(type).size_of(count * columns)));
-                          }
-                      });
+        writer.tensor(
+            name, std::move(shape), type,
+            [rows, columns, type, read = std::move(read)](const GgufWriter::Sink& sink) {
+                const std::size_t step = std::max<std::size_t>(1, (std::size_t{1} << 20) / columns);
+                std::vector<float> numbers(std::min(step, rows) * columns);
+                std::vector<std::byte> bytes(block_size(type).size_of(numbers.size()));
+                for (std::size_t row = 0; row < rows; row += step) {
+                    const std::size_t count = std::min(step, rows - row);
+                    read(row, count, numbers.data());
+                    encode_rows(type, numbers.data(), count * columns, bytes.data());
+                    sink(std::span(bytes).first(block_size(type).size_of(count * columns)));
+                }
+            });
         ++report_.tensors;
     }
     ReadRows plain_rows(const TensorSource& source, const std::string& name, std::size_t columns) {
@@ -230,10 +229,8 @@ inline void add_llama(GgufExport& to, const LlamaConfig& c, const TensorSource& 
         const std::string from = hf.layer + std::to_string(i);
         const std::string name = gg.layer + std::to_string(i);
         copy(weight(from + hf.attention_norm), weight(name + gg.attention_norm));
-        copy(weight(from + hf.query), weight(name + gg.query),
-             arch == "llama" ? c.heads.heads : 0);
-        copy(weight(from + hf.key), weight(name + gg.key),
-             arch == "llama" ? c.heads.kv_heads : 0);
+        copy(weight(from + hf.query), weight(name + gg.query), arch == "llama" ? c.heads.heads : 0);
+        copy(weight(from + hf.key), weight(name + gg.key), arch == "llama" ? c.heads.kv_heads : 0);
         copy(weight(from + hf.value), weight(name + gg.value));
         if (c.qkv_bias) {
             copy(from + hf.query + ".bias", name + gg.query + ".bias");
@@ -260,8 +257,8 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
         return;
     }
     const std::string where = path.string();
-    const Json json = parse_json(read_text(where, limits.json_bytes), ErrorCode::bad_tokenizer,
-                                 where, limits);
+    const Json json =
+        parse_json(read_text(where, limits.json_bytes), ErrorCode::bad_tokenizer, where, limits);
     TokenizerJson reader;
     reader.load(json, limits);
     const Vocabulary& v = reader.v;
@@ -293,9 +290,9 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     if (sentence) scores.numbers.assign(tokens.strings.size(), 0.0);
     double rank = 0.0;
     for (const Json& merge : model["merges"]) {
-        const std::string text = merge.is_array() ? merge[0].get<std::string>() + " " +
-                                                        merge[1].get<std::string>()
-                                                  : merge.get<std::string>();
+        const std::string text =
+            merge.is_array() ? merge[0].get<std::string>() + " " + merge[1].get<std::string>()
+                             : merge.get<std::string>();
         rank -= 1.0;
         if (!sentence) {
             merges.strings.push_back(text);
@@ -303,8 +300,7 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
         }
         const std::size_t space = text.find(' ');
         const auto at = ids.find(text.substr(0, space) + text.substr(space + 1));
-        if (at != ids.end() && scores.numbers[at->second] == 0.0)
-            scores.numbers[at->second] = rank;
+        if (at != ids.end() && scores.numbers[at->second] == 0.0) scores.numbers[at->second] = rank;
     }
     w.add("tokenizer.ggml.model", std::string(sentence ? "llama" : "gpt2"));
     if (!sentence) {
@@ -329,9 +325,9 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
 
 }  // namespace detail
 
-/// Writes the model at `from` (a GGUF file or a folder) as a GGUF file with matrices of `type`: f32,
-/// f16, bf16, q8_0, q4_0 or q4_1. Matrices whose rows do not divide become f16, and the report says
-/// so. Throws Error{io, bad_file, bad_config, bad_tokenizer, unsupported, limit}.
+/// Writes the model at `from` (a GGUF file or a folder) as a GGUF file with matrices of `type`:
+/// f32, f16, bf16, q8_0, q4_0 or q4_1. Matrices whose rows do not divide become f16, and the report
+/// says so. Throws Error{io, bad_file, bad_config, bad_tokenizer, unsupported, limit}.
 inline ExportReport export_gguf(const std::string& from, const std::string& to, ElementType type,
                                 const Progress& progress = {}, const FileLimits& limits = {}) {
     ExportReport report;

@@ -91,7 +91,9 @@ class GgufWriter {
     };
     static constexpr std::size_t alignment = 32;
 
-    static std::size_t aligned(std::size_t n) { return (n + alignment - 1) / alignment * alignment; }
+    static std::size_t aligned(std::size_t n) {
+        return (n + alignment - 1) / alignment * alignment;
+    }
     static std::string reason() { return std::generic_category().message(errno); }
     static void put(File& file, std::span<const std::byte> bytes) {
         require(std::fwrite(bytes.data(), 1, bytes.size(), file.handle) == bytes.size(),

@@ -223,7 +223,8 @@ class PreTokenizer {
             std::string expression = kind.find("Regex") != nullptr
                                          ? with_white_space(kind.string("Regex"))
                                          : "\\Q" + kind.string("String") + "\\E";
-            kinds_.push_back("split:" + (kind.find("Regex") != nullptr ? kind.string("Regex") : ""));
+            kinds_.push_back("split:" +
+                             (kind.find("Regex") != nullptr ? kind.string("Regex") : ""));
             steps_.push_back({std::make_shared<SplitPattern>(expression, limits), false});
         } else {
             fail(ErrorCode::unsupported, "tokenizer: pre_tokenizer \"", type.substr(0, 60),

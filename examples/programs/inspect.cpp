@@ -1,0 +1,210 @@
+// What is in a model file: numbers, tensors, and the memory a context needs with each cache.
+#include <iomanip>
+#include <map>
+#include <sstream>
+
+#include "support.hpp"
+
+using namespace programs;
+
+namespace {
+
+struct Entry {
+    std::string name;
+    std::string type;
+    std::vector<std::size_t> shape;
+    std::size_t bytes;
+};
+struct Contents {
+    std::string format;
+    cairn::ModelConfig config;
+    std::vector<Entry> tensors;
+    std::vector<std::pair<std::string, std::string>> metadata;
+    std::size_t file_bytes = 0;
+};
+
+std::string shown(const cairn::GgufValue& value) {
+    std::ostringstream text;
+    if (const auto* array = std::get_if<cairn::GgufArray>(&value.value)) {
+        text << array->size() << " x "
+             << cairn::gguf_type_names[static_cast<std::size_t>(array->type)];
+    } else if (const auto* s = std::get_if<std::string>(&value.value)) {
+        text << one_line(*s).substr(0, 70) << (s->size() > 70 ? "..." : "");
+    } else if (const auto* x = std::get_if<double>(&value.value)) {
+        text << *x;
+    } else if (const auto* b = std::get_if<bool>(&value.value)) {
+        text << (*b ? "true" : "false");
+    } else {
+        text << std::get<std::int64_t>(value.value);
+    }
+    return text.str();
+}
+
+Contents read(const std::string& path) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(path, error)) {
+        require(std::filesystem::exists(path, error), ErrorCode::io, path,
+                ": no such file or folder");
+        const cairn::GgufSource source(path);
+        Contents result{"GGUF", cairn::gguf_config(source), {}, {}, source.file_bytes()};
+        for (const auto& [name, tensor] : source.tensors())
+            result.tensors.push_back({name, std::string(cairn::block_size(tensor->type).name),
+                                      tensor->shape, tensor->bytes});
+        for (const auto& [key, value] : source.metadata().values())
+            result.metadata.emplace_back(key, shown(value));
+        return result;
+    }
+    const std::filesystem::path folder(path);
+    const std::string config = (folder / "config.json").string();
+    Contents result{
+        "safetensors",
+        cairn::parse_hf_config(cairn::read_text(config, std::size_t{1} << 28), config).model,
+        {},
+        {},
+        0};
+    const cairn::SafetensorsSource source(folder);
+    for (const auto& [name, tensor] : source.tensors()) {
+        result.tensors.push_back({name, tensor->dtype, tensor->shape, tensor->end - tensor->begin});
+        result.file_bytes += tensor->end - tensor->begin;
+    }
+    return result;
+}
+
+struct Shape {
+    std::string architecture;
+    int layers;
+    int context;
+    cairn::HeadLayout heads;
+    int width;
+    int vocabulary;
+};
+Shape shape_of(const cairn::ModelConfig& config) {
+    struct {
+        Shape operator()(const cairn::Gpt2Config& c) const {
+            const int head = c.width / c.heads;
+            return {"gpt2",  c.layers,    c.context, {c.heads, c.heads, head, head},
+                    c.width, c.vocabulary};
+        }
+        Shape operator()(const cairn::GptJConfig& c) const {
+            const int head = c.width / c.heads;
+            return {"gptj",  c.layers,    c.context, {c.heads, c.heads, head, head},
+                    c.width, c.vocabulary};
+        }
+        Shape operator()(const cairn::LlamaConfig& c) const {
+            return {c.architecture, c.layers, c.context, c.heads, c.width, c.vocabulary};
+        }
+    } visitor;
+    return std::visit(visitor, config);
+}
+
+std::string text(const std::vector<std::size_t>& shape) {
+    std::string result;
+    for (const std::size_t n : shape) result += (result.empty() ? "" : " x ") + std::to_string(n);
+    return result;
+}
+std::string mib(std::size_t bytes) {
+    std::ostringstream out;
+    out << std::fixed << std::setprecision(1) << static_cast<double>(bytes) / 1048576.0;
+    return out.str();
+}
+
+void inspect(const std::string& path, int context, bool all, bool json) {
+    const Contents contents = read(path);
+    const Shape shape = shape_of(contents.config);
+    if (context == 0) context = shape.context;
+    require(context <= shape.context, ErrorCode::capacity, "--context ", context,
+            ": the model has ", shape.context, " positions");
+    std::map<std::string, std::pair<std::size_t, std::size_t>> types;  // tensors, bytes
+    std::size_t parameters = 0;
+    for (const Entry& entry : contents.tensors) {
+        std::size_t count = 1;
+        for (const std::size_t n : entry.shape) count *= n;
+        parameters += count;
+        ++types[entry.type].first;
+        types[entry.type].second += entry.bytes;
+    }
+    cairn::Json caches = cairn::Json::array();
+    for (const char* spec : {"contiguous:f32", "contiguous:f16", "contiguous:bf16"}) {
+        const auto cache = cairn::CacheSpec::parse(spec).make(shape.heads, context);
+        const std::size_t payload =
+            cache.payload_bytes(context) * static_cast<std::size_t>(shape.layers);
+        caches.push_back({{"spec", spec},
+                          {"tokens", context},
+                          {"payload_bytes", payload},
+                          {"bytes_per_token", payload / static_cast<std::size_t>(context)}});
+    }
+    if (json) {
+        cairn::Json tensors = cairn::Json::array();
+        for (const Entry& e : contents.tensors)
+            tensors.push_back({{"name", cairn::to_utf8(e.name)},
+                               {"type", e.type},
+                               {"shape", e.shape},
+                               {"bytes", e.bytes}});
+        cairn::Json metadata = cairn::Json::object();
+        for (const auto& [key, value] : contents.metadata)
+            metadata[cairn::to_utf8(key)] = cairn::to_utf8(value);
+        std::cout << cairn::Json{{"format", contents.format},
+                                 {"architecture", shape.architecture},
+                                 {"parameters", parameters},
+                                 {"file_bytes", contents.file_bytes},
+                                 {"layers", shape.layers},
+                                 {"width", shape.width},
+                                 {"heads", shape.heads.heads},
+                                 {"kv_heads", shape.heads.kv_heads},
+                                 {"head_width", shape.heads.key_dim},
+                                 {"vocabulary", shape.vocabulary},
+                                 {"context", shape.context},
+                                 {"tensors", tensors},
+                                 {"metadata", metadata},
+                                 {"caches", caches}}
+                         .dump(2)
+                  << '\n';
+        return;
+    }
+    std::cout << contents.format << ", architecture " << shape.architecture << ", " << parameters
+              << " parameters, " << mib(contents.file_bytes) << " MiB\n"
+              << shape.layers << " layers, width " << shape.width << ", " << shape.heads.heads
+              << " heads on " << shape.heads.kv_heads << " key heads of " << shape.heads.key_dim
+              << ", vocabulary " << shape.vocabulary << ", context " << shape.context << "\n\n"
+              << std::left << std::setw(10) << "type" << std::right << std::setw(9) << "tensors"
+              << std::setw(12) << "MiB" << '\n';
+    for (const auto& [type, sum] : types)
+        std::cout << std::left << std::setw(10) << type << std::right << std::setw(9) << sum.first
+                  << std::setw(12) << mib(sum.second) << '\n';
+    std::cout << '\n'
+              << std::left << std::setw(18) << "cache" << std::right << std::setw(14)
+              << "bytes/token" << std::setw(12) << "MiB at " << context << " tokens\n";
+    for (const cairn::Json& cache : caches)
+        std::cout << std::left << std::setw(18) << cache["spec"].get<std::string>() << std::right
+                  << std::setw(14) << cache["bytes_per_token"].get<std::size_t>() << std::setw(12)
+                  << mib(cache["payload_bytes"].get<std::size_t>()) << '\n';
+    if (!all) return;
+    std::cout << '\n';
+    for (const auto& [key, value] : contents.metadata)
+        std::cout << std::left << std::setw(46) << one_line(key) << ' ' << value << '\n';
+    for (const Entry& e : contents.tensors)
+        std::cout << std::left << std::setw(46) << one_line(e.name) << ' ' << std::setw(8) << e.type
+                  << text(e.shape) << '\n';
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{
+        "What is in a model file, and the memory a context needs with each cache.\n\n"
+        "Examples:\n"
+        "  inspect model.gguf\n"
+        "  inspect examples/models/shakespeare --all --context 256\n"
+        "  inspect model.gguf --json"};
+    std::string path;
+    int context = 0;
+    bool all = false;
+    bool json = false;
+    app.add_option("model", path, "GGUF file, or folder with config.json and *.safetensors")
+        ->required();
+    app.add_option("--context", context, "Tokens to plan for (0: the model's context)")
+        ->check(CLI::NonNegativeNumber);
+    app.add_flag("--all", all, "List metadata and tensors too");
+    app.add_flag("--json", json, "Print one JSON object on standard output");
+    return run(app, argc, argv, [&] { inspect(path, context, all, json); });
+}
