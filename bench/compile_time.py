@@ -21,7 +21,7 @@ def seconds(command):
 
 def main():
     root = sys.argv[1]
-    eigen = next(p for p in ("/usr/local/include/eigen3", "/opt/homebrew/include/eigen3", "/usr/include/eigen3") if os.path.isdir(p))
+    eigen = subprocess.run([os.path.join(root, "cmake/eigen_folder.sh")], capture_output=True, text=True, check=True).stdout.strip()
     with tempfile.TemporaryDirectory() as work:
         source = os.path.join(work, "umbrella.cpp")
         with open(source, "w") as f:

@@ -58,10 +58,13 @@ int main(int argc, char** argv) {
     const Gpt2Config shape = bench::gpt2_124m();
     const std::vector<int> ladder{32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 991};
     std::vector<Subject> subjects;
-    subjects.push_back({"shakespeare 3M f16",
-                        load_model(path).model,
-                        {16, 32, 64, 128, 256, 480},
-                        {32, 48, 64, 96, 128, 192, 256, 384, 511}});
+    subjects.push_back(
+        {"shakespeare 3M f16",
+         load_gpt2(std::get<Gpt2Config>(
+                       parse_hf_config(read_text(path + "/config.json", 1 << 20), path).model),
+                   SafetensorsSource(path)),
+         {16, 32, 64, 128, 256, 480},
+         {32, 48, 64, 96, 128, 192, 256, 384, 511}});
     subjects.push_back({"GPT-2 124M f32",
                         random_gpt2(shape, 1, ElementType::f32),
                         {16, 32, 64, 128, 256, 512, 960},

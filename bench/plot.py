@@ -70,5 +70,49 @@ def main():
     save(figure, os.path.join(folder, "machine.svg"))
 
 
+def peers(folder):
+    with open(os.path.join(folder, "peers.json")) as f:
+        data = json.load(f)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    for axis, kind in zip(axes, ("decode", "prefill")):
+        rows = [r for r in data["speed"] if r["what"].startswith(kind)] + ([r for r in data["depth"]] if kind == "decode" else [])
+        rows.reverse()
+        names = [r["name"] + (r["what"].replace("decode@", " at ") if "@" in r["what"] else "") for r in rows]
+        axis.barh(range(len(rows)), [r["ratio"] for r in rows], color="#1a9c8c" if kind == "decode" else "#e8710a", height=0.6)
+        axis.axvline(1, color=GREY, linewidth=1)
+        for y, r in enumerate(rows):
+            axis.text(r["ratio"] + 0.05, y, f"{r['ratio']:.2f}x", va="center", fontsize=9)
+        axis.set_yticks(range(len(rows)), names, fontsize=9)
+        axis.set_title(f"{kind}, tokens/s against llama.cpp = 1", color=GREY, fontsize=10)
+        axis.grid(axis="y", visible=False)
+        axis.set_xlim(0, 1.2 * max(r["ratio"] for r in rows))
+    save(figure, os.path.join(folder, "peers.svg"))
+
+
+def articles(folder):
+    with open(os.path.join(folder, "articles.json")) as f:
+        data = json.load(f)
+    quoted = {"gpt2-xl": (3.75, "#e8710a"), "gpt-j": (4.0, "#b04ad8"), "mistral-7b": (3.5, "#1a9c8c"), "llama-13b": (4.1, "#4c8ee8")}
+    figure, axis = plt.subplots(figsize=(8, 4))
+    for name, d in data.items():
+        value, colour = quoted[name]
+        solid = [r for r in d["rows"] if not r["extrapolated"]]
+        axis.plot([r["tokens"] for r in d["rows"]], [r["speedup"] for r in d["rows"]], ":", color=colour)
+        axis.plot([r["tokens"] for r in solid], [r["speedup"] for r in solid], "o-", color=colour, label=name)
+        axis.axhline(value, color=colour, linewidth=1, alpha=0.6)
+        axis.text(axis.get_xlim()[0], value * 1.05, f"articles: {value}x", color=colour, fontsize=8)
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log")
+    axis.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
+    axis.set_yticks([1, 2, 5, 10, 20, 50], ["1x", "2x", "5x", "10x", "20x", "50x"])
+    axis.set_xlabel("generated tokens (prompt of 32); dotted: extrapolated")
+    axis.set_ylabel("speedup of the cache")
+    axis.legend(frameon=False, fontsize=9)
+    save(figure, os.path.join(folder, "articles.svg"))
+
+
 if __name__ == "__main__":
     main()
+    for name, draw in (("peers", peers), ("articles", articles)):
+        if os.path.exists(os.path.join(sys.argv[1], name + ".json")):
+            draw(sys.argv[1])

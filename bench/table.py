@@ -4,7 +4,19 @@ import json
 import sys
 
 
+def articles(shape, data):
+    quoted = {"gpt2-xl": 3.75, "gpt-j": 4.0, "mistral-7b": 3.5, "llama-13b": 4.1}[shape]
+    print(f"prompt of {data['prompt']} tokens; articles quote {quoted}x without a length")
+    print(f"  {'generated':>10}{'cached t/s':>12}{'uncached t/s':>14}{'speedup':>9}   rows of keys and values projected")
+    for r in data["rows"]:
+        print(f"  {r['tokens']:>10}{r['cached_tokens_per_second']:>12.2f}{r['uncached_tokens_per_second']:>14.3f}{r['speedup']:>8.1f}x"
+              f"   {r['projected_rows_cached']} against {r['projected_rows_uncached']}{'   (extrapolated)' if r['extrapolated'] else ''}")
+
+
 def main():
+    if sys.argv[1] == "--articles":
+        articles(sys.argv[2], json.loads(sys.argv[3]))
+        return
     with open(sys.argv[1]) as f:
         data = json.load(f)
     if "items" in data:

@@ -139,7 +139,6 @@ Sum score_chunks(Session& session, const std::vector<Token>& tokens, const Optio
                  const std::vector<Token>& prefix) {
     Sum sum;
     Options plain = options;
-    plain.chunk = 0;
     plain.no_cache = false;
     for_each_chunk(tokens, static_cast<std::size_t>(options.chunks), prefix,
                    [&](const std::vector<Token>& chunk) {

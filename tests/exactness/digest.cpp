@@ -6,6 +6,7 @@
 #include <string>
 
 #include <cairn/cairn.hpp>
+#include <cairn/layers/quantised.hpp>
 
 using namespace cairn;
 
@@ -117,13 +118,48 @@ std::string model_digest(ElementType type) {
     return digest.text();
 }
 
+// Every block format, integer and f32 products, one row and many.
+std::string quantised_digest() {
+    Digest digest;
+    Random random(4);
+    for (const quantised::Format* format : quantised::formats) {
+        constexpr int in = 512;
+        constexpr int out = 37;
+        const BlockSize& size = block_size(format->type);
+        std::vector<std::byte> blocks(size.size_of(std::size_t{in} * out));
+        for (std::byte& b : blocks) b = static_cast<std::byte>(random.below(256));
+        std::size_t scale = 0;
+        if (format->type == ElementType::q2_k) scale = 80;
+        if (format->type == ElementType::q3_k) scale = 108;
+        if (format->type == ElementType::q6_k) scale = 208;
+        for (std::size_t at = scale; at < blocks.size(); at += size.bytes)
+            for (int i = 0; i < (format->layout.minimum ? 2 : 1); ++i) {
+                const std::uint16_t f16 = f32_to_f16(static_cast<float>(random.normal() * 0.01));
+                std::memcpy(blocks.data() + at + 2 * i, &f16, 2);
+            }
+        WeightMatrix weights = quantised_matrix(out, in, format->type);
+        weights.put_rows(0, out, blocks.data());
+        std::vector<float> x = numbers(random, std::size_t{in} * 7, 1.0);
+        std::vector<float> y(std::size_t{out} * 7);
+        Context context;
+        for (const Compute compute : {Compute::fast, Compute::accurate}) {
+            context.compute = compute;
+            for (const int rows : {7, 1}) {
+                multiply(weights, nullptr, {x.data(), in, rows}, {y.data(), out, rows}, context);
+                digest.add(y);
+            }
+        }
+    }
+    return digest.text();
+}
+
 std::string all() {
     return "kernels " + kernel_digest() + "\nattention-f32 " + attention_digest<KvCache<>>() +
            "\nattention-f16 " + attention_digest<KvCache<Contiguous<F16>>>() + "\nattention-bf16 " +
            attention_digest<KvCache<Contiguous<BF16>>>() + "\nmodel-f32 " +
            model_digest(ElementType::f32) + "\nmodel-f16 " + model_digest(ElementType::f16) +
-           "\nmodel-bf16 " + model_digest(ElementType::bf16) + "\nnumerics " +
-           std::to_string(numerics_version) + "\n";
+           "\nmodel-bf16 " + model_digest(ElementType::bf16) + "\nquantised " + quantised_digest() +
+           "\nnumerics " + std::to_string(numerics_version) + "\n";
 }
 
 }  // namespace

@@ -36,6 +36,46 @@ class Programs(unittest.TestCase):
             self.assertIn("Examples:", out)
             self.assertIn("--cache", out)
 
+    def test_other_programs_help(self):
+        for program in ("quantize", "inspect", "chat"):
+            self.assertIn("Examples:", self.good(program, "--help").decode())
+
+    def test_quantize_inspect_and_generate(self):
+        with tempfile.TemporaryDirectory() as work:
+            wanted = self.generate("--prompt", "ROMEO:", "-n", "8")["tokens"]
+            for kind in ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"):
+                out = os.path.join(work, kind + ".gguf")
+                made = json.loads(self.good("quantize", MODEL, out, "--type", kind, "--json"))
+                self.assertEqual((made["bytes"], made["fallbacks"]), (os.path.getsize(out), []))
+                seen = json.loads(self.good("inspect", out, "--json"))
+                self.assertEqual((seen["architecture"], seen["layers"], seen["vocabulary"]), ("gpt2", 6, 1024))
+                self.assertEqual(len(seen["tensors"]), made["tensors"])
+                self.assertIn(kind, {t["type"] for t in seen["tensors"]})
+                got = json.loads(self.good("generate", "--model", out, "--prompt", "ROMEO:", "-n", "8", "--json"))
+                if kind in ("f32", "f16"):
+                    self.assertEqual(got["tokens"], wanted)
+                for compute in ("fast", "accurate"):  # each is one answer, however the prompt is cut
+                    texts = {self.good("generate", "--model", out, "--prompt", "JULIET:\nO", "-n", "12", "--compute", compute, *more)
+                             for more in ((), ("--chunk", "1"), ("--no-cache",), ("--threads", "1"))}
+                    self.assertEqual(len(texts), 1)
+            # A GGUF file again, and rows that do not divide.
+            again = os.path.join(work, "again.gguf")
+            self.good("quantize", os.path.join(work, "f32.gguf"), again, "--type", "q8_0")
+            with open(again, "rb") as a, open(os.path.join(work, "q8_0.gguf"), "rb") as b:
+                self.assertEqual(len(a.read()), len(b.read()))
+            self.bad(2, "usage", "quantize", again, again)
+            self.bad(2, "usage", "quantize", MODEL, again, "--type", "q6_k")
+            self.bad(1, "io", "quantize", "/nowhere", again)
+            self.bad(1, "io", "quantize", MODEL, "/nowhere/x.gguf")
+            self.bad(1, "io", "inspect", "/nowhere")
+            self.bad(1, "capacity", "inspect", MODEL, "--context", "9999")
+            self.bad(1, "unsupported", "chat", "--model", MODEL)
+            self.bad(2, "usage", "chat", "--model", MODEL, "--format", "alpaca")
+            compared = json.loads(self.good("score", "--model", again, "--text-file", __file__, "--compare", "--chunks", "64", "--json"))
+            self.assertLess(compared["kl"], 0.02)
+            self.assertGreater(compared["same_best"], 0.9)
+            self.assertAlmostEqual(compared["perplexity_fast"] / compared["perplexity_accurate"], 1.0, delta=0.02)
+
     def test_usage_errors(self):
         m = ("--model", MODEL)
         for args in [(), ("--prompt", "x"), m, m + ("--prompt", "x", "--tokens", "1"), m + ("--tokens", "1", "--prompt-file", "x"),
