@@ -310,3 +310,30 @@ TEST_CASE("G18 tokenizers in metadata", "[gguf]") {
     other.add("tokenizer.ggml.model", {GgufType::string, std::string("t5")});
     CHECK(bad(std::move(other)) == ErrorCode::unsupported);
 }
+
+TEST_CASE("G19 G20 numbers that are none, and templates that are never run", "[gguf]") {
+    const std::string original = std::string(CAIRN_TEST_DATA) + "/models/qwen2.gguf";
+    std::string file = read_text(original, 1 << 24);
+    const GgufHeader header = parse_gguf(std::as_bytes(std::span(file)), original);
+    const float nan = std::nanf("");
+    std::memcpy(file.data() + header.tensors.at("blk.1.ffn_up.weight").begin + 40, &nan, 4);
+    const std::string path =
+        (std::filesystem::temp_directory_path() / "cairn_nan_test.gguf").string();
+    std::ofstream(path, std::ios::binary)
+        .write(file.data(), static_cast<std::streamsize>(file.size()));
+    LoadOptions full;
+    full.validate = Validate::full;
+    try {
+        load_model(path, full);
+        FAIL("accepted");
+    } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::non_finite);
+        CHECK(std::string(error.what()).find("blk.1.ffn_up.weight") != std::string::npos);
+    }
+    const LoadedModel loaded = load_model(path);  // found by the first forward instead
+    auto session = loaded.model.session<KvCache<>>(8);
+    CHECK(code_of([&] { session.decode(1); }) == ErrorCode::non_finite);
+    CHECK(session.position() == 0);
+    load_model(original, full);
+    std::filesystem::remove(path);
+}

@@ -94,3 +94,58 @@ TEST_CASE("what is not known is named, never guessed", "[hf_config]") {
               parse_hf_config("{\"a\":" + std::string(70, '[') + std::string(70, ']') + "}", "x");
           }) == ErrorCode::bad_config);
 }
+
+TEST_CASE("Llama's config, in both spellings of the rotation", "[hf_config]") {
+    const Fields llama{{"model_type", "\"llama\""},
+                       {"num_hidden_layers", "2"},
+                       {"hidden_size", "24"},
+                       {"intermediate_size", "40"},
+                       {"num_attention_heads", "3"},
+                       {"num_key_value_heads", "1"},
+                       {"max_position_embeddings", "64"},
+                       {"vocab_size", "100"},
+                       {"rms_norm_eps", "1e-5"},
+                       {"hidden_act", "\"silu\""}};
+    const auto config = [](const Fields& f) { return std::get<LlamaConfig>(parse(f).model); };
+    const auto with = [&](const std::string& key, const std::string& value) {
+        Fields f = llama;
+        f[key] = value;
+        return f;
+    };
+    const auto bad = [&](const std::string& key, const std::string& value) {
+        INFO(key << " = " << value);
+        return code_of([&] { parse(with(key, value)); });
+    };
+    Fields old = with("rope_theta", "500.0");
+    old["rope_scaling"] = R"({"type": "linear", "factor": 4.0})";
+    const LlamaConfig a = config(old);
+    const LlamaConfig b = config(
+        with("rope_parameters", R"({"rope_type": "linear", "factor": 4.0, "rope_theta": 500.0})"));
+    for (const LlamaConfig& c : {a, b}) {
+        CHECK(c.theta == 500.0);
+        CHECK(c.scaling.kind == RotaryScaling::Kind::linear);
+        CHECK(c.scaling.factor == 4.0);
+        CHECK(c.heads.key_dim == 8);
+        CHECK(c.heads.kv_heads == 1);
+        CHECK_FALSE(c.tied);
+    }
+    CHECK(config(with("head_dim", "10")).heads.key_dim == 10);
+    CHECK(config(with("model_type", "\"mistral\"")).window == 4096);  // the model's own default
+    Fields mistral = with("model_type", "\"mistral\"");
+    mistral["sliding_window"] = "null";
+    CHECK(config(mistral).window == 0);
+    CHECK(config(with("model_type", "\"qwen2\"")).qkv_bias);
+    for (const char* value : {"0", "-1", "1.5", "\"3\"", "2147483648", "5"})
+        CHECK(bad("num_key_value_heads", value) == ErrorCode::bad_config);
+    CHECK(bad("num_attention_heads", "5") == ErrorCode::bad_config);  // 24 / 5
+    CHECK(bad("head_dim", "7") == ErrorCode::bad_config);             // odd
+    for (const char* value : {"0", "-1", "1e400", "\"x\"", "true"})
+        CHECK(bad("rope_theta", value) == ErrorCode::bad_config);
+    CHECK(bad("rope_scaling", R"({"type": "linear"})") == ErrorCode::bad_config);
+    CHECK(bad("rope_scaling", R"({"type": "linear", "factor": 0})") == ErrorCode::bad_config);
+    CHECK(bad("rope_scaling", R"({"type": "dynamic", "factor": 2})") == ErrorCode::unsupported);
+    CHECK(bad("attention_bias", "true") == ErrorCode::unsupported);
+    CHECK(bad("hidden_act", "\"relu\"") == ErrorCode::unsupported);
+    for (const char* value : {"0", "-1e-5", "2"})
+        CHECK(bad("rms_norm_eps", value) == ErrorCode::bad_config);
+}

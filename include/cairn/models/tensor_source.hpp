@@ -41,6 +41,10 @@ class TensorSource {
 /// Called after each part of a model that was loaded: parts done, parts in all.
 using Progress = std::function<void(int done, int total)>;
 
+/// How much of a file's numbers is looked at while loading: nothing (a NaN is found by the first
+/// forward that meets it), or every number.
+enum class Validate : std::uint8_t { quick, full };
+
 /// How a model is loaded.
 struct LoadOptions {
     /// Store plain weights in this plain type instead of the file's.
@@ -48,6 +52,8 @@ struct LoadOptions {
     Progress progress{};
     /// Packs weights; null: the calling thread.
     Executor* executor = nullptr;
+    /// full: Error{non_finite} naming the tensor that holds a NaN or an infinity.
+    Validate validate = Validate::quick;
 };
 
 /// Collects everything a recipe misses, so that one error lists it all.
@@ -120,6 +126,7 @@ inline WeightMatrix load_matrix(const TensorSource& source, const std::string& n
     const std::ptrdiff_t step =
         std::max<std::ptrdiff_t>(piece_bytes / row_bytes / kernels::panel, 1) * kernels::panel;
     std::vector<std::byte> piece(static_cast<std::size_t>(std::min(step, rows) * row_bytes));
+    std::vector<float> decoded;  // only to be looked at
     WeightMatrix result = stored == StoredAs::out_in ? source.matrix(rows, columns, kept)
                                                      : source.matrix(columns, rows, kept);
     for (std::ptrdiff_t row = 0; row < rows; row += step) {
@@ -131,6 +138,14 @@ inline WeightMatrix load_matrix(const TensorSource& source, const std::string& n
             source.read_stored(name, first, bytes);
         else
             source.read(name, first, {numbers, static_cast<std::size_t>(count * columns)});
+        if (options.validate == Validate::full) {
+            decoded.resize(static_cast<std::size_t>(count * columns));
+            source.read(name, first, decoded);
+            const bool good =
+                std::all_of(decoded.begin(), decoded.end(), [](float x) { return x - x == 0.0F; });
+            require(good, ErrorCode::non_finite, "tensor ", name, " holds NaN or infinity in rows ",
+                    row, " to ", row + count - 1);
+        }
         const std::ptrdiff_t outputs = stored == StoredAs::out_in ? count : columns;
         parallel_for(executor, (outputs + kernels::panel - 1) / kernels::panel, 1,
                      [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
