@@ -43,10 +43,13 @@ inline void parse_q3_k(const std::byte* block, Fields& to) noexcept {
 // Eight 6-bit scales and eight 6-bit minima in 12 bytes.
 inline void parse_scales_6(const std::byte* q, Fields& to) noexcept {
     for (std::size_t j = 0; j < 4; ++j) {
-        to.scales[j] = byte_at(q, j) & 63U;
-        to.minima[j] = byte_at(q, j + 4) & 63U;
-        to.scales[j + 4] = low8((byte_at(q, j + 8) & 0x0FU) | ((byte_at(q, j) >> 6U) << 4U));
-        to.minima[j + 4] = low8((byte_at(q, j + 8) >> 4U) | ((byte_at(q, j + 4) >> 6U) << 4U));
+        const unsigned scale = byte_at(q, j);
+        const unsigned least = byte_at(q, j + 4);
+        const unsigned rest = byte_at(q, j + 8);
+        to.scales[j] = low8(scale & 63U);
+        to.minima[j] = low8(least & 63U);
+        to.scales[j + 4] = low8((rest & 0x0FU) | ((scale >> 6U) << 4U));
+        to.minima[j + 4] = low8((rest >> 4U) | ((least >> 6U) << 4U));
     }
 }
 // Each 32 bytes hold two groups of 32: the low nibbles, then the high ones.
