@@ -1,6 +1,7 @@
 // Any bytes through the shipped tokenizer come back as they were, whole or as a stream.
 #include <cairn/io/file.hpp>
 #include <cairn/io/text_stream.hpp>
+#include <cairn/io/tokenizer_json.hpp>
 
 #include "fuzz.hpp"
 

@@ -1,5 +1,5 @@
 // Loads a tokenizer, and encodes with whatever loads: decoding must give the same bytes back.
-#include <cairn/io/tokenizer.hpp>
+#include <cairn/io/tokenizer_json.hpp>
 
 #include "fuzz.hpp"
 

@@ -21,12 +21,6 @@ std::string smollm2() {
     std::cerr << "LEFT OUT: SmolLM2 is not here (cmake/fetch_smollm2.sh fetches it)\n";
     return {};
 }
-std::size_t resident_bytes() {
-    std::ifstream file("/proc/self/statm");
-    std::size_t total = 0, resident = 0;
-    file >> total >> resident;
-    return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
 
 }  // namespace
 
@@ -98,6 +92,17 @@ TEST_CASE("SmolLM2: the same bits for any cut, thread count and instruction set"
 }
 
 #if !defined(__SANITIZE_ADDRESS__)
+namespace {
+
+std::size_t resident_bytes() {
+    std::ifstream file("/proc/self/statm");
+    std::size_t total = 0, resident = 0;
+    file >> total >> resident;
+    return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
 TEST_CASE("SmolLM2: memory holds the weights once", "[smollm2]") {
     const std::string path = smollm2();
     if (path.empty()) return;

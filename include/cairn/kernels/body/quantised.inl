@@ -311,8 +311,10 @@ inline void quantise_span(const Quantise& a, const float* x, std::ptrdiff_t span
     std::int8_t bytes[32];
     pack_bytes(bytes, n0);
     pack_bytes(bytes + 16, n1);
-    const float s0 = reduce_add(sub(n0, magic));
-    const float s1 = reduce_add(sub(n1, magic));
+    // Sums of what is no number must not reach an integer; d carries the NaN.
+    const bool sound = sick == 0.0F;
+    const float s0 = sound ? reduce_add(sub(n0, magic)) : 0.0F;
+    const float s1 = sound ? reduce_add(sub(n1, magic)) : 0.0F;
     std::int32_t* q = a.q + span * 8 * a.tile + r;
     CAIRN_UNROLL
     for (int j = 0; j < 8; ++j) __builtin_memcpy(q + j * a.tile, bytes + 4 * j, 4);
