@@ -1,5 +1,5 @@
 // The table that articles on KV caching print, with lengths: tokens a second with the cache and
-// without, at a prompt of 32 tokens, and exact counts of the work done. Uncached generation of n
+// without, at a prompt of 32 tokens, and the rows projected, by formula. Uncached generation of n
 // tokens is the sum of forwards over 32, 33, ... rows; forwards are timed on a ladder of lengths
 // and summed along straight lines between.
 #include <chrono>

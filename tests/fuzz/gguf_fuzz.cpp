@@ -27,7 +27,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     });
 }
 
-// Finds strings and numbers by walking over the bytes as a reader would, and changes one of them.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t most, unsigned seed) {
     if (size < 32 || seed % 2 == 0) return LLVMFuzzerMutate(data, size, most);

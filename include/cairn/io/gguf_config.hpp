@@ -48,11 +48,7 @@ inline ModelConfig gguf_config(const GgufSource& source, const FileLimits& limit
     const int context = integer("context_length", most);
     const int heads = integer("attention.head_count", most / 8);
     const auto check_cache = [&](std::size_t row) {
-        const std::size_t bytes =
-            checked_mul(static_cast<std::size_t>(context) * static_cast<std::size_t>(layers),
-                        checked_mul(row, 8, "cache bytes"), "cache bytes");
-        require(bytes <= limits.cache_bytes, ErrorCode::limit, m.where(), ": a full context needs ",
-                bytes, " bytes of keys and values; the limit is ", limits.cache_bytes);
+        detail::check_cache_bytes(context, layers, row, m.where(), limits);
     };
     if (architecture == "gpt2") {
         Gpt2Config c;

@@ -13,6 +13,10 @@ namespace cairn::inline CAIRN_ABI {
 
 /// The numbers of any model.
 using ModelConfig = std::variant<Gpt2Config, GptJConfig, LlamaConfig>;
+/// Token ids are below this.
+inline int vocabulary_of(const ModelConfig& model) {
+    return std::visit([](const auto& c) { return c.vocabulary; }, model);
+}
 
 /// What a config.json says.
 struct HfConfig {
@@ -20,12 +24,22 @@ struct HfConfig {
     ModelConfig model;
     std::vector<Token> end_of_text;  ///< eos_token_id, one or several; empty if there is none
 
-    int vocabulary() const {
-        return std::visit([](const auto& c) { return c.vocabulary; }, model);
-    }
+    int vocabulary() const { return vocabulary_of(model); }
 };
 
 namespace detail {
+
+// Error{limit} if a full context of rows of `row` numbers, keys and values as f32, exceeds the
+// limit.
+inline void check_cache_bytes(int context, int layers, std::size_t row, const std::string& where,
+                              const FileLimits& limits) {
+    const std::size_t bytes =
+        checked_mul(checked_mul(static_cast<std::size_t>(context), static_cast<std::size_t>(layers),
+                                "cache bytes"),
+                    checked_mul(row, 8, "cache bytes"), "cache bytes");
+    require(bytes <= limits.cache_bytes, ErrorCode::limit, where, ": a full context needs ", bytes,
+            " bytes of keys and values; the limit is ", limits.cache_bytes);
+}
 
 // Reads the keys of one architecture after the other.
 class HfConfigReader {
@@ -66,17 +80,11 @@ class HfConfigReader {
                     " is not supported");
     }
     void check_cache(int context, int layers, std::size_t row) const {
-        const std::size_t bytes =
-            checked_mul(checked_mul(static_cast<std::size_t>(context),
-                                    static_cast<std::size_t>(layers), "cache bytes"),
-                        checked_mul(row, 8, "cache bytes"), "cache bytes");
-        require(bytes <= limits_.cache_bytes, ErrorCode::limit, root_.where(),
-                ": a full context needs ", bytes, " bytes of keys and values; the limit is ",
-                limits_.cache_bytes);
+        check_cache_bytes(context, layers, row, root_.where(), limits_);
     }
-
-    Gpt2Config gpt2() const {
-        Gpt2Config c;
+    // The keys that GPT-2 and GPT-J share.
+    template <class Config>
+    void gpt(Config& c) const {
         c.layers = integer("n_layer", 1024);
         c.heads = integer("n_head", most);
         c.width = integer("n_embd", most / 8);
@@ -84,6 +92,11 @@ class HfConfigReader {
         c.vocabulary = integer("vocab_size", most);
         c.hidden = static_cast<int>(root_.integer("n_inner", 1, most, 0));
         c.epsilon = static_cast<float>(root_.number("layer_norm_epsilon", 1e-5));
+    }
+
+    Gpt2Config gpt2() const {
+        Gpt2Config c;
+        gpt(c);
         c.tied = root_.boolean("tie_word_embeddings", true);
         validate(c);
         word("activation_function", "gelu_new", {"gelu_new", "gelu_pytorch_tanh"});
@@ -95,14 +108,8 @@ class HfConfigReader {
     }
     GptJConfig gpt_j() const {
         GptJConfig c;
-        c.layers = integer("n_layer", 1024);
-        c.heads = integer("n_head", most);
-        c.width = integer("n_embd", most / 8);
-        c.context = integer("n_positions", most);
-        c.vocabulary = integer("vocab_size", most);
-        c.hidden = static_cast<int>(root_.integer("n_inner", 1, most, 0));
+        gpt(c);
         c.rotary_dims = integer("rotary_dim", 4096, 64);
-        c.epsilon = static_cast<float>(root_.number("layer_norm_epsilon", 1e-5));
         c.tied = root_.boolean("tie_word_embeddings", false);
         validate(c);
         word("activation_function", "gelu_new", {"gelu_new", "gelu_pytorch_tanh"});

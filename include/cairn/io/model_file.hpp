@@ -88,7 +88,7 @@ inline LoadedModel load_gguf(const std::string& path, const LoadOptions& options
     const GgufMetadata& metadata = source.metadata();
     const ModelConfig config = gguf_config(source, limits);
     std::optional<Tokenizer> tokenizer = gguf_tokenizer(metadata, limits);
-    const int vocabulary = std::visit([](const auto& c) { return c.vocabulary; }, config);
+    const int vocabulary = vocabulary_of(config);
     check_vocabulary(tokenizer, vocabulary, path);
     std::vector<Token> end = gguf_end_of_text(metadata, tokenizer);
     for (const Token token : end)

@@ -239,8 +239,8 @@ inline PreparedProduct prepare_quantised(const Product& product, const Activatio
     const std::ptrdiff_t panels = (weights.out() + kernels::panel - 1) / kernels::panel;
     const std::ptrdiff_t workers = context.executor().workers();
     if (context.compute == Compute::accurate) {
-        const PreparedProduct plain = prepare_plain({product.weights, product.bias, product.y}, x,
-                                                    shared, context, frame, ElementType::f32);
+        const PreparedProduct plain =
+            prepare_plain(product, x, shared, context, frame, ElementType::f32);
         const auto* call = static_cast<const PlainProduct*>(plain.state);
         constexpr std::ptrdiff_t group = 3;
         auto* state = frame.array<AccurateProduct>(1);
@@ -280,8 +280,7 @@ inline WeightMatrix quantised_matrix(std::ptrdiff_t out, std::ptrdiff_t in, Elem
     require(in % layout.values == 0, ErrorCode::shape_mismatch, "quantised matrix: ", in,
             " columns are no multiple of the ", layout.values, " of ", block_size(type).name);
     const auto panels = static_cast<std::size_t>((out + kernels::panel - 1) / kernels::panel);
-    const std::size_t columns = checked_mul(static_cast<std::size_t>(in), 64, "weight matrix");
-    (void)columns;  // 4 bytes a number and more would overflow below
+    checked_mul(static_cast<std::size_t>(in), 64, "weight matrix");  // panel_bytes cannot overflow
     return {
         out, in, type,
         checked_mul(panels, static_cast<std::size_t>(kernels::quantised::panel_bytes(layout, in)),
