@@ -125,10 +125,10 @@ struct ModelOptions {
                        "GGUF file, or folder with config.json, *.safetensors and tokenizer.json")
             ->required();
         auto* spec = app.add_option("--cache", cache,
-                                    "Cache SPEC: STORE[:CODEC]; stores: " +
+                                    "Cache SPEC: STORE[:[CODEC][:KEEP]]; stores: " +
                                         std::string(cairn::CacheSpec::stores) +
                                         "; codecs: " + std::string(cairn::CacheSpec::codecs) +
-                                        ", or k=CODEC,v=CODEC")
+                                        "; keeps: " + std::string(cairn::CacheSpec::keeps))
                          ->capture_default_str();
         app.add_flag("--no-cache", no_cache, "Recompute everything at each step")->excludes(spec);
         app.add_option("--chunk", chunk, "Rows of the prompt fed at once (0: all)")
@@ -158,14 +158,16 @@ class Program {
           compute_(options.compute == "accurate" ? cairn::Compute::accurate
                                                  : cairn::Compute::fast) {
         const int most = loaded_.model.context();
-        require(options.context <= most, ErrorCode::capacity, "--context ", options.context,
-                ": the model has ", most, " positions");
+        const bool streams = spec_.keep() == cairn::CacheSpec::KeepKind::window &&
+                             loaded_.model.relative_positions() && !options.no_cache;
+        require(options.context <= most || streams, ErrorCode::capacity, "--context ",
+                options.context, ": the model has ", most, " positions");
         context_ = options.context > 0 ? options.context : most;
     }
     Session session() {
         Session result(loaded_.model, context_, pool_,
-                       [&](int, const cairn::HeadLayout& layout, int rows) {
-                           return spec_.make(layout, rows);
+                       [&](int layer, const cairn::HeadLayout& layout, int rows) {
+                           return spec_.make(layout, rows, layer);
                        });
         result.context().compute = compute_;
         return result;

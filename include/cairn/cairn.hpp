@@ -5,7 +5,7 @@
 #include "cairn/attention/engine.hpp"
 #include "cairn/attention/prefill.hpp"
 #include "cairn/attention/reference.hpp"
-#include "cairn/cache/any_cache.hpp"
+#include "cairn/cache/cache_spec.hpp"
 #include "cairn/cache/kv_cache.hpp"
 #include "cairn/core/config.hpp"
 #include "cairn/core/context.hpp"

@@ -200,16 +200,19 @@ TEST_CASE("rows never move, and bytes are what the system holds", "[contiguous]"
     Random random(5);
     KvCache<Contiguous<F16, F32>> cache(layout, 100000);
     RunList keys, values;
+    CHECK(cache.bytes() == 0);
+    append(cache, Step(random, 1));
     cache.runs(1, keys, values);
     const std::byte* where = keys[0].data;
-    CHECK(cache.bytes() == 0);
     for (int i = 0; i < 60; ++i) {
         append(cache, Step(random, draw(random, 1, 90)));
         cache.runs(1, keys, values);
         REQUIRE(keys[0].data == where);
         const int rows = cache.committed();
-        const std::size_t key_bytes = ContiguousStream::bytes_for(F16::keys(), 2, 20, rows);
-        const std::size_t value_bytes = ContiguousStream::bytes_for(F32::values(), 2, 12, rows);
+        const std::size_t key_bytes =
+            ContiguousRows::bytes_for(F16::keys(), 2, 20, {1000, 0, 0, 0}, rows);
+        const std::size_t value_bytes =
+            ContiguousRows::bytes_for(F32::values(), 2, 12, {1000, 0, 0, 0}, rows);
         REQUIRE(cache.bytes() == key_bytes + value_bytes);
         REQUIRE(cache.payload_bytes(rows) ==
                 static_cast<std::size_t>(rows) * 2 * (20 * 2 + 12 * 4));
@@ -247,6 +250,8 @@ TEST_CASE("Eigen sees the rows of an f32 cache", "[views]") {
     }
     CHECK(code_of([&] { key_view(cache, 2); }) == ErrorCode::invalid_argument);
     KvCache<Contiguous<F16>> half(layout, 50);
+    CHECK(key_view(half, 0).rows() == 0);
+    append(half, step);
     CHECK(code_of([&] { key_view(half, 0); }) == ErrorCode::unsupported);
 }
 
@@ -276,8 +281,27 @@ TEST_CASE("a SPEC names a cache, one way only", "[any_cache]") {
     CHECK(CacheSpec::parse("contiguous").canonical() == "contiguous:f32");
     CHECK(CacheSpec::parse("contiguous:k=bf16,v=f16").canonical() == "contiguous:k=bf16,v=f16");
     CHECK(CacheSpec::parse("contiguous:k=f16,v=f16").canonical() == "contiguous:f16");
-    for (const char* bad : {"", "paged", "contiguous:", "contiguous:q9", "contiguous:k=f16",
-                            "contiguous:k=f16,v=", "contiguous:f16:all", ":f16"})
+    for (const char* bad : {"",
+                            "pages",
+                            "paged=0",
+                            "paged=8:f16",
+                            "paged=16:kivi4",
+                            "contiguous=4",
+                            "contiguous:q9",
+                            "contiguous:k=f16",
+                            "contiguous:k=f16,v=",
+                            "contiguous:f16:most",
+                            "contiguous:f16:window",
+                            "contiguous::window=0",
+                            "contiguous::window=4,recent=3",
+                            "contiguous::h2o=4,recent=5",
+                            "contiguous::h2o=99999999999",
+                            "contiguous::hashevict=14",
+                            "contiguous:kivi4:h2o=40",
+                            "tiered:kivi2",
+                            "tiered::snapkv=50",
+                            "contiguous:f16:all:all",
+                            ":f16"})
         CHECK(code_of([&] { CacheSpec::parse(bad); }) == ErrorCode::usage);
     Random random(7);
     AnyCache any = CacheSpec::parse("contiguous:k=f16,v=f32").make(layout, 40);

@@ -3,5 +3,5 @@
 #ifdef REJECT
 cairn::KvCache<cairn::F16> cache({1, 1, 8, 8}, 4);
 #else
-cairn::KvCache<cairn::Contiguous<cairn::F16>> cache({1, 1, 8, 8}, 4);
+cairn::KvCache<cairn::Contiguous<cairn::F16> > cache({1, 1, 8, 8}, 4);
 #endif

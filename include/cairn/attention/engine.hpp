@@ -9,6 +9,7 @@
 #include "cairn/cache/cache_ref.hpp"
 #include "cairn/core/context.hpp"
 #include "cairn/core/fp_environment.hpp"
+#include "cairn/kernels/hadamard.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -22,18 +23,30 @@ struct Queries {
 
 namespace detail {
 
-// Queries in the order of the tile, rotated once and scaled.
+// Queries in the order of the tile, rotated once and scaled; a second time where they stand among
+// displaced rows.
 inline void load_queries(const Queries& queries, const QueryTile& tile, const HeadLayout& layout,
-                         const AttentionParameters& parameters, float* to) {
+                         const AttentionParameters& parameters, const RunList& keys,
+                         const TileScratch& to) {
     const kernels::Table& kernel = kernels::active();
-    for (int i = 0; i < tile.count(); ++i, to += layout.key_dim) {
-        const int row = tile.first_row + i / tile.group;
-        const int head = tile.head + i % tile.group;
-        std::memcpy(to, queries.q + row * queries.stride + head * layout.key_dim,
-                    static_cast<std::size_t>(layout.key_dim) * sizeof(float));
-        if (parameters.rotation != nullptr) parameters.rotation->rotate(to, queries.position + row);
-        if (parameters.scale != 1.0F) kernel.scale(parameters.scale, layout.key_dim, to);
-    }
+    const Run* displaced = nullptr;
+    for (const Run& run : keys)
+        if (run.displaced()) displaced = &run;
+    const auto load = [&](float* at, auto place_of) {
+        for (int i = 0; i < tile.count(); ++i, at += layout.key_dim) {
+            const int row = tile.first_row + i / tile.group;
+            const int head = tile.head + i % tile.group;
+            std::memcpy(at, queries.q + row * queries.stride + head * layout.key_dim,
+                        static_cast<std::size_t>(layout.key_dim) * sizeof(float));
+            if (parameters.rotation != nullptr)
+                parameters.rotation->rotate(at, place_of(queries.position + row));
+            if (parameters.scale != 1.0F) kernel.scale(parameters.scale, layout.key_dim, at);
+            if (keys.size() > 0 && keys[0].rotated) kernels::hadamard(at, layout.key_dim);
+        }
+    };
+    load(to.q, [](int position) { return position; });
+    if (displaced != nullptr)
+        load(to.displaced, [&](int position) { return displaced->place_of(position); });
 }
 
 // The running result of a tile: segments are merged in ascending order.
@@ -60,7 +73,8 @@ struct TileState {
             }
         }
     }
-    void finish(const QueryTile& tile, int dims, float* to, std::ptrdiff_t stride) const {
+    void finish(const QueryTile& tile, int dims, bool rotated, float* to,
+                std::ptrdiff_t stride) const {
         for (int i = 0; i < tile.count(); ++i) {
             float* row = to + (tile.first_row + i / tile.group) * stride +
                          std::ptrdiff_t{tile.head + i % tile.group} * dims;
@@ -70,6 +84,7 @@ struct TileState {
             }
             std::memcpy(row, out + i * dims, static_cast<std::size_t>(dims) * sizeof(float));
             kernels::active().scale(1.0F / sum[i], dims, row);
+            if (rotated) kernels::hadamard(row, dims);
         }
     }
     static std::size_t floats(int value_dim) noexcept {
@@ -80,6 +95,91 @@ struct TileState {
         (void)value_dim;
     }
 };
+
+// Shows the rotated queries of a single row to a cache that evicts before attending.
+inline void show_queries(CacheRef cache, const Queries& queries, const HeadLayout& layout,
+                         const AttentionParameters& parameters, Context& context) {
+    if (queries.rows != 1) return;
+    Workspace::Frame frame(context.workspace());
+    const TileScratch scratch(frame.floats(TileScratch::floats(layout.key_dim, layout.value_dim)),
+                              layout.key_dim, layout.value_dim);
+    const int group = std::min(layout.group(), tile_queries);
+    for (int h = 0; h < layout.kv_heads; ++h) {
+        RunList keys;
+        RunList values;
+        cache.runs(h, keys, values);
+        const QueryTile tile{0, 1, group, h * layout.group(), queries.position};
+        load_queries(queries, tile, layout, parameters, keys, scratch);
+        cache.on_queries(h, scratch.q, group, queries.position);
+    }
+}
+
+// Hands the final probabilities of the queries that the cache listens to over to it: rows and heads
+// ascending, each KV head by one worker. Costs a second pass over the keys and O(rows held) memory.
+inline void report_scores(CacheRef cache, const Queries& queries, const HeadLayout& layout,
+                          const AttentionParameters& parameters, Context& context) {
+    int first = 0;
+    while (first < queries.rows && !cache.wants_scores(queries.position + first)) ++first;
+    if (first == queries.rows) return;
+    const int group = layout.group();
+    const int heads_in_tile = std::min(group, tile_queries);
+    const int tile_rows = std::max(1, tile_queries / group);
+    std::ptrdiff_t width = 0;
+    for (int h = 0; h < layout.kv_heads; ++h) {
+        RunList keys;
+        RunList values;
+        cache.runs(h, keys, values);
+        for (const Run& run : keys) width = std::max<std::ptrdiff_t>(width, run.end);
+    }
+    width = static_cast<std::ptrdiff_t>(round_up(static_cast<std::size_t>(width), segment_rows));
+    Executor& executor = context.executor();
+    Workspace::Frame frame(context.workspace());
+    const std::size_t scratch_floats =
+        round_up(TileScratch::floats(layout.key_dim, layout.value_dim), 16);
+    const std::size_t floats = scratch_floats + static_cast<std::size_t>(tile_queries * width);
+    float* space = frame.floats(static_cast<std::size_t>(executor.workers()) * floats);
+    auto task = [&](int kv_head, int worker) {
+        const TileScratch scratch(space + static_cast<std::size_t>(worker) * floats, layout.key_dim,
+                                  layout.value_dim);
+        float* scores = space + static_cast<std::size_t>(worker) * floats + scratch_floats;
+        RunList keys;
+        RunList values;
+        cache.runs(kv_head, keys, values);
+        int end = 0;
+        for (const Run& run : keys) end = std::max(end, run.end);
+        for (int row = first; row < queries.rows; row += tile_rows)
+            for (int part = 0; part < group; part += heads_in_tile) {
+                const QueryTile tile{row, std::min(tile_rows, queries.rows - row),
+                                     std::min(heads_in_tile, group - part), kv_head * group + part,
+                                     queries.position + row};
+                load_queries(queries, tile, layout, parameters, keys, scratch);
+                const auto least = -std::numeric_limits<float>::infinity();
+                for (int i = 0; i < tile.count(); ++i)
+                    std::fill_n(scores + i * width, width, least);
+                for (int low = 0; low < end; low += segment_rows) {
+                    if (!touches(keys, tile, parameters.mask.window(), low)) continue;
+                    Interval seen[tile_queries];
+                    score_segment(keys, tile, layout, parameters, low, scratch.q, scratch.displaced,
+                                  scratch.scores, segment_rows, seen);
+                    for (int i = 0; i < tile.count(); ++i)
+                        if (!seen[i].empty())
+                            std::copy(scratch.scores + i * segment_rows + (seen[i].begin - low),
+                                      scratch.scores + i * segment_rows + (seen[i].end - low),
+                                      scores + i * width + seen[i].begin);
+                }
+                for (int i = 0; i < tile.count(); ++i) {
+                    if (!cache.wants_scores(tile.position_of(i))) continue;
+                    float* p = scores + i * width;
+                    float max = 0.0F;
+                    float sum = 0.0F;
+                    kernels::active().softmax(p, 0, end, &max, &sum);
+                    if (sum > 0.0F) kernels::active().scale(1.0F / sum, end, p);
+                    cache.on_scores(kv_head, p, 0, end);
+                }
+            }
+    };
+    executor.run(layout.kv_heads, task);
+}
 
 }  // namespace detail
 
@@ -108,6 +208,7 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
             " rotary positions");
     if (queries.rows == 0) return;
     const FpEnvironment environment;
+    if (cache.wants_queries()) show_queries(cache, queries, layout, parameters, context);
 
     const int group = layout.group();
     const int heads_in_tile = std::min(group, tile_queries);
@@ -125,11 +226,6 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
                          std::min(heads_in_tile, group - first), part / head_parts * group + first,
                          queries.position + row};
     };
-    const auto segments_of = [&](const QueryTile& tile) {
-        const int first = window > tile.position ? 0 : (tile.position - window + 1);
-        return Interval{first / segment_rows, (tile.position + tile.rows - 1) / segment_rows + 1};
-    };
-
     Executor& executor = context.executor();
     const int workers = executor.workers();
     Workspace::Frame frame(context.workspace());
@@ -139,8 +235,38 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
     float* scratch =
         frame.floats(static_cast<std::size_t>(workers) * (scratch_floats + state_floats));
 
-    const Interval last_segments = segments_of(tile_at(0));
-    const int segments = last_segments.end - last_segments.begin;
+    // Segments that any query sees rows of, of any head.
+    int last = 0;
+    bool values_rotated = false;
+    for (int h = 0; h < layout.kv_heads; ++h) {
+        RunList keys;
+        RunList values;
+        cache.runs(h, keys, values);
+        for (const Run& run : keys) {
+            last = std::max(last, run.end);
+            require(run.positions == nullptr || queries.position + queries.rows <= window,
+                    ErrorCode::unsupported, "attend: a window of ", window,
+                    " keys over rows that were chosen by score; position ",
+                    queries.position + queries.rows - 1, " does not see them all");
+        }
+        for (const Run& run : values) values_rotated = values_rotated || run.rotated;
+    }
+    const int all_segments = (last + segment_rows - 1) / segment_rows;
+    auto* wanted = frame.array<int>(static_cast<std::size_t>(all_segments) + 1);
+    std::fill_n(wanted, all_segments, 0);
+    for (int h = 0; h < layout.kv_heads; ++h) {
+        RunList keys;
+        RunList values;
+        cache.runs(h, keys, values);
+        for (const Run& run : keys) {
+            const int begin = visible(run, window, queries.position, 0, last).begin;
+            const int end = visible(run, window, queries.position + queries.rows - 1, 0, last).end;
+            for (int s = begin / segment_rows; s * segment_rows < end; ++s) wanted[s] = 1;
+        }
+    }
+    int segments = 0;
+    for (int s = 0; s < all_segments; ++s)
+        if (wanted[s] != 0) wanted[segments++] = s;
     if (workers == 1 || tiles >= 4 * workers || segments < 2 || row_tiles > 1) {
         auto task = [&](int i, int worker) {
             const TileScratch space(
@@ -154,16 +280,18 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
             RunList keys;
             RunList values;
             cache.runs(tile.head / group, keys, values);
-            load_queries(queries, tile, layout, parameters, space.q);
+            load_queries(queries, tile, layout, parameters, keys, space);
             state.clear();
-            const Interval range = segments_of(tile);
-            for (int s = range.begin; s < range.end; ++s) {
-                attend_segment(keys, values, tile, layout, parameters, s * segment_rows, space);
+            for (int s = 0; s < segments; ++s) {
+                const int low = wanted[s] * segment_rows;
+                if (!touches(keys, tile, window, low)) continue;
+                attend_segment(keys, values, tile, layout, parameters, low, space);
                 state.add(tile.count(), layout.value_dim, space.max, space.sum, space.out);
             }
-            state.finish(tile, layout.value_dim, out, out_stride);
+            state.finish(tile, layout.value_dim, values_rotated, out, out_stride);
         };
         executor.run(tiles, task);
+        report_scores(cache, queries, layout, parameters, context);
         return;
     }
 
@@ -175,8 +303,8 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
     float* parts = frame.floats(static_cast<std::size_t>(tiles) * round_segments * part_floats);
     for (int t = 0; t < tiles; ++t)
         TileState(states + static_cast<std::size_t>(t) * state_floats, layout.value_dim).clear();
-    for (int first = last_segments.begin; first < last_segments.end; first += round_segments) {
-        const int count = std::min(round_segments, last_segments.end - first);
+    for (int first = 0; first < segments; first += round_segments) {
+        const int count = std::min(round_segments, segments - first);
         auto task = [&](int i, int worker) {
             const TileScratch space(
                 scratch + static_cast<std::size_t>(worker) * (scratch_floats + state_floats),
@@ -185,7 +313,7 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
             RunList keys;
             RunList values;
             cache.runs(tile.head / group, keys, values);
-            load_queries(queries, tile, layout, parameters, space.q);
+            load_queries(queries, tile, layout, parameters, keys, space);
             const TileState part(parts + static_cast<std::size_t>(i) * part_floats,
                                  layout.value_dim);
             TileScratch direct = space;
@@ -193,7 +321,7 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
             direct.sum = part.sum;
             direct.out = part.out;
             attend_segment(keys, values, tile, layout, parameters,
-                           (first + i % count) * segment_rows, direct);
+                           wanted[first + i % count] * segment_rows, direct);
         };
         executor.run(tiles * count, task);
         for (int t = 0; t < tiles; ++t) {
@@ -208,7 +336,8 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
     }
     for (int t = 0; t < tiles; ++t)
         TileState(states + static_cast<std::size_t>(t) * state_floats, layout.value_dim)
-            .finish(tile_at(t), layout.value_dim, out, out_stride);
+            .finish(tile_at(t), layout.value_dim, values_rotated, out, out_stride);
+    report_scores(cache, queries, layout, parameters, context);
 }
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -16,13 +16,15 @@ inline TokenRows token_rows(const MatrixIn& m) {
 /// model rotates them. q [rows][heads * key_dim], k [rows][kv_heads * key_dim],
 /// v [rows][kv_heads * value_dim], out [rows][heads * value_dim]. Any number of rows gives the same
 /// bits: decoding is the case of one. q may also have fewer rows than k: they are then the last
-/// ones. On an exception the cache is as it was.
+/// ones. On an exception the cache is as it was; caches that limit the rows of a stage are fed in
+/// pieces, and then the pieces before the failing one stay.
 template <AttentionCache C>
 void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
              const AttentionParameters& parameters, MatrixOut out, Context& context) {
     const HeadLayout layout = cache.layout();
-    require(q.rows() <= k.rows() && q.rows() == out.rows(), ErrorCode::shape_mismatch,
-            "prefill: q has ", q.rows(), " rows, k ", k.rows(), ", out ", out.rows());
+    require(q.rows() <= k.rows() && q.rows() == out.rows() && k.rows() == v.rows(),
+            ErrorCode::shape_mismatch, "prefill: q has ", q.rows(), " rows, k ", k.rows(), ", v ",
+            v.rows(), ", out ", out.rows());
     require(q.cols() == layout.heads * layout.key_dim &&
                 k.cols() == layout.kv_heads * layout.key_dim &&
                 v.cols() == layout.kv_heads * layout.value_dim &&
@@ -37,16 +39,27 @@ void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
     const float* last = first + out.rows() * out.outerStride();
     require(q.size() == 0 || q.data() + q.rows() * q.outerStride() <= first || last <= q.data(),
             ErrorCode::invalid_argument, "prefill: out overlaps q");
-    cache.stage(token_rows(k), token_rows(v));
-    try {
-        const int rows = static_cast<int>(q.rows());
-        attend(cache, {q.data(), q.outerStride(), rows, cache.length() - rows}, parameters,
-               layout.heads, out.data(), out.outerStride(), context);
-    } catch (...) {
-        cache.rollback();
-        throw;
+    const int rows = static_cast<int>(k.rows());
+    const int skipped = rows - static_cast<int>(q.rows());  // rows without queries
+    for (int begin = 0; begin < rows;) {
+        const int end = begin + std::clamp(cache.max_rows(), 1, rows - begin);
+        const int query = std::max(begin - skipped, 0);
+        const int queries = std::max(end - skipped, 0) - query;
+        cache.stage(token_rows(k.middleRows(begin, end - begin)),
+                    token_rows(v.middleRows(begin, end - begin)));
+        try {
+            attend(cache,
+                   {q.data() + query * q.outerStride(), q.outerStride(), queries,
+                    cache.length() - queries},
+                   parameters, layout.heads, out.data() + query * out.outerStride(),
+                   out.outerStride(), context);
+        } catch (...) {
+            cache.rollback();
+            throw;
+        }
+        cache.commit(end - begin);
+        begin = end;
     }
-    cache.commit(static_cast<int>(k.rows()));
 }
 
 /// The keys of one KV head as an Eigen matrix [committed rows][key_dim], without copying. Only for
@@ -63,10 +76,12 @@ namespace detail {
 inline MatrixView view_of(const RunList& runs, int rows, int dims, int kv_head, int kv_heads) {
     require(kv_head >= 0 && kv_head < kv_heads, ErrorCode::invalid_argument, "view: KV head ",
             kv_head, " of ", kv_heads);
+    if (rows == 0) return {nullptr, 0, dims, Eigen::OuterStride<>(dims)};
     const Run& run = runs[0];
-    require(runs.size() == 1 && run.block_table == nullptr && run.codec->name == "f32",
-            ErrorCode::unsupported, "a view needs f32 rows in one block; this cache has codec ",
-            run.codec->name);
+    require(runs.size() == 1 && run.block_table == nullptr && run.begin == 0 &&
+                run.codec->name == "f32" && !run.rotated,
+            ErrorCode::unsupported, "a view needs f32 rows in one block; this cache has ",
+            runs.size(), " runs of ", run.codec->name);
     return {reinterpret_cast<const float*>(run.data), rows, dims,
             Eigen::OuterStride<>(run.stride / static_cast<std::ptrdiff_t>(sizeof(float)))};
 }

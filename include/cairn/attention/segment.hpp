@@ -28,20 +28,23 @@ struct QueryTile {
     int position_of(int query) const noexcept { return position + query / group; }
 };
 
-/// Scratch of one worker: rotated queries, scores, and one segment's result.
+/// Scratch of one worker: queries rotated at their positions and at their places among displaced
+/// rows, scores, and one segment's result.
 struct TileScratch {
-    float* q;       // [tile_queries][key_dim]
-    float* scores;  // [tile_queries][segment_rows]
-    float* out;     // [tile_queries][value_dim]
-    float* max;     // [tile_queries]
-    float* sum;     // [tile_queries]
+    float* q;          // [tile_queries][key_dim]
+    float* displaced;  // [tile_queries][key_dim]
+    float* scores;     // [tile_queries][segment_rows]
+    float* out;        // [tile_queries][value_dim]
+    float* max;        // [tile_queries]
+    float* sum;        // [tile_queries]
     static std::size_t floats(int key_dim, int value_dim) noexcept {
-        return tile_queries * (round_up(static_cast<std::size_t>(key_dim), 16) + segment_rows +
+        return tile_queries * (2 * round_up(static_cast<std::size_t>(key_dim), 16) + segment_rows +
                                round_up(static_cast<std::size_t>(value_dim), 16) + 2);
     }
     TileScratch(float* at, int key_dim, int value_dim) noexcept
         : q(at),
-          scores(q + tile_queries * round_up(static_cast<std::size_t>(key_dim), 16)),
+          displaced(q + tile_queries * round_up(static_cast<std::size_t>(key_dim), 16)),
+          scores(displaced + tile_queries * round_up(static_cast<std::size_t>(key_dim), 16)),
           out(scores + tile_queries * segment_rows),
           max(out + tile_queries * round_up(static_cast<std::size_t>(value_dim), 16)),
           sum(max + tile_queries) {}
@@ -54,9 +57,18 @@ struct Interval {
     bool empty() const noexcept { return begin >= end; }
 };
 inline Interval visible(const Run& run, int window, int position, int low, int high) noexcept {
-    const int width = std::min(window, run.window);
-    const int first = width > position ? 0 : position - width + 1;
-    return {std::max({run.begin, low, first}), std::min({run.end, high, position + 1})};
+    int begin = std::max(run.begin, low);
+    int end = std::min({run.end, high, position - run.offset + 1});
+    if (run.window <= position) begin = std::max(begin, position - run.window + 1 - run.offset);
+    if (window != Run::forever) {
+        const int place = run.place_of(position);
+        if (window <= place) begin = std::max(begin, place - window + 1 - run.offset);
+    }
+    if (run.ages()) {
+        begin = std::max(begin, age_boundary(position, run.age_unit, run.age_to));
+        if (run.hot_to != 0) end = std::min(end, age_boundary(position, run.hot_unit, run.hot_to));
+    }
+    return {begin, end};
 }
 
 /// Calls `body(rows)` for the stretches of rows of a run between begin and end that lie in one
@@ -70,32 +82,75 @@ void for_each_block(const Run& run, int begin, int end, Body&& body) {
     }
 }
 
-/// Fills scratch.max, sum and out for the rows [low, low + 256) that the tile's queries see.
-inline void attend_segment(const RunList& keys, const RunList& values, const QueryTile& tile,
-                           const HeadLayout& layout, const AttentionParameters& parameters, int low,
-                           const TileScratch& scratch) {
+/// Calls `body(begin, end, query, count)` so that every query's visible rows of a run are covered
+/// once, ascending: rows that all see in one go for all of them, the ragged ends (the diagonal, a
+/// window's tail, an age's edge) query by query.
+template <class Body>
+void for_each_common(const Run& run, const QueryTile& tile, int window, int low, int high,
+                     Body&& body) {
+    const int queries = tile.count();
+    int all_begin = low;
+    int all_end = high;
+    for (int i = 0; i < queries; i += tile.group) {
+        const Interval seen = visible(run, window, tile.position_of(i), low, high);
+        all_begin = std::max(all_begin, seen.begin);
+        all_end = std::min(all_end, seen.end);
+    }
+    if (all_begin >= all_end) all_begin = all_end = high;  // nothing in common: all one by one
+    for (int i = 0; i < queries; ++i) {
+        const Interval seen = visible(run, window, tile.position_of(i), low, high);
+        body(seen.begin, std::min(seen.end, all_begin), i, 1);
+    }
+    body(all_begin, all_end, 0, queries);
+    for (int i = 0; i < queries; ++i) {
+        const Interval seen = visible(run, window, tile.position_of(i), low, high);
+        body(std::max(seen.begin, all_end), seen.end, i, 1);
+    }
+}
+
+/// Whether any query of the tile sees a row of [low, low + 256).
+inline bool touches(const RunList& keys, const QueryTile& tile, int window, int low) noexcept {
+    for (const Run& run : keys) {
+        if (run.begin >= low + segment_rows || run.end <= low) continue;
+        for (int i = 0; i < tile.count(); i += tile.group)
+            if (!visible(run, window, tile.position_of(i), low, low + segment_rows).empty())
+                return true;
+    }
+    return false;
+}
+
+/// Scores of rows [low, low + 256) for every query, at scores[i * stride]: biased, capped, -inf in
+/// the gaps between the rows a query sees. Returns each query's outermost rows in `seen`.
+inline void score_segment(const RunList& keys, const QueryTile& tile, const HeadLayout& layout,
+                          const AttentionParameters& parameters, int low, const float* q,
+                          const float* displaced, float* scores, std::ptrdiff_t stride,
+                          Interval* seen_rows) {
     const kernels::Table& kernel = kernels::active();
     const int high = low + segment_rows;
     const int queries = tile.count();
     const int window = parameters.mask.window();
-    const int dims = layout.value_dim;
     const std::ptrdiff_t q_stride = layout.key_dim;
-
-    // Scores of all rows that any query of the tile sees: its first query sees furthest back, its
-    // last one furthest ahead.
     for (const Run& run : keys) {
+        if (run.begin >= high || run.end <= low) continue;
+        const float* standing = run.displaced() ? displaced : q;
+        const auto score = [&](int begin, int end, int query, int count) {
+            for_each_block(run, begin, end, [&](const Rows& rows, int row) {
+                run.codec->scores(rows, layout.key_dim, standing + query * q_stride, q_stride,
+                                  count, scores + query * stride + (row - low), stride);
+            });
+        };
+        if (run.ages()) {
+            for_each_common(run, tile, window, low, high, score);
+            continue;
+        }
+        // All rows that any query sees: its first one sees furthest back, its last furthest ahead.
         const int begin = visible(run, window, tile.position_of(0), low, high).begin;
         const int end = visible(run, window, tile.position_of(queries - 1), low, high).end;
-        for_each_block(run, begin, end, [&](const Rows& rows, int row) {
-            run.codec->scores(rows, layout.key_dim, scratch.q, q_stride, queries,
-                              scratch.scores + (row - low), segment_rows);
-        });
+        score(begin, end, 0, queries);
     }
-
-    // Each query's own interval: bias, holes between runs, softmax.
     for (int i = 0; i < queries; ++i) {
         const int position = tile.position_of(i);
-        float* s = scratch.scores + i * segment_rows;
+        float* s = scores + i * stride;
         int begin = high;
         int end = low;
         for (const Run& run : keys) {
@@ -106,8 +161,10 @@ inline void attend_segment(const RunList& keys, const RunList& values, const Que
             if (!parameters.alibi.empty()) {
                 const float slope =
                     parameters.alibi[static_cast<std::size_t>(tile.head + i % tile.group)];
+                const int place = run.place_of(position);
                 for (int j = seen.begin; j < seen.end; ++j) {
-                    const auto distance = static_cast<float>(j - position);
+                    const int at = run.positions != nullptr ? run.positions[j] : j + run.offset;
+                    const auto distance = static_cast<float>(at - place);
                     kernel.axpy(slope, &distance, 1, s + (j - low));
                 }
             }
@@ -116,40 +173,42 @@ inline void attend_segment(const RunList& keys, const RunList& values, const Que
             begin = std::min(begin, seen.begin);
             end = std::max(end, seen.end);
         }
+        seen_rows[i] = {begin, end};
+    }
+}
+
+/// Fills scratch.max, sum and out for the rows [low, low + 256) that the tile's queries see.
+inline void attend_segment(const RunList& keys, const RunList& values, const QueryTile& tile,
+                           const HeadLayout& layout, const AttentionParameters& parameters, int low,
+                           const TileScratch& scratch) {
+    const int high = low + segment_rows;
+    const int queries = tile.count();
+    const int window = parameters.mask.window();
+    const int dims = layout.value_dim;
+    Interval seen[tile_queries];
+    score_segment(keys, tile, layout, parameters, low, scratch.q, scratch.displaced, scratch.scores,
+                  segment_rows, seen);
+    for (int i = 0; i < queries; ++i) {
         scratch.max[i] = -std::numeric_limits<float>::infinity();
         scratch.sum[i] = 0.0F;
-        if (begin < end)
-            kernel.softmax(s, begin - low, end - low, &scratch.max[i], &scratch.sum[i]);
+        if (!seen[i].empty())
+            kernels::active().softmax(scratch.scores + i * segment_rows, seen[i].begin - low,
+                                      seen[i].end - low, &scratch.max[i], &scratch.sum[i]);
     }
 
-    // Values, rows ascending for every query: rows that all see are read once for all of them, the
-    // ragged ends (the diagonal, the window's tail) query by query. Unseen rows are never touched:
-    // they may hold anything.
+    // Values, rows ascending for every query. Unseen rows are never touched: they may hold
+    // anything.
     std::fill_n(scratch.out, queries * dims, 0.0F);
     for (const Run& run : values) {
-        int all_begin = low;
-        int all_end = high;
-        for (int i = 0; i < queries; ++i) {
-            const Interval seen = visible(run, window, tile.position_of(i), low, high);
-            all_begin = std::max(all_begin, seen.begin);
-            all_end = std::min(all_end, seen.end);
-        }
-        if (all_begin > all_end) all_begin = all_end = high;  // nothing in common: all one by one
-        const auto weigh = [&](int begin, int end, int query, int count) {
-            for_each_block(run, begin, end, [&](const Rows& rows, int row) {
-                run.codec->weigh(rows, dims, scratch.scores + query * segment_rows + (row - low),
-                                 segment_rows, count, scratch.out + query * dims, dims);
+        if (run.begin >= high || run.end <= low) continue;
+        for_each_common(
+            run, tile, window, low, high, [&](int begin, int end, int query, int count) {
+                for_each_block(run, begin, end, [&](const Rows& rows, int row) {
+                    run.codec->weigh(rows, dims,
+                                     scratch.scores + query * segment_rows + (row - low),
+                                     segment_rows, count, scratch.out + query * dims, dims);
+                });
             });
-        };
-        for (int i = 0; i < queries; ++i) {
-            const Interval seen = visible(run, window, tile.position_of(i), low, high);
-            weigh(seen.begin, std::min(seen.end, all_begin), i, 1);
-        }
-        weigh(all_begin, all_end, 0, queries);
-        for (int i = 0; i < queries; ++i) {
-            const Interval seen = visible(run, window, tile.position_of(i), low, high);
-            weigh(std::max(seen.begin, all_end), seen.end, i, 1);
-        }
     }
 }
 

@@ -25,6 +25,17 @@ class CacheRef {
     int max_rows() const { return functions_->max_rows(object_); }
     HeadLayout layout() const { return functions_->layout(object_); }
 
+    // What keeps that choose rows by score ask for; nothing for the others.
+    void expect_prompt(int end) const { functions_->expect_prompt(object_, end); }
+    bool wants_scores(int query) const { return functions_->wants_scores(object_, query); }
+    bool wants_queries() const { return functions_->wants_queries(object_); }
+    void on_queries(int kv_head, const float* q, int count, int position) const {
+        functions_->on_queries(object_, kv_head, q, count, position);
+    }
+    void on_scores(int kv_head, const float* p, int begin, int end) const {
+        functions_->on_scores(object_, kv_head, p, begin, end);
+    }
+
   private:
     struct Functions {
         void (*stage)(void*, TokenRows, TokenRows);
@@ -35,6 +46,11 @@ class CacheRef {
         int (*capacity)(const void*);
         int (*max_rows)(const void*);
         HeadLayout (*layout)(const void*);
+        void (*expect_prompt)(void*, int);
+        bool (*wants_scores)(const void*, int);
+        bool (*wants_queries)(const void*);
+        void (*on_queries)(void*, int, const float*, int, int);
+        void (*on_scores)(void*, int, const float*, int, int);
     };
     template <class C>
     static const C& as(const void* object) noexcept {
@@ -50,6 +66,37 @@ class CacheRef {
         [](const void* o) { return as<C>(o).capacity(); },
         [](const void* o) { return as<C>(o).max_rows(); },
         [](const void* o) -> HeadLayout { return as<C>(o).layout(); },
+        [](void* o, int end) {
+            if constexpr (requires(C & c) { c.expect_prompt(end); })
+                static_cast<C*>(o)->expect_prompt(end);
+            (void)o;
+            (void)end;
+        },
+        [](const void* o, int query) -> bool {
+            (void)o;
+            (void)query;
+            if constexpr (requires(const C& c) { c.wants_scores(query); })
+                return as<C>(o).wants_scores(query);
+            else
+                return false;
+        },
+        [](const void* o) -> bool {
+            (void)o;
+            if constexpr (requires(const C& c) { c.wants_queries(); })
+                return as<C>(o).wants_queries();
+            else
+                return false;
+        },
+        [](void* o, int head, const float* q, int count, int position) {
+            (void)o, (void)head, (void)q, (void)count, (void)position;
+            if constexpr (requires(C & c) { c.on_queries(head, q, count, position); })
+                static_cast<C*>(o)->on_queries(head, q, count, position);
+        },
+        [](void* o, int head, const float* p, int begin, int end) {
+            (void)o, (void)head, (void)p, (void)begin, (void)end;
+            if constexpr (requires(C & c) { c.on_scores(head, p, begin, end); })
+                static_cast<C*>(o)->on_scores(head, p, begin, end);
+        },
     };
 
     void* object_;

@@ -51,6 +51,38 @@ concept Forkable = AttentionCache<C> && requires(const C& constant) {
     { constant.fork() } -> std::same_as<C>;
 };
 
+/// A cache that can forget rows in its middle and have later queries stand nearer.
+template <class C>
+concept Shiftable = AttentionCache<C> && requires(C cache, const C& constant, int n) {
+    { constant.can_shift(n, n) } -> std::same_as<bool>;
+    cache.shift(n, n);
+};
+
+/// The longest distance between a query and a row it sees; the capacity for caches that do not say.
+template <AttentionCache C>
+int cache_span(const C& cache) {
+    if constexpr (requires { cache.span(); })
+        return cache.span();
+    else
+        return cache.capacity();
+}
+/// Whether tokens beyond a model's context may be fed.
+template <AttentionCache C>
+bool cache_streams(const C& cache) {
+    if constexpr (requires { cache.streaming(); })
+        return cache.streaming();
+    else
+        return false;
+}
+/// Rows held now.
+template <AttentionCache C>
+int cache_held(const C& cache) {
+    if constexpr (requires { cache.held(); })
+        return cache.held();
+    else
+        return cache.committed();
+}
+
 /// A cache that a Session can make: from a layout and a capacity in rows.
 template <class C>
 concept SessionCache =

@@ -1,36 +1,56 @@
-// The host class of all caches: bookkeeping of rows over a Store (where bytes live, and through it
-// a Codec) and a Keep (which rows stay).
+// The host class of all caches: rows in a Store (where bytes live, and through it a Codec) under a
+// Keep (which rows stay).
 #pragma once
 
 #include <limits>
+#include <memory>
+#include <span>
 #include <utility>
 
 #include "cairn/cache/busy.hpp"
 #include "cairn/cache/concepts.hpp"
-#include "cairn/cache/keep/all.hpp"
+#include "cairn/cache/keep/scorer.hpp"
+#include "cairn/cache/position_rows.hpp"
+#include "cairn/cache/scored_rows.hpp"
 #include "cairn/cache/store/contiguous.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
-/// Where rows live: two streams, and room on request. Stores with a `share` can fork.
+/// Where rows live: two streams made for a layout and an extent.
 template <class S>
-concept Store = std::movable<S> && requires(S store, const S& constant, Run& run, int n) {
-    store.reserve(n, n);
-    constant.keys().locate(n, run);
-    constant.values().locate(n, run);
-    { constant.keys().bytes() } -> std::convertible_to<std::size_t>;
+concept Store = std::constructible_from<S, const HeadLayout&, const Extent&> &&
+    std::derived_from<S, StreamPair>;
+
+/// A keep that goes by position: KeepAll, WindowSinks<W, S>.
+template <class K>
+concept PositionalKeep = std::derived_from<K, PositionKeep> && std::default_initializable<K>;
+
+/// A keep that chooses by score: H2O<B>, SnapKv<B>, ... or a scorer of your own.
+template <class K>
+concept ScoringKeep = requires(const K& keep, const HeadLayout& layout) {
+    { keep.scorer(layout) } -> std::convertible_to<std::shared_ptr<const Scorer>>;
 };
 
 /// Which rows stay, and who sees them.
 template <class K>
-concept Keep = std::default_initializable<K> && requires(const K& keep, Run& run, int n) {
-    keep.rows(n, run);
-    { keep.can_truncate(n, n) } -> std::same_as<bool>;
-};
+concept Keep = PositionalKeep<K> || ScoringKeep<K>;
 
-/// One layer's keys and values for one sequence, up to `capacity` rows. Every operation either
-/// succeeds or leaves the cache as it was. Movable; `fork` and `copy` branch it by name.
-/// One thread at a time may change it (another one gets Error{concurrent_use}).
+namespace detail {
+
+template <class S>
+constexpr bool movable_rows() {
+    if constexpr (requires { typename S::KeyTag; }) return !requires {
+            S::KeyTag::ages;
+        }
+    &&!requires { S::ValueTag::ages; };
+    else return true;
+}
+
+}  // namespace detail
+
+/// One layer's keys and values for one sequence, for up to `capacity` tokens. Every operation
+/// either succeeds or leaves the cache as it was. Movable; `fork` and `copy` branch it by name. One
+/// thread at a time may change it (another one gets Error{concurrent_use}).
 template <class S = Contiguous<F32>, class K = KeepAll>
 class KvCache {
     static_assert(Store<S>,
@@ -39,42 +59,37 @@ class KvCache {
     static_assert(Keep<K>,
                   "KvCache<Store, Keep>: the second argument must be a keep such as "
                   "cairn::KeepAll; it says which rows stay.");
+    static_assert(!ScoringKeep<K> || detail::movable_rows<S>(),
+                  "KvCache<Store, Keep>: a keep that chooses rows by score moves them one by one; "
+                  "rows that share scales or change form with age (Kivi, Tiered) cannot be moved.");
 
   public:
+    static constexpr bool scored = ScoringKeep<K>;
+
     /// An empty cache. Throws Error{invalid_argument} for an impossible layout or a capacity below
     /// one, Error{out_of_memory} if the address space is not to be had.
-    KvCache(const HeadLayout& layout,
-            int capacity) requires std::constructible_from<S, const HeadLayout&, int>
-        : layout_(checked(layout, capacity)), capacity_(capacity), store_(layout, capacity) {}
-    /// The same over a store made elsewhere, for this layout and capacity.
-    KvCache(const HeadLayout& layout, int capacity, S store)
-        : layout_(checked(layout, capacity)), capacity_(capacity), store_(std::move(store)) {}
+    KvCache(const HeadLayout& layout, int capacity) requires std::default_initializable<K>
+        : KvCache(layout, capacity, [&](const Extent& extent) { return S(layout, extent); }) {}
+    /// The same with a store from `make(extent)`, for codecs chosen at run time.
+    template <class Make>
+    requires std::invocable<const Make&, const Extent&> KvCache(const HeadLayout& layout,
+                                                                int capacity, const Make& make,
+                                                                K keep = {})
+        : rows_(make_rows(checked(layout, capacity), capacity, make, keep)) {}
 
     /// Encodes rows behind the last one; attention sees them, commit decides. k is
     /// [rows][kv_heads][key_dim], v [rows][kv_heads][value_dim]. Throws Error{shape_mismatch,
-    /// capacity, invalid_argument, bad_state}; then nothing has changed.
+    /// capacity, invalid_argument, bad_state, non_finite}; then nothing has changed.
     void stage(TokenRows k, TokenRows v) {
         const BusyFlag::Hold hold(busy_, "the cache");
         alive();
-        require(k.rows == v.rows, ErrorCode::shape_mismatch, "stage: ", k.rows, " key rows and ",
-                v.rows, " value rows");
-        require(k.rows >= 0 && (k.rows == 0 || (k.data != nullptr && v.data != nullptr)),
-                ErrorCode::invalid_argument, "stage: ", k.rows, " rows at a null pointer");
-        require(k.rows <= capacity_ - length_, ErrorCode::capacity, "cache full: ", k.rows,
-                " more rows do not fit, ", length_, " of ", capacity_, " are used");
-        if (k.rows == 0) return;
-        store_.reserve(length_, length_ + k.rows);
-        store_.keys().write(length_, k.rows, k.data, k.stride);
-        store_.values().write(length_, v.rows, v.data, v.stride);
-        length_ += k.rows;
+        rows_.stage(k, v);
     }
-    /// Keeps the first `rows` staged rows (0..staged) and forgets the others.
-    void commit(int rows) noexcept {
-        committed_ += rows < length_ - committed_ ? rows : length_ - committed_;
-        length_ = committed_;
-    }
+    /// Keeps the first `rows` staged rows (0..staged) and forgets the others. A keep that chooses
+    /// by score keeps all of them or none.
+    void commit(int rows) noexcept { rows_.commit(rows); }
     /// Keeps all staged rows.
-    void commit() noexcept { committed_ = length_; }
+    void commit() noexcept { commit(length() - committed()); }
     /// Forgets all staged rows.
     void rollback() noexcept { commit(0); }
     /// stage + commit: rows that are known to stay.
@@ -83,68 +98,110 @@ class KvCache {
         commit();
     }
 
-    /// Whether `truncate(rows)` would succeed.
-    bool can_truncate(int rows) const noexcept { return keep_.can_truncate(rows, committed_); }
+    /// Whether `truncate(rows)` would succeed: always where all rows are kept in one form; as far
+    /// back as nothing was forgotten or grew old; only to nothing where rows are chosen by score.
+    bool can_truncate(int rows) const noexcept { return rows_.can_truncate(rows); }
     /// Forgets all but the first `rows` committed rows, and all staged ones. Error{bad_state}.
     void truncate(int rows) {
         const BusyFlag::Hold hold(busy_, "the cache");
         require(can_truncate(rows), ErrorCode::bad_state, "truncate to ", rows,
-                " rows: the cache has ", committed_);
-        committed_ = length_ = rows;
+                " rows: the cache has ", committed(), " and cannot go back so far");
+        rows_.truncate(rows);
     }
     /// Forgets everything; address space and pages stay for the next sequence.
     void clear() { truncate(0); }
+    /// Whether `shift(keep, rows)` would succeed.
+    bool can_shift(int keep, int rows) const noexcept requires(!scored) {
+        return rows_.can_shift(keep, rows);
+    }
+    /// Context shift: forgets `rows` rows behind the first `keep` ones. Keys stay as they are;
+    /// later queries stand nearer to the front. Not the same as a prompt without these rows: what
+    /// is left was computed while they were seen. Error{bad_state}.
+    void shift(int keep, int rows) requires(!scored) {
+        const BusyFlag::Hold hold(busy_, "the cache");
+        require(can_shift(keep, rows), ErrorCode::bad_state, "shift by ", rows, " rows behind ",
+                keep, ": the cache has ", committed());
+        rows_.shift(keep, rows);
+    }
+
+    /// Announces that a prompt ends before position `end`: keeps that choose rows at a prompt's
+    /// end, or evict at every step, wait for it. Others do nothing.
+    void expect_prompt(int end) {
+        if constexpr (scored) rows_.expect_prompt(end);
+        (void)end;
+    }
+    /// Rows at positions [begin, end) are never evicted. Error{invalid_argument}.
+    void pin(int begin, int end) requires scored { rows_.pin(begin, end); }
 
     /// A branch with the same committed rows, shared until one of the two writes.
-    KvCache fork() const requires requires(const S& store) { store.share(); }
-    {
+    KvCache fork() const {
         alive();
-        return KvCache(*this, S(store_.share()));
+        return KvCache(rows_.fork());
     }
     /// A deep copy: costs the bytes of all committed rows.
     KvCache copy() const {
         alive();
-        return KvCache(*this, S(store_.copy(committed_)));
+        return KvCache(rows_.copy());
     }
 
     /// The runs of one KV head, valid until the next stage.
     void runs(int kv_head, RunList& keys, RunList& values) const noexcept {
-        keys.clear();
-        values.clear();
-        Run run;
-        keep_.rows(length_, run);
-        store_.keys().locate(kv_head, run);
-        keys.push(run);
-        store_.values().locate(kv_head, run);
-        values.push(run);
+        rows_.runs(kv_head, keys, values);
     }
 
-    /// Rows that stay; committed() <= length() = committed + staged.
-    int committed() const noexcept { return committed_; }
-    int length() const noexcept { return length_; }
-    int capacity() const noexcept { return capacity_; }
-    /// Rows that one stage may bring: no limit but the capacity here.
-    int max_rows() const noexcept { return capacity_; }
-    const HeadLayout& layout() const noexcept { return layout_; }
-
-    /// Textbook bytes of `rows` rows: rows x kv_heads x (key + value bytes).
-    std::size_t payload_bytes(int rows) const {
-        return store_.keys().payload_bytes(rows) + store_.values().payload_bytes(rows);
+    // Scores for keeps that choose by them; attention calls these.
+    bool wants_scores(int query) const requires scored { return rows_.wants_scores(query); }
+    bool wants_queries() const noexcept requires scored { return rows_.wants_queries(); }
+    void on_queries(int kv_head, const float* q, int count, int position) requires scored {
+        rows_.on_queries(kv_head, q, count, position);
     }
-    /// Bytes of memory in use, rounding to tiles and pages included.
-    std::size_t bytes() const noexcept { return store_.keys().bytes() + store_.values().bytes(); }
+    void on_scores(int kv_head, const float* p, int begin, int end) noexcept requires scored {
+        rows_.on_scores(kv_head, p, begin, end);
+    }
 
-    const S& store() const noexcept { return store_; }
+    /// Tokens that stay; committed() <= length() = committed + staged.
+    int committed() const noexcept { return rows_.committed(); }
+    int length() const noexcept { return rows_.length(); }
+    int capacity() const noexcept { return rows_.capacity(); }
+    /// Rows that one stage may bring now.
+    int max_rows() const noexcept { return rows_.max_rows(); }
+    /// The longest distance between a query and a row it sees: a model's context must reach so far.
+    int span() const noexcept { return rows_.span(); }
+    /// Whether tokens beyond a model's context may be fed, because old rows are forgotten.
+    bool streaming() const noexcept { return rows_.streaming(); }
+    /// Rows held now, of the head that holds most.
+    int held() const noexcept { return rows_.held(rows_.committed()); }
+    const HeadLayout& layout() const noexcept { return rows_.layout(); }
+
+    /// Textbook bytes after `rows` tokens: rows held x kv_heads x (key + value bytes).
+    std::size_t payload_bytes(int rows) const { return rows_.payload_bytes(rows); }
+    /// Bytes of memory in use, rounding to tiles, pages and blocks included.
+    std::size_t bytes() const noexcept { return rows_.bytes(); }
+
+    /// The streams of keys and values: for views, pools and session files.
+    const StreamPair& streams() const noexcept { return rows_.streams(); }
+    /// The bookkeeping behind this cache, for session files and tests.
+    const auto& bookkeeping() const noexcept { return rows_; }
+    auto& bookkeeping() noexcept { return rows_; }
 
   private:
-    KvCache(const KvCache& other, S store)
-        : layout_(other.layout_),
-          capacity_(other.capacity_),
-          store_(std::move(store)),
-          keep_(other.keep_),
-          committed_(other.committed_),
-          length_(other.committed_) {}
-
+    using Bookkeeping = std::conditional_t<scored, detail::ScoredRows, detail::PositionRows>;
+    explicit KvCache(Bookkeeping rows) : rows_(std::move(rows)) {}
+    template <class Make>
+    static Bookkeeping make_rows(const HeadLayout& layout, int capacity, const Make& make,
+                                 const K& keep) {
+        const auto pair = [&](const Extent& extent) -> StreamPair { return make(extent); };
+        if constexpr (scored)
+            return Bookkeeping(layout, capacity, keep.scorer(layout), layer_of(keep), pair);
+        else
+            return Bookkeeping(layout, capacity, keep, pair);
+    }
+    static int layer_of(const K& keep) noexcept {
+        if constexpr (requires { keep.layer; })
+            return keep.layer;
+        else
+            return 0;
+    }
     static const HeadLayout& checked(const HeadLayout& layout, int capacity) {
         validate(layout);
         require(capacity > 0 && capacity <= max_capacity, ErrorCode::invalid_argument,
@@ -152,16 +209,11 @@ class KvCache {
         return layout;
     }
     void alive() const {
-        require(store_.keys().valid(), ErrorCode::bad_state, "the cache was moved from");
+        require(streams().keys().valid(), ErrorCode::bad_state, "the cache was moved from");
     }
-    static constexpr int max_capacity = std::numeric_limits<int>::max() - 1024;
+    static constexpr int max_capacity = 1 << 30;
 
-    HeadLayout layout_;
-    int capacity_;
-    S store_;
-    K keep_{};
-    int committed_ = 0;
-    int length_ = 0;
+    Bookkeeping rows_;
     BusyFlag busy_;
 };
 

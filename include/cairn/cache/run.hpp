@@ -1,11 +1,13 @@
 // A run: a stretch of rows in one form, as the attention engine sees a cache. Each axis fills one
 // group of fields, so a new store, codec or keep adds nothing to the engine.
 //
-// Words: a row's *number* is its token position here; `length` counts committed and staged rows;
-// a *unit* is what a codec writes, a *block* is what a store allocates, and the engine's *segments*
-// of 256 row numbers are independent of both.
+// Words: a row's *number* is its token position, unless the keep chooses rows by score; `length`
+// counts committed and staged tokens; a *unit* is what a codec writes, a *block* is what a store
+// allocates, and the engine's *segments* of 256 row numbers are independent of both. A query has a
+// position q (causality, ages, windows) and a place e where it stands for rotation and ALiBi.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <limits>
@@ -14,15 +16,34 @@
 
 namespace cairn::inline CAIRN_ABI {
 
+/// The first row that query q still reads in a form that lasts while q / unit - j / unit < to.
+inline int age_boundary(int q, int unit, int to) noexcept {
+    if (to == std::numeric_limits<int>::max()) return 0;
+    const long long first = (static_cast<long long>(q / unit) - to + 1) * unit;
+    return first > 0 ? static_cast<int>(first) : 0;
+}
+
 /// Rows [begin, end) of one KV head. Address of a row's unit:
 /// data + table[row / block_size] * block_bytes + (row % block_size) / rows_per_unit * stride.
 struct Run {
+    static constexpr int forever = std::numeric_limits<int>::max();
+
     // Keep: which rows, and who sees them.
     int begin = 0;
     int end = 0;
-    int window = std::numeric_limits<int>::max();  ///< query q sees row j iff 0 <= q - j < window
-    // Codec: which form.
+    int offset = 0;                  ///< a row's position is its number + offset ...
+    const int* positions = nullptr;  ///< ... or, for ALiBi, positions[row] where given
+    int window = forever;            ///< query q sees position j iff 0 <= q - j < window
+    int shift = 0;                   ///< the query stands at e = min(q - shift, max_query)
+    int max_query = forever;
+    // Codec: which form, and at what age it is read: while q / age_unit - j / age_unit < age_to and
+    // not q / hot_unit - j / hot_unit < hot_to.
     const Codec* codec = nullptr;
+    int age_unit = 1;
+    int age_to = forever;
+    int hot_unit = 1;
+    int hot_to = 0;
+    bool rotated = false;  ///< rows are turned by the Hadamard matrix; so must the query be
     // Store: where.
     int head = 0;
     std::byte* data = nullptr;         ///< this KV head's units in block 0
@@ -44,6 +65,12 @@ struct Run {
                 head,
                 row};
     }
+    /// Whether queries of different positions may read a row in different forms.
+    bool ages() const noexcept { return age_to != forever || hot_to != 0; }
+    /// Where query q stands for these rows.
+    int place_of(int q) const noexcept { return std::min(q - shift, max_query); }
+    /// Whether queries stand elsewhere than at their positions.
+    bool displaced() const noexcept { return shift != 0 || max_query != forever; }
 };
 
 /// A short list without allocation: the runs of one stream, rows ascending.

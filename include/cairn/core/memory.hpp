@@ -26,16 +26,17 @@ inline std::size_t page_size() noexcept {
 class Mapping {
   public:
     /// Whether the system may back the memory with huge pages at once (weights) or must commit it
-    /// one small page at a time (caches that grow).
-    enum class Pages : std::uint8_t { small, huge };
+    /// one small page at a time (caches that grow), or gives none before `commit` (reserved).
+    enum class Pages : std::uint8_t { small, huge, reserved };
 
     Mapping() = default;
     /// Maps `bytes` (rounded up to pages). Throws Error{out_of_memory}.
     Mapping(std::size_t bytes, Pages pages) : bytes_(round_up(bytes, page_size())) {
         if (bytes_ == 0) return;
         require(bytes_ >= bytes, ErrorCode::out_of_memory, "mapping ", bytes, " bytes");
-        void* at = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void* at =
+            ::mmap(nullptr, bytes_, pages == Pages::reserved ? PROT_NONE : PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         require(at != MAP_FAILED, ErrorCode::out_of_memory, "cannot reserve ", bytes_,
                 " bytes of address space");
         data_ = static_cast<std::byte*>(at);
@@ -54,6 +55,19 @@ class Mapping {
     }
     ~Mapping() {
         if (data_ != nullptr) ::munmap(data_, bytes_);
+    }
+
+    /// Makes bytes [offset, offset + size) of a reserved mapping usable; whole pages. Throws
+    /// Error{out_of_memory}.
+    void commit(std::size_t offset, std::size_t size) const {
+        require(size == 0 || ::mprotect(data_ + offset, size, PROT_READ | PROT_WRITE) == 0,
+                ErrorCode::out_of_memory, "cannot commit ", size, " bytes of cache memory");
+    }
+    /// Gives committed pages back to the system; touching them before the next commit is a fault.
+    void decommit(std::size_t offset, std::size_t size) const noexcept {
+        if (size == 0) return;
+        ::madvise(data_ + offset, size, MADV_DONTNEED);
+        ::mprotect(data_ + offset, size, PROT_NONE);
     }
 
     std::byte* data() const noexcept { return data_; }

@@ -112,6 +112,7 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
     const auto ended = [&](StopReason reason) { result.reason = reason; };
     try {
         auto start = Clock::now();
+        session.expect_prompt(prompt.size());
         std::span<const float> logits = feed(prompt);
         result.prefill_seconds = seconds(start);
         start = Clock::now();
@@ -153,8 +154,7 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
             }
             const std::size_t held =
                 recompute ? text.size() - 1 : static_cast<std::size_t>(session.position());
-            if (held >=
-                static_cast<std::size_t>(std::min(session.capacity(), session.model().context()))) {
+            if (held >= static_cast<std::size_t>(session.capacity())) {
                 ended(StopReason::context);
                 break;
             }

@@ -42,8 +42,12 @@ struct RowsIn {
     int dims;               ///< numbers in a row
 };
 
+/// The instruction set a table is compiled for.
+enum class Isa : std::uint8_t { portable, avx2, avx512, neon };
+
 struct Table {
     const char* name;
+    Isa isa;
     int tile_rows;  ///< rows of an activation tile of `gemm`
 
     /// One row. Indexed by plain ElementType.
@@ -98,6 +102,10 @@ struct Table {
     /// Rows of a cache: f32 -> storage, finite values beyond the range saturated.
     void (*encode[3])(const float* x, std::ptrdiff_t n, std::byte* to);
     void (*decode[3])(const std::byte* from, std::ptrdiff_t n, float* x);
+    /// Least and largest of n > 0 finite numbers.
+    void (*range)(const float* x, std::ptrdiff_t n, float* least, float* most);
+    /// y = nearest((x - least) * inverse), ties to even; |y| below 2^21.
+    void (*codes)(const float* x, std::ptrdiff_t n, float least, float inverse, float* y);
     /// The f32 elementary functions, elementwise, for tests and for code outside the kernels.
     void (*exp)(float* x, std::ptrdiff_t n);
 };

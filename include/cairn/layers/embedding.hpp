@@ -34,6 +34,8 @@ class LearnedPositions {
         kernels::active().add(scratch, table_.in(), row);
     }
     int limit() const noexcept { return static_cast<int>(table_.out()); }
+    /// Whether tokens beyond the limit can be fed to a cache that forgets old rows.
+    static constexpr bool relative() noexcept { return false; }
     std::size_t parameters() const noexcept {
         return static_cast<std::size_t>(table_.out() * table_.in());
     }
@@ -48,6 +50,7 @@ struct NoPositions {
     int context = std::numeric_limits<int>::max();
     void add(int, float*, float*) const noexcept {}
     int limit() const noexcept { return context; }
+    static constexpr bool relative() noexcept { return true; }
     std::size_t parameters() const noexcept { return 0; }
     std::size_t bytes() const noexcept { return 0; }
 };

@@ -4,9 +4,13 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "cairn/attention/parameters.hpp"
@@ -32,7 +36,7 @@ struct RotaryScaling {
 struct RotarySettings {
     int dims = 0;  ///< rotated leading numbers of a row; even, at most the row's width
     double theta = 10000.0;
-    int positions = 0;  ///< table length
+    int positions = 0;  ///< positions whose angles are computed at once; later ones when needed
     RotaryScaling scaling{};
     std::vector<float> divisors{};  ///< of each frequency, as GGUF stores Llama 3's; or empty
 };
@@ -80,14 +84,59 @@ namespace detail {
 
 enum class PairLayout : std::uint8_t { half, interleaved };
 
-/// Tables of cosines and sines for all positions; shared by the layers of a model.
+/// Cosines and sines by position, shared by the layers of a model: those of the model's context at
+/// once, later ones in pieces when a sequence that forgets old rows gets there. Threads may share
+/// it.
+class RotaryTable {
+  public:
+    static constexpr int piece = 1024;
+    static constexpr int positions = 1 << 24;
+
+    RotaryTable(std::vector<double> frequencies, double magnitude, int ready)
+        : frequencies_(std::move(frequencies)), magnitude_(magnitude), pieces_(positions / piece) {
+        for (int p = 0; p < ready; p += piece) row(p);
+    }
+    /// [cosines][sines] of a position. Error{capacity} beyond `positions`, std::bad_alloc.
+    const float* row(int position) {
+        require(position >= 0 && position < positions, ErrorCode::capacity, "position ", position,
+                " is past the ", positions, " rotary positions");
+        std::atomic<const float*>& entry = pieces_[static_cast<std::size_t>(position / piece)];
+        const float* at = entry.load(std::memory_order_acquire);
+        if (at == nullptr) at = make(position / piece, entry);
+        return at + static_cast<std::size_t>(position % piece) * 2 * frequencies_.size();
+    }
+
+  private:
+    const float* make(int index, std::atomic<const float*>& entry) {
+        const std::scoped_lock lock(mutex_);
+        if (const float* at = entry.load(std::memory_order_acquire)) return at;
+        const std::size_t pairs = frequencies_.size();
+        std::vector<float> table(2 * pairs * piece);
+        float* row = table.data();
+        for (int p = 0; p < piece; ++p, row += 2 * pairs)
+            for (std::size_t i = 0; i < pairs; ++i) {
+                const auto turn = elementary::sincos((index * piece + p) * frequencies_[i]);
+                row[i] = static_cast<float>(turn.cos * magnitude_);
+                row[pairs + i] = static_cast<float>(turn.sin * magnitude_);
+            }
+        storage_.push_back(std::move(table));
+        entry.store(storage_.back().data(), std::memory_order_release);
+        return storage_.back().data();
+    }
+    std::vector<double> frequencies_;
+    double magnitude_;
+    std::vector<std::atomic<const float*>> pieces_;
+    std::mutex mutex_;
+    std::deque<std::vector<float>> storage_;
+};
+
+/// Turns rows by position.
 template <PairLayout layout>
 class Rotary final : public Rotation {
   public:
     Rotary() = default;
     /// Throws Error{invalid_argument} for odd dims, theta <= 0 or a bad scaling.
-    explicit Rotary(const RotarySettings& settings)
-        : pairs_(settings.dims / 2), positions_(settings.positions) {
+    explicit Rotary(const RotarySettings& settings) : pairs_(settings.dims / 2) {
         require(settings.dims > 0 && settings.dims % 2 == 0, ErrorCode::invalid_argument,
                 "rotary: ", settings.dims, " dims; an even positive number is needed");
         require(settings.theta > 1.0 && settings.theta < 1e30, ErrorCode::invalid_argument,
@@ -111,33 +160,22 @@ class Rotary final : public Rotation {
                                 ? 1.0
                                 : std::fma(0.1, elementary::log(settings.scaling.factor), 1.0);
         }
-        const std::vector<double> frequencies = rotary_frequencies(settings);
-        const std::size_t pairs = frequencies.size();
-        auto table = std::make_shared<std::vector<float>>(
-            checked_mul(static_cast<std::size_t>(positions_) * 2, pairs, "rotary table"));
-        float* row = table->data();
-        for (int p = 0; p < positions_; ++p, row += 2 * pairs)
-            for (std::size_t i = 0; i < pairs; ++i) {
-                const auto turn = elementary::sincos(p * frequencies[i]);
-                row[i] = static_cast<float>(turn.cos * magnitude);
-                row[pairs + i] = static_cast<float>(turn.sin * magnitude);
-            }
-        table_ = std::move(table);
+        table_ = std::make_shared<RotaryTable>(rotary_frequencies(settings), magnitude,
+                                               settings.positions);
     }
 
     void rotate(float* row, int position) const override {
-        const float* cosine = table_->data() + std::ptrdiff_t{position} * 2 * pairs_;
+        const float* cosine = table_->row(position);
         const auto turn = layout == PairLayout::half ? kernels::active().rotate_half
                                                      : kernels::active().rotate_interleaved;
         turn(row, cosine, cosine + pairs_, pairs_);
     }
-    int positions() const noexcept override { return positions_; }
+    int positions() const noexcept override { return RotaryTable::positions; }
     int dims() const noexcept { return 2 * pairs_; }
 
   private:
     int pairs_ = 0;
-    int positions_ = 0;
-    std::shared_ptr<const std::vector<float>> table_;
+    std::shared_ptr<RotaryTable> table_;
 };
 
 }  // namespace detail

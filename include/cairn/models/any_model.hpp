@@ -68,6 +68,9 @@ class AnyPositions {
     int limit() const noexcept {
         return std::visit([](const auto& p) { return p.limit(); }, positions_);
     }
+    bool relative() const noexcept {
+        return std::visit([](const auto& p) { return p.relative(); }, positions_);
+    }
     std::size_t parameters() const noexcept {
         return std::visit([](const auto& p) { return p.parameters(); }, positions_);
     }

@@ -52,6 +52,14 @@ class Decoder {
     int vocabulary() const noexcept { return static_cast<int>(w().embedding.count()); }
     /// Positions the model can tell apart.
     int context() const noexcept { return w().positions.limit(); }
+    /// Whether positions enter only by their distances, so that a cache that forgets old rows can
+    /// go on beyond the context.
+    bool relative_positions() const noexcept {
+        if constexpr (requires { w().positions.relative(); })
+            return w().positions.relative();
+        else
+            return false;
+    }
     const HeadLayout& layout(int layer) const noexcept { return block(layer).layout(); }
     const Block& block(int layer) const noexcept {
         return w().blocks[static_cast<std::size_t>(layer)];

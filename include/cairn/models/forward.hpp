@@ -106,8 +106,7 @@ void check_slices(const Model& model, std::span<const Slice> slices) {
         require(slice.rows == LogitRows::none || slice.logits != nullptr,
                 ErrorCode::invalid_argument, "forward: logits wanted, but nowhere to write them");
         const int position = slice.session->position();
-        const auto limit = static_cast<std::size_t>(
-            std::min(slice.session->capacity(), model.context()) - position);
+        const auto limit = static_cast<std::size_t>(slice.session->capacity() - position);
         require(slice.tokens.size() <= limit, ErrorCode::capacity,
                 "context full: ", slice.tokens.size(), " tokens at position ", position,
                 " do not fit a capacity of ", position + static_cast<int>(limit));

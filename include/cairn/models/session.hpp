@@ -19,7 +19,8 @@ class Session final : public SessionState {
     using CacheType = Cache;
 
     /// Room for `capacity` tokens. The executor must outlive the session. Throws
-    /// Error{invalid_argument} if the capacity is below 1 or beyond the model's context.
+    /// Error{invalid_argument} if the capacity is below 1 or beyond the model's context; only a
+    /// cache that forgets old rows, under a model whose positions are relative, may go beyond.
     Session(Model model, int capacity,
             Executor& executor = Serial::instance()) requires SessionCache<Cache>
         : Session(std::move(model), capacity, executor,
@@ -28,23 +29,30 @@ class Session final : public SessionState {
     template <class Make>
     Session(Model model, int capacity, Executor& executor, const Make& make)
         : SessionState(capacity), model_(std::move(model)), context_(executor) {
-        require(capacity > 0 && capacity <= model_.context(), ErrorCode::invalid_argument,
-                "session of ", capacity, " tokens; the model's context is ", model_.context());
-        for (int layer = 0; layer < model_.layers(); ++layer)
+        require(capacity > 0, ErrorCode::invalid_argument, "session of ", capacity, " tokens");
+        caches_.reserve(static_cast<std::size_t>(model_.layers()));
+        for (int layer = 0; layer < model_.layers(); ++layer) {
             caches_.push_back(make(layer, model_.layout(layer), capacity));
+            const Cache& cache = caches_.back();
+            const bool beyond = cache_streams(cache) && relative_positions(model_);
+            require((beyond ? cache_span(cache) : capacity) <= model_.context(),
+                    ErrorCode::invalid_argument, "session of ", capacity,
+                    " tokens; the model's context is ", model_.context());
+        }
     }
 
     /// Feeds tokens and returns the logits of the last one, valid until the next call. Long prompts
-    /// are fed in pieces of `piece` rows; if one fails, the pieces before it stay (see position()).
+    /// are fed in pieces of `piece` rows, or as many as the caches take at once; if one fails, the
+    /// pieces before it stay (see position()).
     /// Throws what `forward` throws.
     std::span<const float> prefill(Tokens tokens) {
         require(!tokens.empty(), ErrorCode::empty_prompt, "prefill: no tokens");
         check(tokens);
         logits_.resize(static_cast<std::size_t>(model_.vocabulary()));
-        for (std::size_t at = 0; at < tokens.size(); at += static_cast<std::size_t>(piece)) {
-            const Tokens part =
-                tokens.subspan(at, std::min(static_cast<std::size_t>(piece), tokens.size() - at));
-            const bool last = at + part.size() == tokens.size();
+        for (std::size_t at = 0; at < tokens.size();) {
+            const Tokens part = next_piece(tokens.subspan(at), static_cast<std::size_t>(piece));
+            at += part.size();
+            const bool last = at == tokens.size();
             const Slice slice{this, part, last ? LogitRows::last : LogitRows::none, logits_.data(),
                               nullptr};
             forward(model_, std::span(&slice, 1), context_);
@@ -53,15 +61,59 @@ class Session final : public SessionState {
     }
     /// prefill of one token.
     std::span<const float> decode(Token token) { return prefill({&token, 1}); }
-    /// Logits of all tokens [tokens][vocabulary], for scoring. One forward.
+    /// Logits of all tokens [tokens][vocabulary], for scoring. One forward, or as many as the
+    /// caches need.
     void score(Tokens tokens, float* logits) {
-        const Slice slice{this, tokens, LogitRows::all, logits, nullptr};
-        forward(model_, std::span(&slice, 1), context_);
+        check(tokens);
+        while (!tokens.empty()) {
+            const Tokens part = next_piece(tokens, tokens.size());
+            const Slice slice{this, part, LogitRows::all, logits, nullptr};
+            forward(model_, std::span(&slice, 1), context_);
+            logits += part.size() * static_cast<std::size_t>(model_.vocabulary());
+            tokens = tokens.subspan(part.size());
+        }
     }
-    /// Hidden states after the final norm [tokens][width], for embeddings. One forward.
+    /// Hidden states after the final norm [tokens][width], for embeddings. Fed as in `score`.
     void embed(Tokens tokens, float* hidden) {
-        const Slice slice{this, tokens, LogitRows::none, nullptr, hidden};
-        forward(model_, std::span(&slice, 1), context_);
+        check(tokens);
+        while (!tokens.empty()) {
+            const Tokens part = next_piece(tokens, tokens.size());
+            const Slice slice{this, part, LogitRows::none, nullptr, hidden};
+            forward(model_, std::span(&slice, 1), context_);
+            hidden += part.size() * static_cast<std::size_t>(model_.width());
+            tokens = tokens.subspan(part.size());
+        }
+    }
+    /// Announces that the prompt now being fed is `tokens` long from here: keeps that choose rows
+    /// by score evict nothing before its end, so that its cut changes nothing.
+    void expect_prompt(std::size_t tokens) {
+        const int end = position_ + checked_cast<int>(tokens, "prompt");
+        for (int layer = 0; layer < model_.layers(); ++layer) this->cache(layer).expect_prompt(end);
+    }
+    /// Tokens that one forward can take now.
+    int max_rows() {
+        int rows = capacity_ - position_;
+        for (int layer = 0; layer < model_.layers(); ++layer)
+            rows = std::min(rows, this->cache(layer).max_rows());
+        return rows;
+    }
+
+    /// Whether `shift(keep, tokens)` would succeed.
+    bool can_shift(int keep, int tokens) const requires Shiftable<Cache> {
+        return relative_positions(model_) &&
+               std::all_of(caches_.begin(), caches_.end(),
+                           [&](const Cache& c) { return c.can_shift(keep, tokens); });
+    }
+    /// Context shift: forgets `tokens` tokens behind the first `keep` and makes room for as many
+    /// new ones; see KvCache::shift. position() stays. Error{bad_state}; then nothing has changed.
+    void shift(int keep, int tokens) requires Shiftable<Cache> {
+        const BusyFlag::Hold hold(busy_, "the session");
+        require(can_shift(keep, tokens), ErrorCode::bad_state, "shift by ", tokens,
+                " tokens behind ", keep, ": the session has ", position_,
+                "; it needs a paged store, all rows kept, and positions that are relative");
+        for (Cache& cache : caches_) cache.shift(keep, tokens);
+        capacity_ += tokens;
+        shifted_ += tokens;
     }
 
     /// Whether the session can be cut back to its first `n` tokens exactly.
@@ -78,6 +130,7 @@ class Session final : public SessionState {
                 " tokens: the session has ", position_);
         for (Cache& cache : caches_) cache.truncate(n);
         position_ = n;
+        if (n == 0) capacity_ -= std::exchange(shifted_, 0);
     }
     /// Forgets everything.
     void clear() { truncate(0); }
@@ -104,12 +157,26 @@ class Session final : public SessionState {
         return sum;
     }
 
-    CacheRef cache(int layer) override { return caches_[static_cast<std::size_t>(layer)]; }
+    /// Rows held now by the layer and head that hold most.
+    int held() const noexcept {
+        int rows = 0;
+        for (const Cache& cache : caches_) rows = std::max(rows, cache_held(cache));
+        return rows;
+    }
+
+    CacheRef cache(int layer) override {
+        Cache& cache = caches_[static_cast<std::size_t>(layer)];
+        if constexpr (requires { cache.ref(); })
+            return cache.ref();
+        else
+            return cache;
+    }
     const void* model_identity() const noexcept override { return model_.identity(); }
     /// The cache of a layer by its type, for views and for saving.
     const Cache& layer_cache(int layer) const noexcept {
         return caches_[static_cast<std::size_t>(layer)];
     }
+    Cache& layer_cache(int layer) noexcept { return caches_[static_cast<std::size_t>(layer)]; }
     const Model& model() const noexcept { return model_; }
     /// Executor, cancellation and hooks of this session.
     Context& context() noexcept { return context_; }
@@ -121,8 +188,24 @@ class Session final : public SessionState {
     struct BranchTag {};
     template <class Branch>
     Session(BranchTag, const Session& other, Branch branch)
-        : SessionState(other), model_(other.model_), context_(other.context_.executor()) {
+        : SessionState(other),
+          model_(other.model_),
+          shifted_(other.shifted_),
+          context_(other.context_.executor()) {
+        context_.compute = other.context_.compute;
+        caches_.reserve(other.caches_.size());
         for (const Cache& cache : other.caches_) caches_.push_back(branch(cache));
+    }
+    static bool relative_positions(const Model& model) noexcept {
+        if constexpr (requires { model.relative_positions(); })
+            return model.relative_positions();
+        else
+            return false;
+    }
+    // The tokens of the next forward: no more than `most`, and than the caches take now.
+    Tokens next_piece(Tokens tokens, std::size_t most) {
+        const auto room = static_cast<std::size_t>(std::max(1, max_rows()));
+        return tokens.first(std::min({tokens.size(), most, room}));
     }
     // The whole prompt is checked before its first piece is fed.
     void check(Tokens tokens) {
@@ -132,6 +215,7 @@ class Session final : public SessionState {
 
     Model model_;
     std::vector<Cache> caches_;
+    int shifted_ = 0;
     std::vector<float> logits_;
     Context context_;
 };

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "cairn/cache/codec/codec.hpp"
 #include "cairn/kernels/dispatch.hpp"
@@ -80,12 +81,24 @@ struct PlainCodec {
         }
     }
 
-    static constexpr Codec row_codec{format_of(type).name, 1,           row_bytes,  encode_rows,
-                                     decode_rows,          scores_rows, weigh_rows, row_bytes};
-    static constexpr Codec row_values{format_of(type).name, 1,       row_bytes,  encode_rows,
-                                      decode_rows,          nullptr, weigh_rows, row_bytes};
+    static void copy_row(const Rows& from, const Rows& to, int dims) {
+        std::memcpy(to.unit, from.unit, row_bytes(dims));
+    }
+    static void copy_column(const Rows& from, const Rows& to, int dims) {
+        const std::uint16_t* source = column(from, 0);
+        std::uint16_t* target = column(to, 0);
+        for (int d = 0; d < dims; ++d) target[d * tile] = source[d * tile];
+    }
+
+    static constexpr Codec row_codec{format_of(type).name, 1,           row_bytes,
+                                     encode_rows,          decode_rows, scores_rows,
+                                     weigh_rows,           row_bytes,   copy_row};
+    static constexpr Codec row_values{format_of(type).name, 1,           row_bytes,
+                                      encode_rows,          decode_rows, nullptr,
+                                      weigh_rows,           row_bytes,   copy_row};
     static constexpr Codec tile_keys{format_of(type).name, tile,         tile_bytes, encode_tiles,
-                                     decode_tiles,         scores_tiles, nullptr,    row_bytes};
+                                     decode_tiles,         scores_tiles, nullptr,    row_bytes,
+                                     copy_column};
 };
 
 }  // namespace detail

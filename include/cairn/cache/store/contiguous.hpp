@@ -1,8 +1,12 @@
 // The plain append buffer: every KV head's rows in one stretch of address space that reaches to the
-// capacity. Pages cost memory when the first row touches them; rows never move.
+// capacity. Pages cost memory when the first row touches them; rows never move. Where a keep
+// forgets old rows the stretch is a pinned front and a ring.
 //
 //   head 0: [row 0][row 1]...            ...[capacity)  padded to a page
 //   head 1: [row 0][row 1]...
+//
+// `Mapped` is the same with the pages under its own control: they are committed as tokens arrive
+// and given back on truncate (the idea of vAttention, Prabhu et al. 2024, on a CPU).
 #pragma once
 
 #include <atomic>
@@ -11,174 +15,199 @@
 #include <memory>
 
 #include "cairn/cache/codec/plain.hpp"
-#include "cairn/cache/run.hpp"
+#include "cairn/cache/store/row_store.hpp"
+#include "cairn/cache/stream.hpp"
 #include "cairn/core/memory.hpp"
 #include "cairn/core/types.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
-/// The bytes of one stream (keys or values) of one layer.
-class ContiguousStream {
+/// When pages of a contiguous stretch become memory, and whether they are given back.
+enum class Commit : std::uint8_t { on_touch, on_demand };
+
+/// Rows in one stretch a head.
+class ContiguousRows final : public RowStore {
   public:
-    /// Reserves address space for `capacity` rows of each head. Throws Error{out_of_memory, limit}.
-    ContiguousStream(const Codec& codec, int heads, int dims, int capacity)
-        : codec_(&codec), heads_(heads), dims_(dims), capacity_(capacity) {
+    /// Reserves address space. Throws Error{out_of_memory, limit}.
+    ContiguousRows(const Codec& codec, int heads, int dims, const Extent& extent, Commit commit)
+        : codec_(&codec), heads_(heads), commit_(commit), ring_(extent.ring(codec.rows_per_unit)) {
+        front_ = ring_ > 0 ? extent.front(codec.rows_per_unit) : 0;
+        capacity_ = ring_ > 0 ? ring_ : extent.capacity;
         unit_bytes_ = codec.unit_bytes(dims);
-        head_bytes_ =
-            round_up(checked_mul(codec.units(capacity), unit_bytes_, "cache bytes"), page_size());
-        memory_ = std::make_shared<Memory>(
-            checked_mul(head_bytes_, static_cast<std::size_t>(heads), "cache bytes"));
+        head_bytes_ = round_up(
+            checked_mul(codec.units(front_) + codec.units(capacity_), unit_bytes_, "cache bytes"),
+            page_size());
+        memory_ = make_memory();
         memory_->owner = id_ = new_id();
     }
 
-    /// Makes rows [begin, end) writable; copies the rows before them first if a fork shares the
-    /// memory and has the right to append to it. Strong guarantee.
-    void reserve(int begin, int end) {
+    void reserve(int begin, int end) override {
         if (memory_.use_count() == 1) {
             std::atomic_thread_fence(std::memory_order_acquire);
             memory_->owner = id_;
             memory_->shared = 0;
-        } else if (memory_->owner != id_ || begin < memory_->shared) {
-            auto own = std::make_shared<Memory>(memory_->mapping.size());
-            const std::size_t used = codec_->units(begin) * unit_bytes_;
+        } else if (ring_ > 0 || memory_->owner != id_ || begin < memory_->shared) {
+            auto own = make_memory();
+            const int used = ring_ > 0 ? memory_->high.load() : begin;
+            commit_pages(*own, std::max(used, end));
+            const std::size_t bytes = touched(used) * unit_bytes_;
             for (int h = 0; h < heads_; ++h)
                 std::memcpy(own->mapping.data() + offset(h), memory_->mapping.data() + offset(h),
-                            used);
-            own->high = begin;
+                            bytes);
+            own->high = used;
             own->owner = id_;
             memory_ = std::move(own);
         }
+        commit_pages(*memory_, end);
         if (end > memory_->high) memory_->high = end;
     }
-
-    /// Encodes rows from `begin` on; x is [count][stride], head after head inside a row.
-    void write(int begin, int count, const float* x, std::ptrdiff_t stride) const {
-        Run run;
-        for (int h = 0; h < heads_; ++h) {
-            locate(h, run);
-            codec_->encode(x + h * dims_, stride, dims_, run.rows(begin, begin + count));
-        }
+    void release(int, int) noexcept override {}
+    void cut(int end) noexcept override {
+        // Only pages that nobody else may see, and only where rows are not a ring.
+        if (commit_ == Commit::on_touch || ring_ > 0 || memory_.use_count() != 1) return;
+        if (end >= memory_->high) return;
+        const std::size_t kept = round_up(touched(end) * unit_bytes_, page_size());
+        if (kept >= memory_->committed) return;
+        for (int h = 0; h < heads_; ++h)
+            memory_->mapping.decommit(offset(h) + kept, memory_->committed - kept);
+        memory_->committed = kept;
+        memory_->high = end;
     }
-
-    /// Fills the store's and the codec's fields of a run.
-    void locate(int head, Run& run) const noexcept {
+    int oldest() const noexcept override {
+        const int high = memory_->high;
+        return ring_ > 0 && high - ring_ > front_ ? high - ring_ : front_;
+    }
+    int front() const noexcept override { return front_; }
+    void locate(int head, int row, Run& run) const noexcept override {
         run.codec = codec_;
         run.head = head;
         run.data = memory_->mapping.data() + offset(head);
+        if (row >= front_) run.data += codec_->units(front_) * unit_bytes_;
         run.block_table = nullptr;
-        run.block_size = static_cast<int>(codec_->units(capacity_)) * codec_->rows_per_unit;
+        run.block_size = row < front_
+                             ? front_
+                             : static_cast<int>(codec_->units(capacity_)) * codec_->rows_per_unit;
         run.block_bytes = 0;
         run.stride = static_cast<std::ptrdiff_t>(unit_bytes_);
     }
-
-    /// A second stream over the same rows; who appends first without owning the end copies.
-    ContiguousStream share() const {
+    std::unique_ptr<RowStore> share() const override {
         int seen = memory_->shared;
         while (seen < memory_->high &&
                !memory_->shared.compare_exchange_weak(seen, memory_->high)) {
         }
-        ContiguousStream other(*this);
-        other.id_ = new_id();
+        auto other = std::unique_ptr<ContiguousRows>(new ContiguousRows(*this));
+        other->id_ = new_id();
         return other;
     }
-    /// A stream with memory of its own that holds the first `rows` rows.
-    ContiguousStream copy(int rows) const {
-        ContiguousStream other = share();
-        other.reserve(rows, rows);
+    std::unique_ptr<RowStore> copy(int end) const override {
+        auto other = share();
+        other->reserve(end, end);
         return other;
     }
-
-    /// Bytes of pages that rows have touched.
-    std::size_t bytes() const noexcept {
+    /// Bytes of pages that rows have touched, or that are committed.
+    std::size_t bytes() const noexcept override {
         return static_cast<std::size_t>(heads_) *
-               round_up(codec_->units(memory_->high) * unit_bytes_, page_size());
+               round_up(touched(memory_->high) * unit_bytes_, page_size());
     }
-    /// The same for a stream that holds `rows` rows, without making one.
-    static std::size_t bytes_for(const Codec& codec, int heads, int dims, int rows) {
+    /// The same for rows numbered below `end`, without any.
+    static std::size_t bytes_for(const Codec& codec, int heads, int dims, const Extent& extent,
+                                 int end) {
+        const int ring = extent.ring(codec.rows_per_unit);
+        const std::size_t units = ring > 0 ? codec.units(extent.front(codec.rows_per_unit)) +
+                                                 codec.units(std::min(end, ring))
+                                           : codec.units(end);
         return checked_mul(
             static_cast<std::size_t>(heads),
-            round_up(checked_mul(codec.units(rows), codec.unit_bytes(dims), "cache bytes"),
+            round_up(checked_mul(end > 0 ? units : 0, codec.unit_bytes(dims), "cache bytes"),
                      page_size()),
             "cache bytes");
     }
-    /// The textbook formula: rows x heads x bytes of a row.
-    std::size_t payload_bytes(int rows) const {
-        return static_cast<std::size_t>(rows) * static_cast<std::size_t>(heads_) *
-               codec_->row_bytes(dims_);
-    }
-    const Codec& codec() const noexcept { return *codec_; }
-    int dims() const noexcept { return dims_; }
-    bool valid() const noexcept { return memory_ != nullptr; }
 
   private:
     struct Memory {
-        explicit Memory(std::size_t bytes) : mapping(bytes, Mapping::Pages::small) {}
+        Memory(std::size_t bytes, Mapping::Pages pages) : mapping(bytes, pages) {}
         Mapping mapping;
+        std::size_t committed = 0;            // bytes of each head, on_demand only
         std::atomic<int> high{0};             // rows ever written
         std::atomic<int> shared{0};           // rows that a fork may see: never written in place
         std::atomic<std::uint64_t> owner{0};  // the stream that may append in place
     };
-    ContiguousStream(const ContiguousStream&) = default;
+    ContiguousRows(const ContiguousRows&) = default;
     static std::uint64_t new_id() noexcept {
         static std::atomic<std::uint64_t> next{1};
         return next.fetch_add(1, std::memory_order_relaxed);
+    }
+    std::shared_ptr<Memory> make_memory() const {
+        return std::make_shared<Memory>(
+            checked_mul(head_bytes_, static_cast<std::size_t>(heads_), "cache bytes"),
+            commit_ == Commit::on_touch ? Mapping::Pages::small : Mapping::Pages::reserved);
+    }
+    // Units of a head that rows below `end` touch.
+    std::size_t touched(int end) const noexcept {
+        if (end <= 0) return 0;
+        return ring_ > 0 ? codec_->units(front_) + codec_->units(std::min(end, ring_))
+                         : codec_->units(end);
+    }
+    void commit_pages(Memory& memory, int end) const {
+        if (commit_ == Commit::on_touch) return;
+        const std::size_t wanted = round_up(touched(end) * unit_bytes_, page_size());
+        if (wanted <= memory.committed) return;
+        for (int h = 0; h < heads_; ++h)
+            memory.mapping.commit(offset(h) + memory.committed, wanted - memory.committed);
+        memory.committed = wanted;
     }
     std::size_t offset(int head) const noexcept {
         return static_cast<std::size_t>(head) * head_bytes_;
     }
 
-  public:
-    ContiguousStream(ContiguousStream&&) noexcept = default;
-    ContiguousStream& operator=(ContiguousStream&&) noexcept = default;
-    ~ContiguousStream() = default;
-
-  private:
     const Codec* codec_;
     int heads_;
-    int dims_;
-    int capacity_;
+    Commit commit_;
+    int ring_;
+    int front_ = 0;
+    int capacity_ = 0;
     std::size_t unit_bytes_ = 0;
     std::size_t head_bytes_ = 0;
     std::uint64_t id_ = 0;
     std::shared_ptr<Memory> memory_;
 };
 
-/// Two streams with codecs chosen at run time.
-class ContiguousStore {
-  public:
-    ContiguousStore(const Codec& keys, const Codec& values, const HeadLayout& layout, int capacity)
-        : keys_(keys, layout.kv_heads, layout.key_dim, capacity),
-          values_(values, layout.kv_heads, layout.value_dim, capacity) {}
+namespace detail {
 
-    /// Strong guarantee: the two reservations only add room.
-    void reserve(int begin, int end) {
-        keys_.reserve(begin, end);
-        values_.reserve(begin, end);
-    }
-    ContiguousStream& keys() noexcept { return keys_; }
-    ContiguousStream& values() noexcept { return values_; }
-    const ContiguousStream& keys() const noexcept { return keys_; }
-    const ContiguousStream& values() const noexcept { return values_; }
+template <Commit commit>
+std::unique_ptr<RowStore> make_contiguous(const Codec& codec, int heads, int dims,
+                                          const Extent& extent, const StoreOptions&) {
+    return std::make_unique<ContiguousRows>(codec, heads, dims, extent, commit);
+}
 
-    /// The same rows, shared until somebody writes.
-    ContiguousStore share() const { return {keys_.share(), values_.share()}; }
-    /// The first `rows` rows in memory of their own.
-    ContiguousStore copy(int rows) const { return {keys_.copy(rows), values_.copy(rows)}; }
+// Forms that are not the last are small rings, whatever the store of the last one is.
+inline constexpr MakeRows make_hot = make_contiguous<Commit::on_touch>;
 
-  private:
-    ContiguousStore(ContiguousStream keys, ContiguousStream values)
-        : keys_(std::move(keys)), values_(std::move(values)) {}
-    ContiguousStream keys_;
-    ContiguousStream values_;
-};
+}  // namespace detail
 
 /// The store of `KvCache<Contiguous<Keys, Values>>`: keys and values may have different codecs.
 template <CodecTag Keys = F32, CodecTag Values = Keys>
-class Contiguous : public ContiguousStore {
+class Contiguous : public StreamPair {
   public:
-    Contiguous(const HeadLayout& layout, int capacity)
-        : ContiguousStore(Keys::keys(), Values::values(), layout, capacity) {}
-    explicit Contiguous(ContiguousStore store) : ContiguousStore(std::move(store)) {}
+    using KeyTag = Keys;
+    using ValueTag = Values;
+    Contiguous(const HeadLayout& layout, const Extent& extent)
+        : StreamPair(detail::make_contiguous<Commit::on_touch>, detail::make_hot, {}, Keys::keys(),
+                     Values::values(), layout, extent) {}
+    explicit Contiguous(StreamPair pair) : StreamPair(std::move(pair)) {}
+};
+
+/// The same bytes with pages committed as tokens arrive and given back on truncate; memory that is
+/// not to be had is a typed error and never a kill.
+template <CodecTag Keys = F32, CodecTag Values = Keys>
+class Mapped : public StreamPair {
+  public:
+    using KeyTag = Keys;
+    using ValueTag = Values;
+    Mapped(const HeadLayout& layout, const Extent& extent)
+        : StreamPair(detail::make_contiguous<Commit::on_demand>, detail::make_hot, {}, Keys::keys(),
+                     Values::values(), layout, extent) {}
+    explicit Mapped(StreamPair pair) : StreamPair(std::move(pair)) {}
 };
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -13,6 +13,7 @@
 inline const Table& table(const char* name) noexcept {
     static const Table instance{
         .name = name,
+        .isa = isa,
         .tile_rows = gemm_rows,
         .gemv = {gemv<float>, gemv<half_t>, gemv<brain_t>},
         .gemm = {gemm<float>, gemm<half_t>, gemm<brain_t>},
@@ -37,6 +38,8 @@ inline const Table& table(const char* name) noexcept {
         .rotate_interleaved = rotate_interleaved,
         .encode = {encode<float>, encode<half_t>, encode<brain_t>},
         .decode = {decode<float>, decode<half_t>, decode<brain_t>},
+        .range = range,
+        .codes = codes,
         .exp = exp_in_place,
     };
     return instance;

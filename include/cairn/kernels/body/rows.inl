@@ -143,3 +143,34 @@ inline void exp_in_place(float* x, std::ptrdiff_t n) {
     for (std::ptrdiff_t i = 0; i < n; i += 16)
         store_upto(x + i, exp_lanes(load_upto(x + i, n - i)), n - i);
 }
+
+inline void range(const float* x, std::ptrdiff_t n, float* least, float* most) {
+    float low = x[0];
+    float high = x[0];
+    std::ptrdiff_t i = 0;
+    if (n >= 16) {
+        V a = load(x);
+        V b = a;
+        for (i = 16; i + 16 <= n; i += 16) {
+            const V y = load(x + i);
+            a = select_gt(a, y, y, a);
+            b = select_gt(y, b, y, b);
+        }
+        low = -reduce_max(sub(splat(0.0F), a));
+        high = reduce_max(b);
+    }
+    for (; i < n; ++i) {
+        low = x[i] < low ? x[i] : low;
+        high = x[i] > high ? x[i] : high;
+    }
+    *least = low + 0.0F;  // one zero
+    *most = high + 0.0F;
+}
+
+inline void codes(const float* x, std::ptrdiff_t n, float least, float inverse, float* y) {
+    const V magic = splat(12582912.0F);
+    for (std::ptrdiff_t i = 0; i < n; i += 16) {
+        const V difference = sub(load_upto(x + i, n - i), splat(least));
+        store_upto(y + i, sub(fma(difference, splat(inverse), magic), magic), n - i);
+    }
+}

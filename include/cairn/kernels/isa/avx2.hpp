@@ -17,6 +17,7 @@
 
 namespace cairn::inline CAIRN_ABI::kernels::avx2 {
 
+inline constexpr Isa isa = Isa::avx2;
 inline constexpr int accumulators = 4;
 inline constexpr int gemm_rows = 6;
 inline constexpr int gemm_panels = 1;

@@ -23,6 +23,7 @@
 
 namespace cairn::inline CAIRN_ABI::kernels::avx512 {
 
+inline constexpr Isa isa = Isa::avx512;
 inline constexpr int accumulators = 16;
 inline constexpr int gemm_rows = 8;
 inline constexpr int gemm_panels = 3;

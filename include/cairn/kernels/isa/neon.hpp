@@ -10,6 +10,7 @@
 
 namespace cairn::inline CAIRN_ABI::kernels::neon {
 
+inline constexpr Isa isa = Isa::neon;
 inline constexpr int accumulators = 4;
 inline constexpr int gemm_rows = 6;
 inline constexpr int gemm_panels = 1;

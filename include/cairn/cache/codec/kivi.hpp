@@ -1,0 +1,127 @@
+// KIVI (Liu et al. 2024, arXiv 2402.02750): recent tokens in f16, older keys with a scale and a
+// least value a channel over groups of 32 tokens, older values with theirs a token over 32
+// channels. Keys age in blocks of 128 tokens, values one by one, 128 tokens behind. Where the
+// published code sees a prompt in full precision, here a row is seen as it would be one token at a
+// time, so that the cut of a prompt changes nothing.
+#pragma once
+
+#include "cairn/cache/codec/block.hpp"
+#include "cairn/cache/codec/plain.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+namespace codec_detail {
+
+template <int bits>
+struct ChannelCodec {
+    static constexpr int group = kernels::cached::channel_group;
+    static constexpr int levels = (1 << bits) - 1;
+    static std::size_t unit_bytes(int dims) {
+        return static_cast<std::size_t>(kernels::cached::channel_bytes(bits, dims));
+    }
+    static std::size_t row_bytes(int dims) { return (unit_bytes(dims) + group - 1) / group; }
+
+    // The byte and shift of the code of dim d at place `lane` of the unit.
+    static CodePlace place(int dims, int d, int lane) {
+        const int half = lane / 16;
+        if constexpr (bits == 4)
+            return {4 * dims + d * 16 + lane % 16, static_cast<unsigned>(half * 4), 0, 0};
+        return {4 * dims + d / 2 * 16 + lane % 16, static_cast<unsigned>(d % 2 * 4 + half * 2), 0,
+                0};
+    }
+    static void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to) {
+        const kernels::Table& kernel = kernels::active();
+        for (int first = 0; first + group <= to.count; first += group) {
+            std::byte* unit = to.unit + first / group * to.stride;
+            for (int d = 0; d < dims; ++d) {
+                float column[group];
+                float codes[group];
+                for (int i = 0; i < group; ++i) column[i] = x[(first + i) * stride + d];
+                float low = 0.0F;
+                float high = 0.0F;
+                kernel.range(column, group, &low, &high);
+                const float scale = (high - low) / static_cast<float>(levels);
+                const float inverse = scale != 0.0F ? 1.0F / scale : 0.0F;
+                const bool tiny = !(inverse < 1e38F);
+                kernel.codes(column, group, low, tiny ? 0.0F : inverse, codes);
+                const f16_bits s = f32_to_f16_saturated(tiny ? 0.0F : scale);
+                const f16_bits m = f32_to_f16_saturated(low);
+                std::memcpy(unit + 2 * d, &s, 2);
+                std::memcpy(unit + 2 * (dims + d), &m, 2);
+                for (int i = 0; i < group; ++i) {
+                    const CodePlace at = place(dims, d, i);
+                    put_bits(unit + at.byte, at.shift, levels,
+                             static_cast<unsigned>(std::clamp(codes[i], 0.0F, float{levels})));
+                }
+            }
+        }
+    }
+    static void decode(const Rows& from, int dims, float* x, std::ptrdiff_t stride) {
+        for (int r = 0; r < from.count; ++r) {
+            const int lane = from.lane + r;
+            const std::byte* unit = from.unit + lane / group * from.stride;
+            for (int d = 0; d < dims; ++d) {
+                f16_bits s;
+                f16_bits m;
+                std::memcpy(&s, unit + 2 * d, 2);
+                std::memcpy(&m, unit + 2 * (dims + d), 2);
+                const CodePlace at = place(dims, d, lane % group);
+                x[r * stride + d] = block_value(
+                    kernels::cached::q4_1, s, m,
+                    static_cast<std::uint8_t>(get_bits(unit + at.byte, at.shift, levels)));
+            }
+        }
+    }
+    static void scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
+                       int queries, float* s, std::ptrdiff_t s_stride) {
+        kernels::cached::channel_products_for<bits>(kernels::active())
+            .scores({keys.unit, keys.stride, keys.lane, keys.count, dims}, q, q_stride, queries, s,
+                    s_stride);
+    }
+    static constexpr Codec keys{bits == 4 ? "kivi4" : "kivi2",
+                                group,
+                                unit_bytes,
+                                encode,
+                                decode,
+                                scores,
+                                nullptr,
+                                row_bytes,
+                                nullptr,
+                                true,
+                                true};
+    using Values = BlockCodec<bits == 4 ? kernels::cached::q4_1 : kernels::cached::int2>;
+    static constexpr Codec values = Values::value_codec(bits == 4 ? "kivi4" : "kivi2");
+};
+
+}  // namespace codec_detail
+
+/// KIVI with `bits` of 4 or 2; `recent` tokens stay in f16, a multiple of 32.
+template <int bits, int recent = 128>
+struct Kivi {
+    static constexpr bool ages = true;
+    static_assert(bits == 4 || bits == 2, "Kivi<bits>: 4 and 2 bits exist.");
+    static_assert(recent > 0 && recent % 32 == 0,
+                  "Kivi<bits, recent>: keys are quantised in groups of 32 tokens.");
+    static StreamFormat keys() noexcept {
+        return {Form{&F16::keys(), recent, 1}, codec_detail::ChannelCodec<bits>::keys};
+    }
+    static StreamFormat values() noexcept {
+        return {Form{&F16::values(), 1, recent}, codec_detail::ChannelCodec<bits>::values};
+    }
+};
+
+/// The rows of `Tag` turned by a Hadamard matrix first: outliers spread over a head's dims, and few
+/// bits lose less. Queries and outputs are turned along; the answer changes only by rounding.
+template <CodecTag Tag>
+struct Rotated {
+    static StreamFormat keys() noexcept { return turned(Tag::keys()); }
+    static StreamFormat values() noexcept { return turned(Tag::values()); }
+
+  private:
+    static StreamFormat turned(StreamFormat format) noexcept {
+        format.rotated = true;
+        return format;
+    }
+};
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,111 @@
+// The interface of keeps that choose rows by what attention made of them. A scorer says which
+// queries it listens to and, when a head holds more rows than the budget, which of them stay; the
+// cache does the rest. docs/add-a-cache.md writes one.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/core/error.hpp"
+#include "cairn/core/types.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// The rows of one KV head when rows must go, in storage order.
+struct HeldRows {
+    int kv_head;
+    int layer;                       ///< as the cache was told; 0 for a cache by itself
+    int prompt_end;                  ///< of the announced prompt; 0: none
+    int length;                      ///< tokens fed: the newest row is at length - 1
+    int budget;                      ///< rows of this head that may stay
+    std::span<const int> positions;  ///< of each row; -1: no row here
+    /// Sum of the probabilities each row received from the queries that were listened to, or its
+    /// distance (Scorer::signature).
+    std::span<const float> scores;
+};
+
+/// When rows are chosen.
+enum class Evicts : std::uint8_t {
+    at_prompt_end,     ///< once, when the announced prompt is complete; later rows all stay
+    at_every_step,     ///< after the announced prompt, at every commit that exceeds the budget
+    before_attending,  ///< as each new row comes, before its query reads; scores are distances
+};
+
+/// Which rows of a head stay.
+class Scorer {
+  public:
+    virtual ~Scorer() = default;
+    /// Rows that a KV head may hold once the budget applies.
+    virtual int budget(int kv_head) const = 0;
+    virtual Evicts when() const = 0;
+    /// Whether the probabilities of a query at this position are added to the scores. Asked with
+    /// the announced prompt's end (0: none announced).
+    virtual bool listens(int query, int prompt_end) const = 0;
+    /// Sets keep[i] = 1 for the rows that stay: at most `budget` of those with a position. Ties go
+    /// to the later position. Must depend on nothing but `rows` and must not allocate: it runs
+    /// inside a commit, which cannot fail. `order` is scratch of the rows' size.
+    virtual void choose(const HeldRows& rows, std::span<std::uint8_t> keep,
+                        std::span<int> order) const = 0;
+    /// A few bits that stand for a row of `dims` numbers (before_attending only): rows are scored
+    /// by the Hamming distance between their bits and the query's, summed over the head's group.
+    virtual std::uint32_t signature(const float* row, int dims) const {
+        (void)row;
+        (void)dims;
+        return 0;
+    }
+    /// Whether the new key itself stands for its query in that comparison.
+    virtual bool key_is_query() const { return false; }
+    /// The word and numbers of a cache SPEC.
+    virtual std::string name() const = 0;
+};
+
+/// A budget of rows for every KV head, or one for each.
+class Budget {
+  public:
+    Budget(int rows) : rows_{rows} { check(); }               // NOLINT(google-explicit-constructor)
+    Budget(std::vector<int> rows) : rows_(std::move(rows)) {  // NOLINT(google-explicit-constructor)
+        check();
+    }
+    int of(int kv_head) const noexcept {
+        return rows_[std::min(static_cast<std::size_t>(kv_head), rows_.size() - 1)];
+    }
+
+  private:
+    void check() const {
+        require(!rows_.empty(), ErrorCode::invalid_argument, "a budget for no head");
+        for (const int rows : rows_)
+            require(rows > 0, ErrorCode::invalid_argument, "a budget of ", rows, " rows");
+    }
+    std::vector<int> rows_;
+};
+
+/// Keeps the `count` best of the rows that `candidate(i)` admits; `worth(i)` says how good, ties go
+/// to the later position. The tool that most scorers are made of.
+template <class Candidate, class Worth>
+void keep_best(const HeldRows& rows, int count, const Candidate& candidate, const Worth& worth,
+               std::span<std::uint8_t> keep, std::span<int> order) {
+    int n = 0;
+    for (int i = 0; i < static_cast<int>(rows.positions.size()); ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        if (rows.positions[at] >= 0 && keep[at] == 0 && candidate(i))
+            order[static_cast<std::size_t>(n++)] = i;
+    }
+    count = std::clamp(count, 0, n);
+    const auto better = [&](int a, int b) {
+        const auto x = worth(a);
+        const auto y = worth(b);
+        return x != y ? x > y
+                      : rows.positions[static_cast<std::size_t>(a)] >
+                            rows.positions[static_cast<std::size_t>(b)];
+    };
+    std::nth_element(order.begin(), order.begin() + count, order.begin() + n, better);
+    for (int i = 0; i < count; ++i)
+        keep[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])] = 1;
+}
+
+}  // namespace cairn::inline CAIRN_ABI

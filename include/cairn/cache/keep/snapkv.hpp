@@ -1,0 +1,59 @@
+// SnapKV (Li et al. 2024, arXiv 2404.14469): once, when the prompt is complete, the rows that its
+// last queries looked at stay, with their neighbours; later rows all stay. Heads that share keys
+// are summed, so grouped heads keep their saving.
+#pragma once
+
+#include "cairn/cache/keep/scorer.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Of `budget` rows the last `window` of the prompt stay, the others by the attention that these
+/// queries paid, pooled by the maximum over `pool` neighbours.
+class ObservedRows final : public Scorer {
+  public:
+    /// Error{invalid_argument} for a window below 1 or an even pool.
+    explicit ObservedRows(Budget budget, int window = 32, int pool = 7)
+        : budget_(std::move(budget)), window_(window), pool_(pool) {
+        require(window > 0 && pool > 0 && pool % 2 == 1, ErrorCode::invalid_argument,
+                "snapkv: a window of ", window, " queries, a pool of ", pool);
+    }
+    int budget(int kv_head) const override { return budget_.of(kv_head); }
+    Evicts when() const override { return Evicts::at_prompt_end; }
+    bool listens(int query, int prompt_end) const override {
+        return query < prompt_end && query >= prompt_end - window_;
+    }
+    void choose(const HeldRows& rows, std::span<std::uint8_t> keep,
+                std::span<int> order) const override {
+        const int n = static_cast<int>(rows.positions.size());
+        const int first = rows.prompt_end - window_;  // of the observing rows
+        const auto position = [&](int i) { return rows.positions[static_cast<std::size_t>(i)]; };
+        const auto observed = [&](int i) { return position(i) >= 0 && position(i) < first; };
+        const auto pooled = [&](int i) {
+            float most = 0.0F;
+            for (int j = std::max(0, i - pool_ / 2); j <= std::min(n - 1, i + pool_ / 2); ++j)
+                if (observed(j)) most = std::max(most, rows.scores[static_cast<std::size_t>(j)]);
+            return most;
+        };
+        const int recent = std::min(rows.budget, window_);
+        keep_best(
+            rows, recent, [](int) { return true; }, position, keep, order);
+        keep_best(rows, rows.budget - recent, observed, pooled, keep, order);
+    }
+    std::string name() const override { return "snapkv=" + std::to_string(budget_.of(0)); }
+
+  private:
+    Budget budget_;
+    int window_;
+    int pool_;
+};
+
+/// SnapKV as the second argument of KvCache.
+template <int budget, int window = 32>
+struct SnapKv {
+    static_assert(budget > 0 && window > 0, "SnapKv<budget, window>: at least one row stays.");
+    static std::shared_ptr<const Scorer> scorer(const HeadLayout&) {
+        return std::make_shared<ObservedRows>(budget, window);
+    }
+};
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,203 @@
+// The bookkeeping of a cache whose rows are numbered by position: committed and staged rows, a
+// window, a pinned front, rows dropped behind it. Compiled once for all stores and codecs.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "cairn/cache/concepts.hpp"
+#include "cairn/cache/keep/position.hpp"
+#include "cairn/cache/stream.hpp"
+#include "cairn/kernels/dispatch.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+namespace detail {
+
+// What every cache asks of rows from outside before it touches anything.
+inline void check_staged(const TokenRows& k, const TokenRows& v, int length, int capacity,
+                         int max_rows) {
+    require(k.rows == v.rows, ErrorCode::shape_mismatch, "stage: ", k.rows, " key rows and ",
+            v.rows, " value rows");
+    require(k.rows >= 0 && (k.rows == 0 || (k.data != nullptr && v.data != nullptr)),
+            ErrorCode::invalid_argument, "stage: ", k.rows, " rows at a null pointer");
+    require(k.rows <= capacity - length, ErrorCode::capacity, "cache full: ", k.rows,
+            " more rows do not fit, ", length, " of ", capacity, " are used");
+    require(k.rows <= max_rows, ErrorCode::capacity, "stage: ", k.rows, " rows at once, but only ",
+            max_rows, " more fit before a commit");
+}
+inline void check_finite_rows(const Stream& stream, const TokenRows& rows, const char* what) {
+    if (!stream.finite_only()) return;
+    for (int r = 0; r < rows.rows; ++r)
+        require(kernels::active().all_finite(rows.data + r * rows.stride,
+                                             std::ptrdiff_t{stream.heads()} * stream.dims()),
+                ErrorCode::non_finite, "stage: NaN or infinity in ", what, " row ", r, " of ",
+                rows.rows, "; ", stream.format().coldest().codec->name, " cannot hold it");
+}
+
+class PositionRows {
+  public:
+    /// Rows that a stage may bring where old ones are forgotten or change form.
+    static constexpr int chunk = 128;
+
+    template <class MakePair>
+    PositionRows(const HeadLayout& layout, int capacity, const PositionKeep& keep,
+                 const MakePair& make)
+        : layout_(layout),
+          capacity_(capacity),
+          keep_(keep),
+          streams_(make(keep.extent(capacity, chunk))) {
+        limited_ =
+            keep.window > 0 || streams_.keys().format().ages() || streams_.values().format().ages();
+    }
+
+    void stage(const TokenRows& k, const TokenRows& v) {
+        check_staged(k, v, length_, capacity_, max_rows());
+        if (k.rows == 0) return;
+        check_finite_rows(streams_.keys(), k, "key");
+        check_finite_rows(streams_.values(), v, "value");
+        try {
+            streams_.keys().reserve(length_, length_ + k.rows);
+            streams_.values().reserve(length_, length_ + k.rows);
+        } catch (...) {
+            cut(length_);
+            throw;
+        }
+        streams_.keys().write(length_, k.rows, k.data, k.stride);
+        streams_.values().write(length_, v.rows, v.data, v.stride);
+        length_ += k.rows;
+    }
+    void commit(int rows) noexcept {
+        committed_ += std::clamp(rows, 0, length_ - committed_);
+        if (length_ != committed_) {
+            length_ = committed_;
+            cut(length_);
+        }
+        if (keep_.window > 0 || dropped_ > 0) {
+            streams_.keys().release(front(), oldest_needed(committed_));
+            streams_.values().release(front(), oldest_needed(committed_));
+        }
+    }
+    bool can_truncate(int rows) const noexcept {
+        if (rows < 0 || rows > committed_) return false;
+        if (rows == 0) return true;
+        if (dropped_ > 0 && rows < front() + dropped_) return false;
+        const int oldest = oldest_needed(rows);
+        return streams_.keys().intact(oldest, rows) && streams_.values().intact(oldest, rows);
+    }
+    void truncate(int rows) noexcept {
+        committed_ = length_ = rows;
+        if (rows == 0) capacity_ -= std::exchange(dropped_, 0);
+        cut(rows);
+    }
+    // Forgets `rows` rows behind the first `keep` ones: a context shift. Later queries stand that
+    // much nearer to the front.
+    bool can_shift(int keep, int rows) const noexcept {
+        return streams_.keys().unbounded() && streams_.values().unbounded() && keep_.window == 0 &&
+               length_ == committed_ && keep >= 0 && rows > 0 &&
+               (dropped_ == 0 || keep == shift_front_) && keep + dropped_ + rows <= committed_;
+    }
+    void shift(int keep, int rows) noexcept {
+        shift_front_ = keep;
+        dropped_ += rows;
+        capacity_ += rows;
+        streams_.keys().release(keep, keep + dropped_);
+        streams_.values().release(keep, keep + dropped_);
+    }
+    int shifted() const noexcept { return dropped_; }
+
+    void runs(int kv_head, RunList& keys, RunList& values) const noexcept {
+        keys.clear();
+        values.clear();
+        const int front_rows = std::min(front(), length_);
+        Run like;
+        if (front_rows > 0) {
+            like.shift = dropped_;
+            if (keep_.window > 0) like.max_query = keep_.sinks + keep_.window - 1;
+            add(kv_head, 0, front_rows, like, keys, values);
+        }
+        like = Run{};
+        if (keep_.window > 0) like.window = keep_.window;
+        add(kv_head, std::max(front() + dropped_, oldest_needed(committed_)), length_, like, keys,
+            values);
+    }
+
+    int committed() const noexcept { return committed_; }
+    int length() const noexcept { return length_; }
+    int capacity() const noexcept { return capacity_; }
+    int max_rows() const noexcept {
+        return limited_ ? chunk - (length_ - committed_) : capacity_ - length_;
+    }
+    /// Distances that a query may stand from a row, at most; a model's context must reach so far.
+    int span() const noexcept {
+        return keep_.window > 0 ? keep_.sinks + keep_.window : capacity_ - dropped_;
+    }
+    bool streaming() const noexcept { return keep_.window > 0; }
+    int held(int rows) const noexcept {
+        if (keep_.window > 0) return std::min(rows, keep_.sinks + keep_.window);
+        return std::max(rows - dropped_, std::min(rows, dropped_ > 0 ? shift_front_ : 0));
+    }
+    std::size_t payload_bytes(int rows) const {
+        return streams_.keys().payload_bytes(rows, held(rows)) +
+               streams_.values().payload_bytes(rows, held(rows));
+    }
+    std::size_t bytes() const noexcept {
+        return streams_.keys().bytes() + streams_.values().bytes();
+    }
+    const HeadLayout& layout() const noexcept { return layout_; }
+    const StreamPair& streams() const noexcept { return streams_; }
+    StreamPair& streams() noexcept { return streams_; }
+    const PositionKeep& keep() const noexcept { return keep_; }
+
+    PositionRows fork() const { return PositionRows(*this, streams_.share()); }
+    PositionRows copy() const { return PositionRows(*this, streams_.copy()); }
+
+  private:
+    PositionRows(const PositionRows& other, StreamPair streams)
+        : layout_(other.layout_),
+          capacity_(other.capacity_),
+          keep_(other.keep_),
+          streams_(std::move(streams)),
+          committed_(other.committed_),
+          length_(other.committed_),
+          dropped_(other.dropped_),
+          shift_front_(other.shift_front_),
+          limited_(other.limited_) {
+        if (other.length_ != other.committed_) {
+            streams_.keys().settle(committed_);
+            streams_.values().settle(committed_);
+        }
+    }
+    int front() const noexcept {
+        return keep_.window > 0 ? keep_.sinks : (dropped_ > 0 ? shift_front_ : 0);
+    }
+    // The first row behind the front that a query at `position` or later sees.
+    int oldest_needed(int position) const noexcept {
+        const int first = front() + dropped_;
+        return keep_.window > 0 ? std::max(first, position - keep_.window + 1) : first;
+    }
+    void cut(int length) noexcept {
+        streams_.keys().cut(length);
+        streams_.values().cut(length);
+    }
+    void add(int head, int begin, int end, const Run& like, RunList& keys,
+             RunList& values) const noexcept {
+        streams_.keys().runs(head, begin, end, committed_, like, keys);
+        streams_.values().runs(head, begin, end, committed_, like, values);
+    }
+
+    HeadLayout layout_;
+    int capacity_;
+    PositionKeep keep_;
+    StreamPair streams_;
+    int committed_ = 0;
+    int length_ = 0;
+    int dropped_ = 0;  // rows forgotten by context shifts, behind the first shift_front_
+    int shift_front_ = 0;
+    bool limited_ = false;
+};
+
+}  // namespace detail
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,434 @@
+// The bookkeeping of a cache whose keep chooses rows by score. Rows lie in numbered slots, the same
+// numbers for all heads, other positions in each; a head's freed slot takes its next row. When many
+// rows go at once (a prompt's end) the next stage closes the gaps, in order, and memory shrinks.
+//
+// Such a cache commits all staged rows or none, cannot be truncated except to nothing, and is exact
+// for every cut of a prompt whose end was announced: until then nothing is evicted, and afterwards
+// rows come one at a time wherever one evicts at every step.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "cairn/cache/keep/scorer.hpp"
+#include "cairn/cache/position_rows.hpp"
+
+namespace cairn::inline CAIRN_ABI::detail {
+
+class ScoredRows {
+  public:
+    template <class MakePair>
+    ScoredRows(const HeadLayout& layout, int capacity, std::shared_ptr<const Scorer> scorer,
+               int layer, const MakePair& make)
+        : layout_(layout),
+          capacity_(capacity),
+          layer_(layer),
+          scorer_(std::move(scorer)),
+          streams_(make(Extent{capacity, 0, 0, 0})),
+          heads_(static_cast<std::size_t>(layout.kv_heads)) {
+        for (int h = 0; h < layout.kv_heads; ++h)
+            require(scorer_->budget(h) > 0, ErrorCode::invalid_argument, "keep ", scorer_->name(),
+                    ": a budget of ", scorer_->budget(h), " rows for head ", h);
+        for (const Stream* stream : {&streams_.keys(), &streams_.values()})
+            require(
+                !stream->format().ages() && stream->format().coldest().codec->copy_row != nullptr,
+                ErrorCode::unsupported, "keep ", scorer_->name(), " with rows of ",
+                stream->format().coldest().codec->name,
+                ": rows that share scales or change form with age cannot be moved");
+    }
+
+    /// Announces that a prompt ends before position `end`: nothing is evicted until it is complete.
+    void expect_prompt(int end) {
+        require(length_ == committed_, ErrorCode::bad_state,
+                "expect_prompt: rows are staged and not committed");
+        if (end > committed_) prompt_end_ = end;
+    }
+    void pin(int begin, int end) {
+        require(begin >= 0 && begin < end, ErrorCode::invalid_argument, "pin: rows ", begin, " to ",
+                end);
+        pins_.emplace_back(begin, end);
+    }
+
+    void stage(const TokenRows& k, const TokenRows& v) {
+        check_staged(k, v, length_, capacity_, max_rows());
+        if (k.rows == 0) return;
+        check_finite_rows(streams_.keys(), k, "key");
+        check_finite_rows(streams_.values(), v, "value");
+        if (gaps_) close_gaps();
+        // Everything that may throw comes before anything that changes.
+        int slots = 0;
+        int lowest = slots_;
+        for (const Head& head : heads_) {
+            const bool reuse = k.rows == 1 && head.hole >= 0;
+            lowest = std::min(lowest, reuse ? head.hole : head.slots);
+            slots = std::max(slots, reuse ? head.slots : head.slots + k.rows);
+        }
+        const auto most = static_cast<std::size_t>(slots);
+        keep_.reserve(most);
+        choosable_.reserve(most);
+        distances_.reserve(most);
+        if (order_.size() < most) order_.resize(2 * most);
+        streams_.keys().reserve(lowest, slots);
+        streams_.values().reserve(lowest, slots);
+        for (Head& head : heads_) head.reserve(2 * most);
+        slots_ = std::max(slots_, slots);
+        for (int h = 0; h < layout_.kv_heads; ++h) {
+            Head& head = heads_[static_cast<std::size_t>(h)];
+            head.evicted = -1;
+            if (length_ == committed_) head.pending.assign(head.scores.begin(), head.scores.end());
+            for (int r = 0; r < k.rows; ++r) {
+                const bool reuse = k.rows == 1 && head.hole >= 0;
+                const int slot = reuse ? head.hole : head.slots++;
+                if (reuse)
+                    head.filled = std::exchange(head.hole, -1);
+                else {
+                    head.positions.push_back(-1);
+                    head.pending.push_back(0.0F);
+                    head.signatures.push_back(0);
+                }
+                const auto s = static_cast<std::size_t>(slot);
+                head.positions[s] = length_ + r;
+                head.pending[s] = 0.0F;
+                const float* key = k.data + r * k.stride + h * layout_.key_dim;
+                head.signatures[s] = scorer_->when() == Evicts::before_attending
+                                         ? scorer_->signature(key, layout_.key_dim)
+                                         : 0;
+                streams_.keys().put(h, slot, key);
+                streams_.values().put(h, slot, v.data + r * v.stride + h * layout_.value_dim);
+            }
+            head.held += k.rows;
+            head.staged += k.rows;
+        }
+        length_ += k.rows;
+        if (scorer_->when() == Evicts::before_attending && scorer_->key_is_query() && k.rows == 1)
+            for (int h = 0; h < layout_.kv_heads; ++h) {
+                const std::uint32_t code =
+                    scorer_->signature(k.data + h * layout_.key_dim, layout_.key_dim);
+                evict_by_distance(h, std::span(&code, 1));
+            }
+    }
+
+    /// Queries of one KV head's group, rotated, before they attend; only for single rows.
+    void on_queries(int kv_head, const float* q, int count, int position) {
+        if (scorer_->when() != Evicts::before_attending || scorer_->key_is_query()) return;
+        if (length_ - committed_ != 1 || position + 1 != length_) return;
+        std::uint32_t codes[64];
+        count = std::min(count, 64);
+        for (int i = 0; i < count; ++i)
+            codes[i] = scorer_->signature(q + i * layout_.key_dim, layout_.key_dim);
+        evict_by_distance(kv_head, std::span(codes, static_cast<std::size_t>(count)));
+    }
+    bool wants_queries() const noexcept {
+        return scorer_->when() == Evicts::before_attending && !scorer_->key_is_query();
+    }
+    bool wants_scores(int query) const {
+        return scorer_->when() != Evicts::before_attending && scorer_->listens(query, prompt_end_);
+    }
+    /// Final probabilities p[begin, end) of one query head for rows [begin, end) of `kv_head`.
+    void on_scores(int kv_head, const float* p, int begin, int end) noexcept {
+        std::vector<float>& pending = heads_[static_cast<std::size_t>(kv_head)].pending;
+        for (int j = begin; j < end; ++j) pending[static_cast<std::size_t>(j)] += p[j - begin];
+    }
+
+    void commit(int rows) noexcept {
+        const int staged = length_ - committed_;
+        if (staged == 0) return;
+        if (rows < staged) {
+            forget();
+            return;
+        }
+        committed_ = length_;
+        for (Head& head : heads_) {
+            head.staged = 0;
+            head.filled = -1;
+            head.scores.swap(head.pending);
+            if (head.evicted >= 0) {
+                head.hole = std::exchange(head.evicted, -1);
+            }
+        }
+        if (committed_ < prompt_end_) return;
+        const bool at_end = committed_ == prompt_end_;
+        if (scorer_->when() == Evicts::at_every_step ||
+            (scorer_->when() == Evicts::at_prompt_end && at_end) ||
+            (scorer_->when() == Evicts::before_attending && at_end))
+            for (int h = 0; h < layout_.kv_heads; ++h) evict(h);
+    }
+
+    bool can_truncate(int rows) const noexcept { return rows == 0 || rows == committed_; }
+    void truncate(int rows) noexcept {
+        if (rows == committed_) {
+            forget();
+            return;
+        }
+        for (Head& head : heads_) head = Head();
+        committed_ = length_ = slots_ = prompt_end_ = 0;
+        gaps_ = false;
+        streams_.keys().cut(0);
+        streams_.values().cut(0);
+    }
+
+    void runs(int kv_head, RunList& keys, RunList& values) const noexcept {
+        keys.clear();
+        values.clear();
+        const Head& head = heads_[static_cast<std::size_t>(kv_head)];
+        const int staged = length_ - committed_;
+        // What is there already is seen by all; staged rows behind it causally.
+        const int old = staged > 1 ? head.slots - staged : head.slots;
+        Run like;
+        like.positions = head.positions.data();
+        like.offset = -(1 << 30);
+        add(kv_head, head, 0, old, like, keys, values);
+        if (staged > 1) {
+            like.offset = committed_ - old;
+            add(kv_head, head, old, head.slots, like, keys, values);
+        }
+    }
+
+    int committed() const noexcept { return committed_; }
+    int length() const noexcept { return length_; }
+    int capacity() const noexcept { return capacity_; }
+    int max_rows() const noexcept {
+        if (length_ < prompt_end_) return prompt_end_ - length_;
+        if (scorer_->when() == Evicts::at_prompt_end) return capacity_ - length_;
+        if (length_ != committed_) return 0;  // what is evicted depends on the commit before
+        int room = capacity_ - length_;
+        for (int h = 0; h < layout_.kv_heads; ++h)
+            room = std::min(room, scorer_->budget(h) - heads_[static_cast<std::size_t>(h)].held);
+        return std::max(room, 1);
+    }
+    int span() const noexcept { return capacity_; }
+    static constexpr bool streaming() noexcept { return false; }
+    int held(int) const noexcept {
+        int most = 0;
+        for (const Head& head : heads_) most = std::max(most, head.held);
+        return most;
+    }
+    std::size_t payload_bytes(int) const {
+        std::size_t sum = 0;
+        const Codec& k = *streams_.keys().format().coldest().codec;
+        const Codec& v = *streams_.values().format().coldest().codec;
+        for (const Head& head : heads_)
+            sum += static_cast<std::size_t>(head.held) *
+                   (k.row_bytes(layout_.key_dim) + v.row_bytes(layout_.value_dim));
+        return sum;
+    }
+    std::size_t bytes() const noexcept {
+        return streams_.keys().bytes() + streams_.values().bytes();
+    }
+    const HeadLayout& layout() const noexcept { return layout_; }
+    const StreamPair& streams() const noexcept { return streams_; }
+    StreamPair& streams() noexcept { return streams_; }
+    const Scorer& scorer() const noexcept { return *scorer_; }
+    /// Positions that a head holds, in storage order, -1 where a slot is free.
+    std::span<const int> positions(int kv_head) const noexcept {
+        return heads_[static_cast<std::size_t>(kv_head)].positions;
+    }
+    std::span<const float> scores(int kv_head) const noexcept {
+        return heads_[static_cast<std::size_t>(kv_head)].scores;
+    }
+
+    ScoredRows fork() const { return ScoredRows(*this, streams_.share()); }
+    ScoredRows copy() const { return ScoredRows(*this, streams_.copy()); }
+
+  private:
+    struct Head {
+        std::vector<int> positions;             // by slot; -1: free
+        std::vector<float> scores;              // committed
+        std::vector<float> pending;             // with what staged rows added
+        std::vector<std::uint32_t> signatures;  // before_attending
+        int slots = 0;                          // in use, holes included
+        int held = 0;
+        int staged = 0;
+        int hole = -1;     // the one free slot, if any (and no gaps wait to be closed)
+        int filled = -1;   // the hole that a staged row took
+        int evicted = -1;  // evicted before attending, not committed yet
+        int evicted_position = -1;
+        void reserve(std::size_t n) {
+            if (positions.capacity() >= n / 2 && pending.capacity() >= n / 2) return;
+            positions.reserve(n);
+            scores.reserve(n);
+            pending.reserve(n);
+            signatures.reserve(n);
+        }
+    };
+    ScoredRows(const ScoredRows& other, StreamPair streams)
+        : layout_(other.layout_),
+          capacity_(other.capacity_),
+          layer_(other.layer_),
+          scorer_(other.scorer_),
+          streams_(std::move(streams)),
+          heads_(other.heads_),
+          pins_(other.pins_),
+          committed_(other.committed_),
+          length_(other.length_),
+          slots_(other.slots_),
+          prompt_end_(other.prompt_end_),
+          gaps_(other.gaps_) {
+        forget();
+    }
+
+    void add(int kv_head, const Head& head, int begin, int end, const Run& like, RunList& keys,
+             RunList& values) const noexcept {
+        const int gap = head.evicted >= 0 ? head.evicted : head.hole;
+        for (int from = begin; from < end;) {
+            const int to = gap >= from && gap < end ? gap : end;
+            for (auto [stream, list] :
+                 {std::pair{&streams_.keys(), &keys}, std::pair{&streams_.values(), &values}}) {
+                if (from == to) continue;
+                Run run = like;
+                run.begin = from;
+                run.end = to;
+                run.rotated = stream->format().rotated;
+                stream->rows().locate(kv_head, from, run);
+                list->push(run);
+            }
+            from = to == gap ? to + 1 : to;
+        }
+    }
+    bool pinned(int position) const noexcept {
+        return std::any_of(pins_.begin(), pins_.end(), [&](const auto& pin) {
+            return position >= pin.first && position < pin.second;
+        });
+    }
+    // keep[] of a head's rows: the pinned ones, and of the others what the scorer chooses.
+    void choose(int h, std::span<const float> scores, std::vector<std::uint8_t>& keep) noexcept {
+        Head& head = heads_[static_cast<std::size_t>(h)];
+        const auto n = static_cast<std::size_t>(head.slots);
+        keep.assign(n, 0);
+        int budget = scorer_->budget(h);
+        std::vector<int>& positions = choosable_;
+        positions.assign(head.positions.begin(), head.positions.begin() + head.slots);
+        for (int& position : positions)
+            if (position >= 0 && pinned(position)) {
+                keep[static_cast<std::size_t>(&position - positions.data())] = 1;
+                position = -1;
+                --budget;
+            }
+        if (budget > 0)
+            scorer_->choose({h, layer_, prompt_end_, length_, budget, positions, scores}, keep,
+                            order_);
+    }
+    // Rows that are not chosen become holes.
+    void evict(int h) noexcept {
+        Head& head = heads_[static_cast<std::size_t>(h)];
+        if (head.held <= scorer_->budget(h)) return;
+        choose(h, std::span(head.scores).first(static_cast<std::size_t>(head.slots)), keep_);
+        int holes = head.hole >= 0 ? 1 : 0;
+        for (int s = 0; s < head.slots; ++s) {
+            int& position = head.positions[static_cast<std::size_t>(s)];
+            if (position < 0 || keep_[static_cast<std::size_t>(s)] != 0) continue;
+            position = -1;
+            --head.held;
+            ++holes;
+            head.hole = s;
+        }
+        if (holes > 1) gaps_ = true;
+    }
+    void evict_by_distance(int h, std::span<const std::uint32_t> codes) {
+        Head& head = heads_[static_cast<std::size_t>(h)];
+        if (length_ <= prompt_end_ || head.held <= scorer_->budget(h) || head.evicted >= 0) return;
+        distances_.assign(static_cast<std::size_t>(head.slots), 0.0F);
+        for (int s = 0; s < head.slots; ++s) {
+            int distance = 0;
+            for (const std::uint32_t code : codes)
+                distance += std::popcount(code ^ head.signatures[static_cast<std::size_t>(s)]);
+            distances_[static_cast<std::size_t>(s)] = static_cast<float>(distance);
+        }
+        choose(h, distances_, keep_);
+        for (int s = 0; s < head.slots; ++s) {
+            int& position = head.positions[static_cast<std::size_t>(s)];
+            if (position < 0 || keep_[static_cast<std::size_t>(s)] != 0) continue;
+            head.evicted = s;
+            head.evicted_position = std::exchange(position, -1);
+            --head.held;
+            return;
+        }
+    }
+    // Takes staged rows back.
+    void forget() noexcept {
+        for (Head& head : heads_) {
+            if (head.evicted >= 0) {
+                head.positions[static_cast<std::size_t>(head.evicted)] = head.evicted_position;
+                ++head.held;
+                head.evicted = -1;
+            }
+            if (head.filled >= 0) {
+                head.positions[static_cast<std::size_t>(head.filled)] = -1;
+                head.hole = std::exchange(head.filled, -1);
+            } else if (head.staged > 0) {
+                head.slots -= head.staged;
+                const auto n = static_cast<std::size_t>(head.slots);
+                head.positions.resize(n);
+                head.signatures.resize(n);
+            }
+            head.held -= std::exchange(head.staged, 0);
+        }
+        length_ = committed_;
+    }
+    // Moves rows down over the holes, in order, and gives memory back.
+    void close_gaps() {
+        streams_.keys().reserve(0, slots_);
+        streams_.values().reserve(0, slots_);
+        int most = 0;
+        for (int h = 0; h < layout_.kv_heads; ++h) {
+            Head& head = heads_[static_cast<std::size_t>(h)];
+            int to = 0;
+            for (int from = 0; from < head.slots; ++from) {
+                const auto f = static_cast<std::size_t>(from);
+                if (head.positions[f] < 0) continue;
+                if (from != to) {
+                    const auto t = static_cast<std::size_t>(to);
+                    head.positions[t] = head.positions[f];
+                    head.scores[t] = head.scores[f];
+                    head.signatures[t] = head.signatures[f];
+                    move(streams_.keys(), h, from, to);
+                    move(streams_.values(), h, from, to);
+                }
+                ++to;
+            }
+            head.slots = to;
+            head.hole = -1;
+            const auto n = static_cast<std::size_t>(to);
+            head.positions.resize(n);
+            head.scores.resize(n);
+            head.signatures.resize(n);
+            most = std::max(most, to);
+        }
+        gaps_ = false;
+        slots_ = most;
+        streams_.keys().cut(most);
+        streams_.values().cut(most);
+    }
+    void move(Stream& stream, int head, int from, int to) {
+        Run source;
+        Run target;
+        stream.rows().locate(head, from, source);
+        stream.rows().locate(head, to, target);
+        source.codec->copy_row(source.rows(from, from + 1), target.rows(to, to + 1), stream.dims());
+    }
+
+    HeadLayout layout_;
+    int capacity_;
+    int layer_;
+    std::shared_ptr<const Scorer> scorer_;
+    StreamPair streams_;
+    std::vector<Head> heads_;
+    std::vector<std::pair<int, int>> pins_;
+    int committed_ = 0;
+    int length_ = 0;
+    int slots_ = 0;
+    int prompt_end_ = 0;
+    bool gaps_ = false;
+    // Scratch of a choice: as large as the slots, so that commit allocates nothing.
+    std::vector<std::uint8_t> keep_;
+    std::vector<int> choosable_;
+    std::vector<int> order_;
+    std::vector<float> distances_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI::detail

@@ -1,0 +1,276 @@
+// A stream: the keys, or the values, of one layer, in the forms that rows take as they age.
+//
+// Rows change form by age (KIVI, hot and cold tiers): the newest form is written from what comes
+// in, each older one from the decoded rows of the form before it. One boundary, computed from the
+// newest query, both writes the colder form and frees the hotter one:
+//
+//   row numbers  0 ......... b1 ............ b0 ........ committed ... length
+//   coldest form [==========]
+//   warm form               [==============]            a ring
+//   hot form                                [=====================]  a ring: age + chunk - 1 rows
+//
+// b(q) = (q / age_unit - age_to + 1) * age_unit: query q reads rows below it in the colder form. In
+// a chunk, rows between b(first query) and b(last query) stand in both forms, and every query reads
+// the one it would read alone; so the cut of a prompt changes no bit.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "cairn/cache/store/row_store.hpp"
+#include "cairn/core/types.hpp"
+#include "cairn/kernels/hadamard.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Keys or values of one layer.
+class Stream {
+  public:
+    /// Throws what the store's maker throws.
+    Stream(MakeRows make, MakeRows make_hot, const StoreOptions& options,
+           const StreamFormat& format, int heads, int dims, const Extent& extent)
+        : format_(format), heads_(heads), dims_(dims) {
+        for (int f = 0; f < format.count; ++f) {
+            const Form& form = format.forms[static_cast<std::size_t>(f)];
+            Part& part = parts_[static_cast<std::size_t>(f)];
+            if (f + 1 == format.count)
+                part.rows = make(*form.codec, heads, dims, extent, options);
+            else
+                part.rows = make_hot(*form.codec, heads, dims, hot_extent(form, extent), options);
+        }
+    }
+    /// Rows of the ring of a form that is not the last.
+    static Extent hot_extent(const Form& form, const Extent& extent) noexcept {
+        return {extent.capacity, 0, form.age_to * form.age_unit, extent.chunk};
+    }
+
+    /// Makes room for rows [begin, end). Only adds room: if it throws, nothing has changed.
+    void reserve(int begin, int end) {
+        if (format_.rotated) turned_.resize(static_cast<std::size_t>(piece * heads_ * dims_));
+        parts_[0].rows->reserve(begin, end);
+        for (int f = 1; f < format_.count; ++f) {
+            const int to = written_after(f, end);
+            const int from = part(f).end;
+            if (to > from) part(f).rows->reserve(from, to);
+            if (decoded_.size() < static_cast<std::size_t>(piece * dims_))
+                decoded_.resize(static_cast<std::size_t>(piece * dims_));
+        }
+    }
+    /// Encodes rows [begin, begin + count) and whatever grows old by them. Room was made.
+    void write(int begin, int count, const float* x, std::ptrdiff_t stride) {
+        const int end = begin + count;
+        // Before the new rows overwrite a ring, what leaves it is written colder: coldest first.
+        for (int f = format_.count - 1; f > 0; --f)
+            age(f, std::min(written_after(f, end), part(f - 1).end));
+        if (format_.rotated)
+            for (int row = begin; row < end; row += piece) {
+                const int n = std::min(piece, end - row);
+                const int width = heads_ * dims_;
+                for (int r = 0; r < n; ++r) {
+                    float* to = turned_.data() + r * width;
+                    std::copy_n(x + (row - begin + r) * stride, width, to);
+                    for (int h = 0; h < heads_; ++h) kernels::hadamard(to + h * dims_, dims_);
+                }
+                parts_[0].rows->write(row, n, turned_.data(), width, heads_, dims_);
+            }
+        else
+            parts_[0].rows->write(begin, count, x, stride, heads_, dims_);
+        parts_[0].end = end;
+        for (int f = 1; f < format_.count; ++f) age(f, written_after(f, end));
+    }
+    /// Encodes one head's row at a slot that its keep chose. Room was made; one form only.
+    void put(int head, int slot, const float* x) {
+        if (format_.rotated) {
+            std::copy_n(x, dims_, turned_.data());
+            kernels::hadamard(turned_.data(), dims_);
+            x = turned_.data();
+        }
+        parts_[0].rows->each(head, slot, slot + 1, [&](const Codec& codec, const Rows& rows, int) {
+            codec.encode(x, dims_, dims_, rows);
+        });
+    }
+    /// Forgets rows from `length` on (a rollback, or a truncation that was allowed).
+    void settle(int length) noexcept {
+        parts_[0].end = std::min(parts_[0].end, length);
+        for (int f = 1; f < format_.count; ++f)
+            part(f).end = std::min(part(f).end, boundary(f - 1, length));
+    }
+    /// Gives memory of rows from `length` on back where the store can.
+    void cut(int length) noexcept {
+        settle(length);
+        for (int f = 0; f < format_.count; ++f) part(f).rows->cut(f == 0 ? length : part(f).end);
+    }
+    /// Rows [front, oldest) will not be read again.
+    void release(int front, int oldest) noexcept {
+        part(format_.count - 1).rows->release(front, oldest);
+    }
+
+    /// Whether rows [oldest, length) are all there in the forms that a query at `length` reads.
+    bool intact(int oldest, int length) const noexcept {
+        for (int f = 0; f < format_.count; ++f) {
+            const int first = std::max(oldest, f + 1 < format_.count ? boundary(f, length) : 0);
+            const int last = f == 0 ? length : boundary(f - 1, length);
+            if (first < last && part(f).rows->oldest() > first) return false;
+        }
+        return true;
+    }
+
+    /// Appends the runs of rows [begin, end), a range that one keep sees alike; `like` carries the
+    /// keep's fields. `committed`: the first query that will come.
+    void runs(int head, int begin, int end, int committed, const Run& like, RunList& to) const {
+        for (int f = format_.count - 1; f >= 0; --f) {
+            const int low = f + 1 < format_.count ? boundary(f, committed) : 0;
+            int first = std::max(begin, low);
+            const int last = std::min(end, part(f).end);
+            const int front = part(f).rows->front();
+            while (first < last) {
+                const int stop = first < front ? std::min(front, last) : last;
+                Run run = like;
+                run.begin = first;
+                run.end = stop;
+                run.rotated = format_.rotated;
+                const Form& form = format_.forms[static_cast<std::size_t>(f)];
+                run.age_unit = form.age_unit;
+                run.age_to = form.age_to;
+                if (f > 0) {
+                    const Form& hotter = format_.forms[static_cast<std::size_t>(f - 1)];
+                    run.hot_unit = hotter.age_unit;
+                    run.hot_to = hotter.age_to;
+                }
+                part(f).rows->locate(head, first, run);
+                to.push(run);
+                first = stop;
+            }
+        }
+    }
+
+    Stream share() const {
+        return Stream(*this, [](const RowStore& rows, int) { return rows.share(); });
+    }
+    Stream copy() const {
+        return Stream(*this, [](const RowStore& rows, int end) { return rows.copy(end); });
+    }
+
+    /// Bytes of memory in use.
+    std::size_t bytes() const noexcept {
+        std::size_t sum = 0;
+        for (int f = 0; f < format_.count; ++f) sum += part(f).rows->bytes();
+        return sum;
+    }
+    /// The textbook formula: rows x heads x bytes of a row, each row in the form that the next
+    /// query reads it in.
+    std::size_t payload_bytes(int rows, int held) const {
+        std::size_t sum = 0;
+        int end = rows;
+        for (int f = 0; f < format_.count; ++f) {
+            const int begin = f + 1 < format_.count ? std::min(end, boundary(f, rows)) : 0;
+            const int count = std::min(end - begin, held);
+            sum += static_cast<std::size_t>(count) *
+                   format_.forms[static_cast<std::size_t>(f)].codec->row_bytes(dims_);
+            held -= count;
+            end = begin;
+        }
+        return sum * static_cast<std::size_t>(heads_);
+    }
+    const StreamFormat& format() const noexcept { return format_; }
+    int heads() const noexcept { return heads_; }
+    int dims() const noexcept { return dims_; }
+    bool valid() const noexcept { return parts_[0].rows != nullptr; }
+    /// Whether rows may be numbered beyond the capacity.
+    bool unbounded() const noexcept { return format_.count == 1 && parts_[0].rows->unbounded(); }
+    bool finite_only() const noexcept {
+        for (int f = 0; f < format_.count; ++f)
+            if (format_.forms[static_cast<std::size_t>(f)].codec->finite_only) return true;
+        return false;
+    }
+    /// The rows of a form: 0 is the newest.
+    RowStore& rows(int form = 0) noexcept { return *part(form).rows; }
+    const RowStore& rows(int form = 0) const noexcept { return *part(form).rows; }
+    /// Rows of a form that are written.
+    int written(int form) const noexcept { return part(form).end; }
+    /// For loading: rows of a form that are written.
+    void set_written(int form, int end) noexcept { part(form).end = end; }
+
+  private:
+    struct Part {
+        std::unique_ptr<RowStore> rows;
+        int end = 0;  // rows below are written in this form
+    };
+    template <class Branch>
+    Stream(const Stream& other, Branch branch)
+        : format_(other.format_), heads_(other.heads_), dims_(other.dims_) {
+        for (int f = 0; f < format_.count; ++f) {
+            part(f).rows = branch(*other.part(f).rows, other.part(f).end);
+            part(f).end = other.part(f).end;
+        }
+    }
+    Part& part(int f) noexcept { return parts_[static_cast<std::size_t>(f)]; }
+    const Part& part(int f) const noexcept { return parts_[static_cast<std::size_t>(f)]; }
+    int boundary(int f, int q) const noexcept {
+        const Form& form = format_.forms[static_cast<std::size_t>(f)];
+        return age_boundary(q, form.age_unit, form.age_to);
+    }
+    // Rows that form f holds once rows below `end` are staged, in whole units where it must be.
+    int written_after(int f, int end) const noexcept {
+        const int rows = boundary(f - 1, end - 1);
+        const Codec& codec = *format_.forms[static_cast<std::size_t>(f)].codec;
+        return codec.whole_units ? rows / codec.rows_per_unit * codec.rows_per_unit : rows;
+    }
+    // Writes rows up to `to` of form f from those of the form before.
+    void age(int f, int to) {
+        const Codec& codec = *format_.forms[static_cast<std::size_t>(f)].codec;
+        if (codec.whole_units) to = to / codec.rows_per_unit * codec.rows_per_unit;
+        Part& target = part(f);
+        if (to <= target.end) return;
+        const RowStore& source = *part(f - 1).rows;
+        for (int h = 0; h < heads_; ++h)
+            for (int row = target.end; row < to; row += piece) {
+                const int end = std::min(to, row + piece);
+                source.each(h, row, end, [&](const Codec& from, const Rows& rows, int first) {
+                    from.decode(rows, dims_, decoded_.data() + (first - row) * dims_, dims_);
+                });
+                target.rows->each(h, row, end, [&](const Codec& into, const Rows& rows, int first) {
+                    into.encode(decoded_.data() + (first - row) * dims_, dims_, dims_, rows);
+                });
+            }
+        target.end = to;
+    }
+
+    static constexpr int piece = 32;  // rows decoded at once: a multiple of every whole unit
+    StreamFormat format_;
+    int heads_;
+    int dims_;
+    std::array<Part, StreamFormat::max_forms> parts_;
+    std::vector<float> decoded_;
+    std::vector<float> turned_;
+};
+
+/// The two streams of a layer: what a store type such as Contiguous<F16> is.
+class StreamPair {
+  public:
+    StreamPair(MakeRows make, MakeRows make_hot, const StoreOptions& options,
+               const StreamFormat& keys, const StreamFormat& values, const HeadLayout& layout,
+               const Extent& extent)
+        : keys_(make, make_hot, options, keys, layout.kv_heads, layout.key_dim, extent),
+          values_(make, make_hot, options, values, layout.kv_heads, layout.value_dim, extent) {}
+
+    Stream& keys() noexcept { return keys_; }
+    Stream& values() noexcept { return values_; }
+    const Stream& keys() const noexcept { return keys_; }
+    const Stream& values() const noexcept { return values_; }
+
+    /// The same rows, shared until somebody writes.
+    StreamPair share() const { return {keys_.share(), values_.share()}; }
+    /// The rows in memory of their own.
+    StreamPair copy() const { return {keys_.copy(), values_.copy()}; }
+
+  private:
+    StreamPair(Stream keys, Stream values) : keys_(std::move(keys)), values_(std::move(values)) {}
+    Stream keys_;
+    Stream values_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

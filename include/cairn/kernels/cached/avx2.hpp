@@ -1,0 +1,105 @@
+// Products with quantised rows of a cache for AVX2.
+#pragma once
+
+#if defined(__x86_64__)
+
+#include "cairn/kernels/cached/layout.hpp"
+#include "cairn/kernels/isa/avx2.hpp"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+#endif
+
+namespace cairn::inline CAIRN_ABI::kernels::avx2::cached {
+
+using kernels::cached::channel_group;
+using kernels::cached::iq4_nl_values;
+using kernels::cached::Layout;
+using kernels::cached::Meaning;
+using kernels::cached::Products;
+
+struct I {
+    __m256i a;
+    __m256i b;
+};
+
+CAIRN_INLINE __m128i eight(const std::byte* x) {
+    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
+}
+CAIRN_INLINE __m128i sixteen(const std::byte* x) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
+}
+CAIRN_INLINE I unsigned_bytes(const std::byte* x) {
+    return {_mm256_cvtepu8_epi32(eight(x)), _mm256_cvtepu8_epi32(eight(x + 8))};
+}
+CAIRN_INLINE I signed_bytes(const std::byte* x) {
+    return {_mm256_cvtepi8_epi32(eight(x)), _mm256_cvtepi8_epi32(eight(x + 8))};
+}
+CAIRN_INLINE I take(I x, int shift, int mask) {
+    const __m256i m = _mm256_set1_epi32(mask);
+    if (shift == 0) return {_mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m)};
+    return {_mm256_and_si256(_mm256_srli_epi32(x.a, shift), m),
+            _mm256_and_si256(_mm256_srli_epi32(x.b, shift), m)};
+}
+CAIRN_INLINE I add_int(I x, I y) {
+    return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)};
+}
+CAIRN_INLINE I raise4(I x) { return {_mm256_slli_epi32(x.a, 4), _mm256_slli_epi32(x.b, 4)}; }
+CAIRN_INLINE I spread2(const std::byte* x) {
+    int bits;
+    __builtin_memcpy(&bits, x, 4);
+    const __m256i all = _mm256_set1_epi32(bits);
+    const __m256i three = _mm256_set1_epi32(3);
+    return {_mm256_and_si256(_mm256_srlv_epi32(all, _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14)),
+                             three),
+            _mm256_and_si256(
+                _mm256_srlv_epi32(all, _mm256_setr_epi32(16, 18, 20, 22, 24, 26, 28, 30)), three)};
+}
+CAIRN_INLINE V to_float(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+CAIRN_INLINE __m256 lookup8(const float* table, __m256i x) {
+    const __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), x);
+    const __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), x);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(x, 28)));
+}
+CAIRN_INLINE V lookup(const float* table, I x) {
+    return {lookup8(table, x.a), lookup8(table, x.b)};
+}
+CAIRN_INLINE V splat_half(const std::byte* x) {
+    short bits;
+    __builtin_memcpy(&bits, x, 2);
+    const __m256 value = _mm256_cvtph_ps(_mm_set1_epi16(bits));
+    return {value, value};
+}
+CAIRN_INLINE __m256 e4m3_8(const __m128i code) {
+    const __m128i magnitude = _mm_and_si128(code, _mm_set1_epi16(0x7F));
+    const __m128i sign = _mm_slli_epi16(_mm_and_si128(code, _mm_set1_epi16(0x80)), 8);
+    const __m128i half = _mm_or_si128(sign, _mm_slli_epi16(magnitude, 7));
+    const __m256 nan = _mm256_castsi256_ps(
+        _mm256_cvtepi16_epi32(_mm_cmpeq_epi16(magnitude, _mm_set1_epi16(0x7F))));
+    const __m256 value = _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0F));
+    return _mm256_blendv_ps(value, _mm256_set1_ps(__builtin_nanf("")), nan);
+}
+CAIRN_INLINE V from_e4m3(const std::byte* x) {
+    const __m256i code = _mm256_cvtepu8_epi16(sixteen(x));
+    return {e4m3_8(_mm256_castsi256_si128(code)), e4m3_8(_mm256_extracti128_si256(code, 1))};
+}
+CAIRN_INLINE V from_e5m2(const std::byte* x) {
+    const __m256i half = _mm256_slli_epi16(_mm256_cvtepu8_epi16(sixteen(x)), 8);
+    return {_mm256_cvtph_ps(_mm256_castsi256_si128(half)),
+            _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1))};
+}
+
+#include "cairn/kernels/body/cached.inl"
+
+}  // namespace cairn::inline CAIRN_ABI::kernels::avx2::cached
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#endif  // __x86_64__

@@ -1,0 +1,68 @@
+// The products with quantised cache rows that belong to the kernels in use. A format is compiled
+// only where it is named: a program pays for the codecs it uses.
+#pragma once
+
+#include <string_view>
+
+#include "cairn/kernels/cached/layout.hpp"
+#include "cairn/kernels/dispatch.hpp"
+
+#if !defined(CAIRN_EXTERN_KERNELS) || defined(CAIRN_KERNELS_IMPLEMENTATION)
+#include "cairn/kernels/cached/avx2.hpp"
+#include "cairn/kernels/cached/avx512.hpp"
+#include "cairn/kernels/cached/neon.hpp"
+#include "cairn/kernels/cached/portable.hpp"
+#endif
+
+namespace cairn::inline CAIRN_ABI::kernels::cached {
+
+#if defined(CAIRN_EXTERN_KERNELS) && !defined(CAIRN_KERNELS_IMPLEMENTATION)
+/// The products of a format for the instruction set of `base`; the formats of the library are
+/// compiled in `cairn::kernels`.
+template <Layout F>
+const Products& products_for(const kernels::Table& base) noexcept;
+/// The same for keys by channel.
+template <int bits>
+const Products& channel_products_for(const kernels::Table& base) noexcept;
+#else
+/// The products of a format for the instruction set of `base`.
+template <Layout F>
+const Products& products_for(const kernels::Table& base) noexcept {
+    switch (base.isa) {
+#if defined(__x86_64__)
+        case Isa::avx2: return avx2::cached::products<F>();
+        case Isa::avx512: return avx512::cached::products<F>();
+#elif defined(__aarch64__)
+        case Isa::neon: return neon::cached::products<F>();
+#endif
+        default: return portable::cached::products<F>();
+    }
+}
+/// The same for keys by channel.
+template <int bits>
+const Products& channel_products_for(const kernels::Table& base) noexcept {
+    switch (base.isa) {
+#if defined(__x86_64__)
+        case Isa::avx2: return avx2::cached::channel_products<bits>();
+        case Isa::avx512: return avx512::cached::channel_products<bits>();
+#elif defined(__aarch64__)
+        case Isa::neon: return neon::cached::channel_products<bits>();
+#endif
+        default: return portable::cached::channel_products<bits>();
+    }
+}
+#endif
+
+// The formats of the library.
+inline constexpr Layout q8_0{8, 32, false, 0, Meaning::signed_byte};
+inline constexpr Layout q5_1{5, 32, true, 0, Meaning::plain};
+inline constexpr Layout q5_0{5, 32, false, 16, Meaning::plain};
+inline constexpr Layout q4_1{4, 32, true, 0, Meaning::plain};
+inline constexpr Layout q4_0{4, 32, false, 8, Meaning::plain};
+inline constexpr Layout iq4_nl{4, 32, false, 0, Meaning::iq4_nl};
+inline constexpr Layout int8{8, 0, false, 0, Meaning::signed_byte};
+inline constexpr Layout int2{2, 32, true, 0, Meaning::plain};
+inline constexpr Layout fp8_e4m3{8, 0, false, 0, Meaning::e4m3};
+inline constexpr Layout fp8_e5m2{8, 0, false, 0, Meaning::e5m2};
+
+}  // namespace cairn::inline CAIRN_ABI::kernels::cached

@@ -1,0 +1,189 @@
+// The block pool against a naive model, and what pages promise: sharing, copy on write, nothing
+// leaked, nothing used twice.
+#include <map>
+
+#include <cairn/cache/cache_spec.hpp>
+
+#include "support.hpp"
+using namespace support;
+
+namespace {
+
+const HeadLayout small{2, 1, 16, 16};
+
+const PagedRows& paged(const Stream& stream) {
+    return dynamic_cast<const PagedRows&>(stream.rows());
+}
+// The committed rows of a cache, decoded, head 0.
+template <class C>
+std::vector<std::vector<float>> contents(const C& cache) {
+    std::vector<std::vector<float>> rows;
+    RunList keys;
+    RunList values;
+    cache.runs(0, keys, values);
+    for (const Run& run : keys)
+        for (int r = run.begin; r < std::min(run.end, cache.committed()); ++r) {
+            std::vector<float> row(16);
+            run.codec->decode(run.rows(r, r + 1), 16, row.data(), 16);
+            rows.push_back(row);
+        }
+    return rows;
+}
+
+}  // namespace
+
+TEST_CASE("blocks: the lowest free one, counted references, a full pool", "[paged]") {
+    BlockPool pool(F32::keys(), 1, 4, 8, 4);
+    CHECK(pool.take() == 0);
+    CHECK(pool.take() == 1);
+    CHECK(pool.take() == 2);
+    pool.share(1);
+    pool.drop(0);
+    pool.drop(1);
+    CHECK(pool.used() == 2);
+    CHECK(pool.take() == 0);
+    CHECK(pool.take() == 3);
+    CHECK(code_of([&] { pool.take(); }) == ErrorCode::capacity);
+    pool.drop(1);
+    CHECK(pool.take() == 1);
+    CHECK(code_of([&] { BlockPool(F16::keys(), 1, 4, 8, 4); }) == ErrorCode::invalid_argument);
+}
+
+TEST_CASE("10^5 operations on many sequences against a map of vectors", "[paged]") {
+    using Cache = KvCache<Paged<F32, F32, 4>>;
+    Random random(21);
+    struct Sequence {
+        Cache cache;
+        std::vector<std::vector<float>> rows;
+    };
+    const Cache root(small, 60);
+    std::map<int, Sequence> sequences;
+    int next = 0;
+    const BlockPool& pool = paged(root.streams().keys()).pool();
+    int steps = 0;
+    for (; steps < 100000; ++steps) {
+        const auto pick = [&] {
+            auto it = sequences.begin();
+            std::advance(it, static_cast<long>(random.below(sequences.size())));
+            return it;
+        };
+        const int op = draw(random, 0, 9);
+        if (sequences.empty() || (op == 0 && sequences.size() < 12)) {
+            sequences.emplace(next++, Sequence{root.fork(), {}});
+        } else if (op == 1) {
+            const auto it = pick();
+            if (sequences.size() < 12)
+                sequences.emplace(next++, Sequence{it->second.cache.fork(), it->second.rows});
+        } else if (op == 2) {
+            sequences.erase(pick());
+        } else if (op == 3) {
+            Sequence& s = pick()->second;
+            const int n = draw(random, 0, static_cast<int>(s.rows.size()));
+            s.cache.truncate(n);
+            s.rows.resize(static_cast<std::size_t>(n));
+        } else {
+            Sequence& s = pick()->second;
+            const int n = std::min(draw(random, 1, 9), 60 - static_cast<int>(s.rows.size()));
+            const auto k = random_vector(random, static_cast<std::size_t>(n) * 16);
+            s.cache.stage({k.data(), 16, n}, {k.data(), 16, n});
+            const int kept = op < 7 ? n : draw(random, 0, n);
+            s.cache.commit(kept);
+            for (int r = 0; r < kept; ++r)
+                s.rows.emplace_back(k.begin() + r * 16, k.begin() + (r + 1) * 16);
+        }
+        if (steps % 97 == 0)
+            for (const auto& [id, s] : sequences) REQUIRE(contents(s.cache) == s.rows);
+        if (steps % 1009 == 0) {
+            // References are table entries; a block is free or referenced, never both.
+            std::map<int, int> count;
+            for (const auto& [id, s] : sequences)
+                for (const int block : paged(s.cache.streams().keys()).table())
+                    if (block >= 0) ++count[block];
+            for (const auto& [block, n] : count) REQUIRE(pool.references(block) == n);
+            REQUIRE(pool.used() == static_cast<int>(count.size()));
+            for (const auto& [id, s] : sequences)  // less than one block wasted a sequence
+                REQUIRE(paged(s.cache.streams().keys()).table().size() == (s.rows.size() + 3) / 4);
+        }
+    }
+    CHECK(steps == 100000);
+    sequences.clear();
+    CHECK(pool.used() == 0);
+}
+
+TEST_CASE("siblings interleave inside a shared block", "[paged]") {
+    Random random(22);
+    for (const char* text : {"paged=16:f32", "paged=32:f16", "contiguous:f16", "mapped:q8_0",
+                             "paged=16:q5_1", "tiered=20:q4_0", "paged=32:kivi4"}) {
+        const CacheSpec spec = CacheSpec::parse(text);
+        AnyCache a = spec.make(small, 300);
+        AnyCache alone = spec.make(small, 300);
+        const auto row = [&](AnyCache& cache, float value, int n) {
+            std::vector<float> x(static_cast<std::size_t>(n) * 16, value);
+            for (std::size_t i = 0; i < x.size(); ++i) x[i] += static_cast<float>(i % 7);
+            cache.stage({x.data(), 16, n}, {x.data(), 16, n});
+            cache.commit(n);
+        };
+        row(a, 1.0F, 37);
+        row(alone, 1.0F, 37);
+        AnyCache b = a.fork();
+        AnyCache c = b.fork();
+        for (int i = 0; i < 40; ++i) {
+            row(a, 2.0F, 1);
+            row(b, 3.0F, 1 + i % 2);
+            if (i % 3 == 0) row(c, 4.0F, 2);
+            row(alone, 2.0F, 1);
+        }
+        INFO(text);
+        // What attention reads of `a` is what a cache without siblings holds.
+        const RowMatrix q = random_matrix(random, 1, 32);
+        RowMatrix x(1, 32);
+        RowMatrix y(1, 32);
+        Context context;
+        attend(a, {q.data(), 32, 1, a.length() - 1}, {}, 2, x.data(), 32, context);
+        attend(alone, {q.data(), 32, 1, alone.length() - 1}, {}, 2, y.data(), 32, context);
+        CHECK(same_bits(x, y));
+        AnyCache deep = a.copy();
+        row(a, 9.0F, 5);
+        attend(deep, {q.data(), 32, 1, deep.length() - 1}, {}, 2, y.data(), 32, context);
+        CHECK(same_bits(x, y));
+    }
+}
+
+TEST_CASE("mapped: pages come with tokens and go with truncate", "[mapped]") {
+    using Cache = KvCache<Mapped<F32>>;
+    Cache cache({2, 2, 64, 64}, 100000);
+    CHECK(cache.bytes() == 0);
+    const std::vector<float> rows(128 * 100, 1.0F);
+    for (int i = 0; i < 20; ++i) cache.append({rows.data(), 128, 100}, {rows.data(), 128, 100});
+    const std::size_t full = cache.bytes();
+    CHECK(full == 4 * round_up(2000 * 256, page_size()));
+    cache.truncate(100);
+    CHECK(cache.bytes() == 4 * round_up(100 * 256, page_size()));
+    for (int i = 0; i < 19; ++i) cache.append({rows.data(), 128, 100}, {rows.data(), 128, 100});
+    CHECK(cache.bytes() == full);
+    CHECK(key_view(cache, 1).rows() == 2000);
+    CHECK(key_view(cache, 1)(1999, 63) == 1.0F);
+}
+
+TEST_CASE("a full pool refuses a stage and changes nothing", "[paged]") {
+    CacheSpec spec = CacheSpec::parse("paged=16:f32");
+    spec.set_pool_blocks(3);
+    AnyCache a = spec.make(small, 100);
+    const std::vector<float> rows(16 * 60, 1.0F);
+    a.stage({rows.data(), 16, 20}, {rows.data(), 16, 20});
+    a.commit(20);
+    AnyCache b = a.fork();
+    CHECK(code_of([&] {
+              b.stage({rows.data(), 16, 30}, {rows.data(), 16, 30});
+          }) == ErrorCode::capacity);
+    CHECK(b.length() == 20);
+    b.stage({rows.data(), 16, 12}, {rows.data(), 16, 12});
+    b.commit(12);
+    CHECK(code_of([&] {
+              a.stage({rows.data(), 16, 13}, {rows.data(), 16, 13});
+          }) == ErrorCode::capacity);
+    b.truncate(0);
+    a.stage({rows.data(), 16, 28}, {rows.data(), 16, 28});
+    a.commit(28);
+    CHECK(a.committed() == 48);
+}
