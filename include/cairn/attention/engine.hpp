@@ -21,6 +21,16 @@ struct Queries {
     int position = 0;
 };
 
+/// One finished call of `attend`, for caches that watch.
+struct Attended {
+    const Queries* queries;
+    const AttentionParameters* parameters;
+    int heads;
+    const float* out;
+    std::ptrdiff_t out_stride;
+    Context* context;
+};
+
 namespace detail {
 
 // Queries in the order of the tile, rotated once and scaled; a second time where they stand among
@@ -292,6 +302,7 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
         };
         executor.run(tiles, task);
         report_scores(cache, queries, layout, parameters, context);
+        cache.on_attended({&queries, &parameters, heads, out, out_stride, &context});
         return;
     }
 
@@ -338,6 +349,7 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
         TileState(states + static_cast<std::size_t>(t) * state_floats, layout.value_dim)
             .finish(tile_at(t), layout.value_dim, values_rotated, out, out_stride);
     report_scores(cache, queries, layout, parameters, context);
+    cache.on_attended({&queries, &parameters, heads, out, out_stride, &context});
 }
 
 }  // namespace cairn::inline CAIRN_ABI

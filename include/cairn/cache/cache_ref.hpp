@@ -35,6 +35,10 @@ class CacheRef {
     void on_scores(int kv_head, const float* p, int begin, int end) const {
         functions_->on_scores(object_, kv_head, p, begin, end);
     }
+    /// For caches that watch what attention makes of them (models/audit.hpp).
+    void on_attended(const struct Attended& attended) const {
+        if (functions_->on_attended != nullptr) functions_->on_attended(object_, attended);
+    }
 
   private:
     struct Functions {
@@ -51,7 +55,15 @@ class CacheRef {
         bool (*wants_queries)(const void*);
         void (*on_queries)(void*, int, const float*, int, int);
         void (*on_scores)(void*, int, const float*, int, int);
+        void (*on_attended)(void*, const Attended&);
     };
+    template <class C>
+    static constexpr auto watcher() -> void (*)(void*, const Attended&) {
+        if constexpr (requires(C & c, const Attended& a) { c.on_attended(a); })
+            return [](void* o, const Attended& a) { static_cast<C*>(o)->on_attended(a); };
+        else
+            return nullptr;
+    }
     template <class C>
     static const C& as(const void* object) noexcept {
         return *static_cast<const C*>(object);
@@ -97,6 +109,7 @@ class CacheRef {
             if constexpr (requires(C & c) { c.on_scores(head, p, begin, end); })
                 static_cast<C*>(o)->on_scores(head, p, begin, end);
         },
+        watcher<C>(),
     };
 
     void* object_;

@@ -401,8 +401,8 @@ class ScoredRows {
         }
         gaps_ = false;
         slots_ = most;
-        streams_.keys().cut(most);
-        streams_.values().cut(most);
+        streams_.keys().rows().trim(most);
+        streams_.values().rows().trim(most);
     }
     void move(Stream& stream, int head, int from, int to) {
         Run source;

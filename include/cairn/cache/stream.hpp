@@ -52,7 +52,7 @@ class Stream {
         if (format_.rotated) turned_.resize(static_cast<std::size_t>(piece * heads_ * dims_));
         parts_[0].rows->reserve(begin, end);
         for (int f = 1; f < format_.count; ++f) {
-            const int to = written_after(f, end);
+            const int to = written_after(format_, f, end);
             const int from = part(f).end;
             if (to > from) part(f).rows->reserve(from, to);
             if (decoded_.size() < static_cast<std::size_t>(piece * dims_))
@@ -64,7 +64,7 @@ class Stream {
         const int end = begin + count;
         // Before the new rows overwrite a ring, what leaves it is written colder: coldest first.
         for (int f = format_.count - 1; f > 0; --f)
-            age(f, std::min(written_after(f, end), part(f - 1).end));
+            age(f, std::min(written_after(format_, f, end), part(f - 1).end));
         if (format_.rotated)
             for (int row = begin; row < end; row += piece) {
                 const int n = std::min(piece, end - row);
@@ -79,7 +79,7 @@ class Stream {
         else
             parts_[0].rows->write(begin, count, x, stride, heads_, dims_);
         parts_[0].end = end;
-        for (int f = 1; f < format_.count; ++f) age(f, written_after(f, end));
+        for (int f = 1; f < format_.count; ++f) age(f, written_after(format_, f, end));
     }
     /// Encodes one head's row at a slot that its keep chose. Room was made; one form only.
     void put(int head, int slot, const float* x) {
@@ -160,20 +160,35 @@ class Stream {
         for (int f = 0; f < format_.count; ++f) sum += part(f).rows->bytes();
         return sum;
     }
-    /// The textbook formula: rows x heads x bytes of a row, each row in the form that the next
-    /// query reads it in.
+    /// The textbook formula: rows x heads x bytes of a row, each row in the form that the next query
+    /// reads it in; `held` of the first `rows` rows are there.
     std::size_t payload_bytes(int rows, int held) const {
+        return payload_bytes(format_, heads_, dims_, rows, held);
+    }
+    /// The same without a stream.
+    static std::size_t payload_bytes(const StreamFormat& format, int heads, int dims, int rows,
+                                     int held) {
         std::size_t sum = 0;
         int end = rows;
-        for (int f = 0; f < format_.count; ++f) {
-            const int begin = f + 1 < format_.count ? std::min(end, boundary(f, rows)) : 0;
+        for (int f = 0; f < format.count; ++f) {
+            const Form& form = format.forms[static_cast<std::size_t>(f)];
+            const int begin = f + 1 < format.count
+                                  ? std::min(end, age_boundary(rows, form.age_unit, form.age_to))
+                                  : 0;
             const int count = std::min(end - begin, held);
-            sum += static_cast<std::size_t>(count) *
-                   format_.forms[static_cast<std::size_t>(f)].codec->row_bytes(dims_);
+            sum += static_cast<std::size_t>(count) * form.codec->row_bytes(dims);
             held -= count;
             end = begin;
         }
-        return sum * static_cast<std::size_t>(heads_);
+        return sum * static_cast<std::size_t>(heads);
+    }
+    /// Rows that form f holds once rows below `end` are staged.
+    static int written_after(const StreamFormat& format, int f, int end) noexcept {
+        if (f == 0) return end;
+        const Form& hotter = format.forms[static_cast<std::size_t>(f - 1)];
+        const int rows = end > 0 ? age_boundary(end - 1, hotter.age_unit, hotter.age_to) : 0;
+        const Codec& codec = *format.forms[static_cast<std::size_t>(f)].codec;
+        return codec.whole_units ? rows / codec.rows_per_unit * codec.rows_per_unit : rows;
     }
     const StreamFormat& format() const noexcept { return format_; }
     int heads() const noexcept { return heads_; }
@@ -212,12 +227,6 @@ class Stream {
     int boundary(int f, int q) const noexcept {
         const Form& form = format_.forms[static_cast<std::size_t>(f)];
         return age_boundary(q, form.age_unit, form.age_to);
-    }
-    // Rows that form f holds once rows below `end` are staged, in whole units where it must be.
-    int written_after(int f, int end) const noexcept {
-        const int rows = boundary(f - 1, end - 1);
-        const Codec& codec = *format_.forms[static_cast<std::size_t>(f)].codec;
-        return codec.whole_units ? rows / codec.rows_per_unit * codec.rows_per_unit : rows;
     }
     // Writes rows up to `to` of form f from those of the form before.
     void age(int f, int to) {

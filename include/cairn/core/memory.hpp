@@ -70,6 +70,11 @@ class Mapping {
         ::mprotect(data_ + offset, size, PROT_NONE);
     }
 
+    /// Gives touched pages back to the system; they are zero when touched again.
+    void discard(std::size_t offset, std::size_t size) const noexcept {
+        if (size != 0) ::madvise(data_ + offset, size, MADV_DONTNEED);
+    }
+
     std::byte* data() const noexcept { return data_; }
     /// Reserved bytes: a multiple of the page size.
     std::size_t size() const noexcept { return bytes_; }

@@ -246,6 +246,9 @@ struct BlockCodec {
         return {rows.unit, rows.stride, rows.lane, rows.count, dims};
     }
     static std::size_t row_bytes(int dims) { return static_cast<std::size_t>(F.row_bytes(dims)); }
+    static std::size_t key_row_bytes(int dims) {
+        return static_cast<std::size_t>(F.tile_bytes(dims)) / kernels::key_tile;
+    }
     static std::size_t tile_bytes(int dims) { return static_cast<std::size_t>(F.tile_bytes(dims)); }
     static void scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
                        int queries, float* s, std::ptrdiff_t s_stride) {
@@ -271,7 +274,7 @@ struct BlockCodec {
     }
     static constexpr Codec key_codec(std::string_view name) {
         return {name,    kernels::key_tile, tile_bytes, encode<true>, decode<true>, scores,
-                nullptr, row_bytes,         copy<true>, false,        true};
+                nullptr, key_row_bytes,         copy<true>, false,        true};
     }
     static constexpr Codec value_codec(std::string_view name) {
         return {name,  1,         row_bytes,   encode<false>, decode<false>, nullptr,

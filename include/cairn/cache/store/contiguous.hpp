@@ -73,6 +73,14 @@ class ContiguousRows final : public RowStore {
         memory_->committed = kept;
         memory_->high = end;
     }
+    void trim(int end) noexcept override {
+        if (commit_ == Commit::on_demand) return cut(end);
+        if (ring_ > 0 || memory_.use_count() != 1 || end >= memory_->high) return;
+        const std::size_t kept = round_up(touched(end) * unit_bytes_, page_size());
+        const std::size_t used = round_up(touched(memory_->high) * unit_bytes_, page_size());
+        for (int h = 0; h < heads_; ++h) memory_->mapping.discard(offset(h) + kept, used - kept);
+        memory_->high = end;
+    }
     int oldest() const noexcept override {
         const int high = memory_->high;
         return ring_ > 0 && high - ring_ > front_ ? high - ring_ : front_;

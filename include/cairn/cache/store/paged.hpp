@@ -133,21 +133,23 @@ class PagedRows final : public RowStore {
             }
             entry = block;
         }
+        released_ = std::min(released_, first);
     }
     void release(int front, int oldest) noexcept override {
         const int first = (front + pool_->rows() - 1) / pool_->rows();
         const int last = std::min(oldest / pool_->rows(), static_cast<int>(table_.size()));
         for (int b = std::max(first, released_); b < last; ++b) drop(b);
         released_ = std::max(released_, last);
+        gone_ = std::max(gone_, last);
     }
     void cut(int end) noexcept override {
         const int first = (end + pool_->rows() - 1) / pool_->rows();
         for (int b = first; b < static_cast<int>(table_.size()); ++b) drop(b);
         if (static_cast<std::size_t>(first) < table_.size())
             table_.resize(static_cast<std::size_t>(first));
-        if (end == 0) released_ = 0;
+        if (end == 0) released_ = gone_ = 0;
     }
-    int oldest() const noexcept override { return released_ * pool_->rows(); }
+    int oldest() const noexcept override { return gone_ * pool_->rows(); }
     int front() const noexcept override { return 0; }
     bool unbounded() const noexcept override { return true; }
     void locate(int head, int, Run& run) const noexcept override {
@@ -163,6 +165,7 @@ class PagedRows final : public RowStore {
         auto other = empty();
         other->table_ = table_;
         other->released_ = released_;
+        other->gone_ = gone_;
         for (const int block : table_)
             if (block != none) pool_->share(block);
         return other;
@@ -170,6 +173,7 @@ class PagedRows final : public RowStore {
     std::unique_ptr<RowStore> copy(int end) const override {
         auto other = empty();
         other->released_ = released_;
+        other->gone_ = gone_;
         other->table_.assign(table_.size(), none);
         for (std::size_t b = 0; b < table_.size(); ++b)
             if (table_[b] != none && static_cast<int>(b) * pool_->rows() < end) {
@@ -204,7 +208,8 @@ class PagedRows final : public RowStore {
     std::shared_ptr<BlockPool> pool_;
     std::vector<int> table_;
     std::vector<int> fresh_;
-    int released_ = 0;  // blocks below (behind the pinned ones) are gone
+    int released_ = 0;  // blocks below (behind the front) are not in the table
+    int gone_ = 0;      // ... or were not at some time: their rows are lost
     std::ptrdiff_t stride_;
 };
 

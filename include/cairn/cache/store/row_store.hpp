@@ -41,6 +41,8 @@ class RowStore {
     virtual void release(int front, int oldest) noexcept = 0;
     /// Rows from `end` on will not be read again.
     virtual void cut(int end) noexcept = 0;
+    /// As cut, and the memory is given back to the system where it would otherwise wait for new rows.
+    virtual void trim(int end) noexcept { cut(end); }
     /// The first row behind the pinned front that is still there.
     virtual int oldest() const noexcept = 0;
     /// Rows below this lie in the pinned front, which runs do not straddle.

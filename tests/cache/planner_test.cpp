@@ -1,0 +1,108 @@
+// The planner against the caches themselves, to the byte, and the published figures.
+#include <optional>
+
+#include <cairn/cache/planner.hpp>
+
+#include "support.hpp"
+using namespace support;
+
+// Bytes a token at 16 bits, and capacities, of published models.
+static_assert(payload_bytes(48, {25, 25, 64, 64}, "f16", 1) == 307200);     // GPT-2 XL
+static_assert(payload_bytes(28, {16, 16, 256, 256}, "f16", 1) == 458752);   // GPT-J 6B
+static_assert(payload_bytes(32, {32, 8, 128, 128}, "f16", 1) == 131072);    // Mistral 7B
+static_assert(payload_bytes(40, {40, 40, 128, 128}, "f16", 1) == 819200);   // LLaMA 13B
+static_assert(payload_bytes(30, {9, 3, 64, 64}, "f16", 1) == 23040);        // SmolLM2 135M
+static_assert(payload_bytes(32, {32, 32, 128, 128}, "f16", 1) == 524288);   // LLaMA 7B
+static_assert(payload_bytes(32, {32, 32, 128, 128}, "f16", 1000) == 500ULL << 20);
+static_assert(payload_bytes(32, {32, 32, 128, 128}, "f16", 8192) == 4ULL << 30);
+static_assert(payload_bytes(80, {64, 8, 128, 128}, "f16", 1) == 327680);    // Llama 2 70B
+static_assert(payload_bytes(80, {64, 64, 128, 128}, "f16", 1) == 2621440);  // ... without groups
+// LLaMA 13B with 50 GB for the cache: sequences of 1000 tokens (61 of 1024 with 50 * 10^9 bytes is
+// 59; the article's 8 to 10 hold for 6000 to 8000 tokens each).
+static_assert(50'000'000'000ULL / payload_bytes(40, {40, 40, 128, 128}, "f16", 1000) == 61);
+
+TEST_CASE("formulas by name are those of the codecs", "[planner]") {
+    for (const char* name : {"f32", "f16", "bf16", "fp8_e4m3", "fp8_e5m2", "q8_0", "q5_1", "q5_0",
+                             "q4_1", "q4_0", "iq4_nl", "int8", "int4", "kivi4", "kivi2"}) {
+        const CacheSpec spec = CacheSpec::parse(std::string("contiguous:") + name);
+        for (const int dims : {1, 20, 64, 80, 128}) {
+            INFO(name << ", " << dims);
+            CHECK(codec_row_bytes(name, dims, true) ==
+                  spec.keys().coldest().codec->row_bytes(dims));
+            CHECK(codec_row_bytes(name, dims, false) ==
+                  spec.values().coldest().codec->row_bytes(dims));
+        }
+    }
+    CHECK(codec_row_bytes("q9", 64, true) == 0);
+}
+
+TEST_CASE("planned bytes are allocated bytes, whatever the cache", "[planner]") {
+    Random random(41);
+    const char* stores[] = {"contiguous", "mapped", "paged=32", "paged=64", "tiered=40"};
+    const char* codecs[] = {"f32", "f16", "q8_0", "q4_0+rot", "k=q5_1,v=int8", "kivi2", "kivi4",
+                            "fp8_e4m3"};
+    int checked = 0;
+    for (int round = 0; round < 400; ++round) {
+        std::string text = std::string(stores[random.below(5)]) + ":" + codecs[random.below(8)];
+        switch (random.below(6)) {
+            case 0:
+                text += ":window=" + std::to_string(draw(random, 1, 200)) +
+                        ",sinks=" + std::to_string(draw(random, 0, 40));
+                break;
+            case 1: text += ":h2o=" + std::to_string(draw(random, 2, 90)); break;
+            case 2: text += ":snapkv=" + std::to_string(draw(random, 1, 90)); break;
+            case 3: text += ":nacl=" + std::to_string(draw(random, 1, 90)); break;
+            case 4: text += ":hashevict=" + std::to_string(draw(random, 15, 90)); break;
+            default: break;
+        }
+        std::optional<CacheSpec> spec;
+        try {
+            spec = CacheSpec::parse(text);
+        } catch (const Error&) {
+            continue;  // one of the pairs that cannot work
+        }
+        const int kv = draw(random, 1, 3);
+        const HeadLayout layout{kv * 2, kv, draw(random, 1, 70), draw(random, 1, 70)};
+        const int tokens = draw(random, 1, 500);
+        const int prompt = random.below(3) == 0 ? 0 : draw(random, 1, 500);
+        const int capacity = tokens + draw(random, 0, 300);
+        AnyCache cache = spec->make(layout, capacity);
+        if (prompt > 0) cache.expect_prompt(prompt);
+        const RowMatrix q = random_matrix(random, tokens, layout.heads * layout.key_dim);
+        const RowMatrix k = random_matrix(random, tokens, layout.kv_heads * layout.key_dim);
+        const RowMatrix v = random_matrix(random, tokens, layout.kv_heads * layout.value_dim);
+        RowMatrix out(tokens, layout.heads * layout.value_dim);
+        Context context;
+        std::size_t most = 0;
+        for (int at = 0; at < tokens;) {
+            const int n = std::min({tokens - at, draw(random, 1, 128), cache.max_rows()});
+            prefill(q.middleRows(at, n), k.middleRows(at, n), v.middleRows(at, n), cache, {},
+                    out.middleRows(at, n), context);
+            at += n;
+            most = std::max(most, cache.bytes());
+        }
+        const CachePlan plan = plan_cache(*spec, layout, {capacity, tokens, prompt});
+        INFO(text << ", heads " << kv << ", dims " << layout.key_dim << "/" << layout.value_dim
+                  << ", " << tokens << " tokens, prompt " << prompt << ", capacity " << capacity);
+        REQUIRE(plan.committed == cache.bytes());
+        REQUIRE(plan.payload == cache.payload_bytes(tokens));
+        REQUIRE(plan.peak >= most);
+        REQUIRE(plan.committed >= plan.payload);
+        ++checked;
+    }
+    CHECK(checked > 250);
+}
+
+TEST_CASE("the inverse questions", "[planner]") {
+    const CacheSpec spec = CacheSpec::parse("paged=16:q8_0");
+    const HeadLayout layout{9, 3, 64, 64};
+    const std::size_t budget = std::size_t{512} << 20;
+    const int longest = longest_context(spec, layout, 30, 4, budget, 1 << 20);
+    CHECK(plan_model(spec, layout, 30, 4, {longest, longest, longest}).peak <= budget);
+    CHECK(plan_model(spec, layout, 30, 4, {longest + 1, longest + 1, longest + 1}).peak > budget);
+    const std::size_t most = most_sequences(spec, layout, 30, 1000, budget);
+    CHECK(plan_model(spec, layout, 30, static_cast<int>(most), {1000, 1000, 1000}).peak <= budget);
+    CHECK(plan_model(spec, layout, 30, static_cast<int>(most) + 1, {1000, 1000, 1000}).peak >
+          budget);
+    CHECK(longest_context(spec, layout, 30, 1, 10, 1000) == 0);
+}
