@@ -18,6 +18,9 @@ struct Options : ModelOptions {
     std::vector<std::string> stops;
     bool ignore_eos = false;
     bool special = false;
+    std::string save_session;
+    std::string load_session;
+    bool sampling_given = false;  // by flags: a loaded session's own settings do not apply
 };
 
 // "ID=B" as a logit bias.
@@ -70,7 +73,7 @@ cairn::Json report(const Options& options, const Program& program, const Session
             {"decode_tokens_per_second", number(g.decode_rate())},
             {"cache",
              {{"spec", options.no_cache ? "none" : program.spec().canonical()},
-              {"tokens", session.position()},
+              {"tokens", options.no_cache ? 0 : session.held()},
               {"bytes", options.no_cache ? 0 : session.cache_bytes()},
               {"payload_bytes", options.no_cache ? 0 : session.payload_bytes()}}},
             {"model",
@@ -80,10 +83,13 @@ cairn::Json report(const Options& options, const Program& program, const Session
 }
 
 void generate(Options& options) {
-    require(int{options.prompt.has_value()} + int{options.prompt_file.has_value()} +
-                    int{options.tokens.has_value()} ==
-                1,
-            ErrorCode::usage, "give one of --prompt, --prompt-file and --tokens");
+    const int prompts = int{options.prompt.has_value()} + int{options.prompt_file.has_value()} +
+                        int{options.tokens.has_value()};
+    const bool loading = !options.load_session.empty();
+    require(prompts == 1 || (prompts == 0 && loading), ErrorCode::usage,
+            "give one of --prompt, --prompt-file and --tokens");
+    require(!options.no_cache || (!loading && options.save_session.empty()), ErrorCode::usage,
+            "--no-cache has no session to save or load");
     for (const std::string& bias : options.biases)
         options.sampling.logit_bias.push_back(parse_bias(bias));
     auto sampler = checked_sampler(options.sampling);
@@ -92,22 +98,46 @@ void generate(Options& options) {
     if (options.tokens) parse_tokens(*options.tokens);  // wrong usage before the model is loaded
 
     Program program(options);
-    const std::vector<Token> prompt = prompt_tokens(options, program);
+    Session session = program.session();
+    cairn::SessionText saved;
+    cairn::SessionOwner owner;
+    if (loading || !options.save_session.empty())
+        owner = cairn::SessionOwner::of(program.loaded(), session.context().compute);
+    if (loading) {
+        saved = cairn::load_session(options.load_session, session, owner);
+        if (!options.sampling_given) {
+            options.sampling = saved.sampling;
+            sampler = checked_sampler(options.sampling);
+        }
+        sampler.picker().random().set_state(saved.random);
+    }
+    // What a loaded session sampled and did not feed yet comes first.
+    const auto held = static_cast<std::ptrdiff_t>(session.position());
+    std::vector<Token> prompt(saved.tokens.begin() + held, saved.tokens.end());
+    const std::size_t resumed = prompt.size();
+    if (prompts == 1) {
+        const std::vector<Token> more = prompt_tokens(options, program);
+        prompt.insert(prompt.end(), more.begin(), more.end());
+    }
+    saved.tokens.resize(static_cast<std::size_t>(held));
     const int vocabulary = program.loaded().model.vocabulary();
-    require(!prompt.empty(), ErrorCode::empty_prompt,
+    require(!prompt.empty() || !session.logits().empty(), ErrorCode::empty_prompt,
             "the prompt has no tokens, and the model adds none");
-    require(prompt.size() <= static_cast<std::size_t>(program.context()), ErrorCode::capacity,
-            "the prompt has ", prompt.size(), " tokens, the context ", program.context());
+    require(prompt.size() <= static_cast<std::size_t>(program.context()) - saved.tokens.size(),
+            ErrorCode::capacity, "the prompt has ", prompt.size(), " tokens, the context ",
+            program.context(), held > 0 ? ", and the session holds " : "",
+            held > 0 ? std::to_string(held) : "");
     for (const auto& bias : options.sampling.logit_bias)
         require(bias.first < vocabulary, ErrorCode::token_range, "--logit-bias: token ", bias.first,
                 " is not in 0..", vocabulary - 1);
     const bool has_text = program.loaded().tokenizer.has_value();
     require(has_text || options.stops.empty(), ErrorCode::unsupported, "--stop needs a tokenizer");
 
-    Session session = program.session();
     const Interrupt interrupt(session.context());
     cairn::Limits limits;
     limits.max_tokens = options.count;
+    limits.history = saved.tokens;
+    limits.resumed = resumed;
     if (!options.ignore_eos) limits.end_of_text = program.loaded().end_of_text;
     if (options.no_cache) limits.caching = cairn::Caching::recompute;
     if (options.chunk > 0) limits.prompt_piece = options.chunk;
@@ -130,6 +160,13 @@ void generate(Options& options) {
     };
     const cairn::Generation result = cairn::generate(session, prompt, sampler, limits, on_token);
     if (stream) show(stream->finish());
+    if (!options.save_session.empty()) {
+        saved.tokens.insert(saved.tokens.end(), prompt.begin(), prompt.end());
+        saved.tokens.insert(saved.tokens.end(), result.tokens.begin(), result.tokens.end());
+        saved.sampling = options.sampling;
+        saved.random = sampler.picker().random().state();
+        cairn::save_session(options.save_session, session, saved, owner);
+    }
     if (options.json)
         std::cout << report(options, program, session, prompt, result,
                             has_text ? cairn::Json(text) : cairn::Json())
@@ -149,7 +186,10 @@ int main(int argc, char** argv) {
         "--seed 1\n"
         "  generate --model examples/models/shakespeare --prompt 'ROMEO:' --cache contiguous:f16 "
         "--json\n"
-        "  generate --model examples/models/shakespeare --tokens 1,2,3 -n 8 --no-cache"};
+        "  generate --model examples/models/shakespeare --tokens 1,2,3 -n 8 --no-cache\n"
+        "  generate --model examples/models/shakespeare --prompt 'ROMEO:' -n 50 --save-session "
+        "romeo.cairn\n"
+        "  generate --model examples/models/shakespeare --load-session romeo.cairn -n 50"};
     Options options;
     cairn::SamplingSettings& s = options.sampling;
     app.add_option("--prompt", options.prompt, "Text to continue");
@@ -182,8 +222,18 @@ int main(int argc, char** argv) {
                    "Seed of the draws; the same seed gives the same text everywhere")
         ->capture_default_str();
     app.add_option("--stop", options.stops, "Text that ends the output; may be repeated");
+    app.add_option("--save-session", options.save_session,
+                   "Write the session to this file when done");
+    app.add_option("--load-session", options.load_session,
+                   "Go on from a saved session; a prompt is appended, none is needed");
     app.add_flag("--ignore-eos", options.ignore_eos, "Go on after an end-of-text token");
     app.add_flag("--special", options.special,
                  "Names of special tokens in the prompt stand for them");
-    return run(app, argc, argv, [&] { generate(options); });
+    return run(app, argc, argv, [&] {
+        for (const char* flag :
+             {"--temperature", "--top-k", "--top-p", "--min-p", "--typical-p",
+              "--repetition-penalty", "--presence-penalty", "--frequency-penalty", "--logit-bias"})
+            options.sampling_given = options.sampling_given || app.count(flag) > 0;
+        generate(options);
+    });
 }

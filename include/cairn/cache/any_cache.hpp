@@ -52,7 +52,7 @@ class AnyCache {
     std::size_t bytes() const { return self_->bytes(); }
     /// Writes or reads what is behind; see cache/archive.hpp. Error{unsupported} for caches that
     /// have no form on disk.
-    void archive(class CacheArchive& archive) { self_->archive(archive); }
+    void archive(CacheArchive& archive) { self_->archive(archive); }
 
     /// The cache itself as attention sees it, one indirection less.
     CacheRef ref() const noexcept { return self_->ref(); }

@@ -178,6 +178,12 @@ class KvCache {
     /// Bytes of memory in use, rounding to tiles, pages and blocks included.
     std::size_t bytes() const noexcept { return rows_.bytes(); }
 
+    /// Writes the committed rows, or reads them into this empty cache; if reading fails, clear() it.
+    void archive(CacheArchive& archive) {
+        const BusyFlag::Hold hold(busy_, "the cache");
+        rows_.archive(archive);
+    }
+
     /// The streams of keys and values: for views, pools and session files.
     const StreamPair& streams() const noexcept { return rows_.streams(); }
     /// The bookkeeping behind this cache, for session files and tests.

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "cairn/cache/archive.hpp"
 #include "cairn/cache/concepts.hpp"
 #include "cairn/cache/keep/position.hpp"
 #include "cairn/cache/stream.hpp"
@@ -153,7 +154,71 @@ class PositionRows {
     PositionRows fork() const { return PositionRows(*this, streams_.share()); }
     PositionRows copy() const { return PositionRows(*this, streams_.copy()); }
 
+    /// Writes the committed rows, or reads them into an empty cache.
+    void archive(CacheArchive& a) {
+        require(length_ == (a.loading() ? 0 : committed_), ErrorCode::bad_state,
+                "archive: rows are staged, or the cache to load into holds some");
+        int committed = committed_;
+        int dropped = dropped_;
+        int front_rows = shift_front_;
+        a.label("keep", "window=" + std::to_string(keep_.window) +
+                            ",sinks=" + std::to_string(keep_.sinks));
+        a.label("keys of", streams_.keys().format());
+        a.label("values of", streams_.values().format());
+        a.number("dropped rows", dropped, 0, max_rows_number);
+        a.number("front rows", front_rows, 0, max_rows_number);
+        a.number("committed rows", committed, 0, max_rows_number);
+        require(dropped <= committed && front_rows <= committed - dropped &&
+                    (dropped == 0 || (keep_.window == 0 && streams_.keys().unbounded())),
+                ErrorCode::bad_file, "archive: ", dropped, " rows dropped behind ", front_rows,
+                " of ", committed, " do not suit this cache");
+        require(committed - dropped <= capacity_ - dropped_, ErrorCode::capacity, "archive: ",
+                committed - dropped, " rows for a capacity of ", capacity_ - dropped_);
+        if (a.loading()) {
+            capacity_ += dropped;
+            dropped_ = dropped;
+            shift_front_ = front_rows;
+        }
+        const int oldest = oldest_needed(committed);
+        for (Stream* stream : {&streams_.keys(), &streams_.values()}) {
+            for (int f = 0; f < stream->format().count; ++f) {
+                const StreamFormat& format = stream->format();
+                int end = stream->written(f);
+                const int most = Stream::written_after(format, f, committed);
+                // What is written of a form follows from the number of rows.
+                if (a.loading()) end = most;
+                // Rows that the colder form was not yet written from must come along.
+                const int low = f + 1 < format.count
+                                    ? std::min(stream->first_row(f, committed),
+                                               Stream::written_after(format, f + 1, committed))
+                                    : 0;
+                const auto part = [&](int begin, int stop) {
+                    begin = std::max(begin, low);
+                    if (begin >= stop) return;
+                    const Codec& codec = *format.forms[static_cast<std::size_t>(f)].codec;
+                    if (codec.whole_units)
+                        begin = begin / codec.rows_per_unit * codec.rows_per_unit;
+                    if (a.loading()) stream->rows(f).reserve(begin, stop);
+                    a.rows(*stream, f, begin, stop, [](int, int) { return true; });
+                };
+                if (f + 1 < format.count) {
+                    part(low, std::min(end, most));  // units to come share scales with all of them
+                } else {
+                    part(0, std::min(front(), end));
+                    part(oldest, std::min(end, most));
+                }
+                if (a.loading()) stream->set_written(f, end);
+            }
+        }
+        if (a.loading()) {
+            committed_ = length_ = committed;
+            streams_.keys().release(front(), oldest);
+            streams_.values().release(front(), oldest);
+        }
+    }
+
   private:
+    static constexpr int max_rows_number = 1 << 30;
     PositionRows(const PositionRows& other, StreamPair streams)
         : layout_(other.layout_),
           capacity_(other.capacity_),

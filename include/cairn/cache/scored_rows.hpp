@@ -235,6 +235,84 @@ class ScoredRows {
     ScoredRows fork() const { return ScoredRows(*this, streams_.share()); }
     ScoredRows copy() const { return ScoredRows(*this, streams_.copy()); }
 
+    /// Writes the committed rows, or reads them into an empty cache.
+    void archive(CacheArchive& a) {
+        require(length_ == (a.loading() ? 0 : committed_), ErrorCode::bad_state,
+                "archive: rows are staged, or the cache to load into holds some");
+        constexpr int most = 1 << 30;
+        int committed = committed_;
+        int slots = slots_;
+        int prompt = prompt_end_;
+        int gaps = gaps_ ? 1 : 0;
+        int pins = static_cast<int>(pins_.size());
+        a.label("keep", scorer_->name());
+        a.label("keys of", streams_.keys().format());
+        a.label("values of", streams_.values().format());
+        a.number("committed tokens", committed, 0, capacity_);
+        a.number("slots", slots, 0, committed);
+        a.number("prompt's end", prompt, 0, most);
+        a.number("gaps", gaps, 0, 1);
+        a.number("pins", pins, 0, 1 << 16);
+        pins_.resize(static_cast<std::size_t>(pins));
+        for (auto& [begin, end] : pins_) {
+            a.number("pin", begin, 0, most);
+            a.number("pin", end, begin, most);
+        }
+        for (int h = 0; h < layout_.kv_heads; ++h) {
+            Head& head = heads_[static_cast<std::size_t>(h)];
+            a.number("slots of a head", head.slots, 0, slots);
+            a.number("free slot", head.hole, -1, head.slots - 1);
+            const auto n = static_cast<std::size_t>(head.slots);
+            head.reserve(2 * n);
+            head.positions.resize(n);
+            head.scores.resize(n);
+            head.signatures.resize(n);
+            std::vector<bool> seen(a.loading() ? static_cast<std::size_t>(committed) : 0);
+            int held = 0;
+            for (std::size_t s = 0; s < n; ++s) {
+                a.number("position of a row", head.positions[s], -1, committed - 1);
+                const int position = head.positions[s];
+                held += position >= 0 ? 1 : 0;
+                if (a.loading() && position >= 0) {
+                    require(!seen[static_cast<std::size_t>(position)], ErrorCode::bad_file,
+                            "archive: position ", position, " is held twice");
+                    seen[static_cast<std::size_t>(position)] = true;
+                }
+                std::int64_t code = head.signatures[s];
+                a.number("signature", code, 0, 0xFFFFFFFFLL);
+                head.signatures[s] = static_cast<std::uint32_t>(code);
+            }
+            a.bytes(head.scores.data(), n * sizeof(float));
+            if (a.loading()) {
+                require(kernels::active().all_finite(head.scores.data(),
+                                                     static_cast<std::ptrdiff_t>(n)),
+                        ErrorCode::bad_file, "archive: a score is not finite");
+                const int free = head.slots - held;
+                require((head.hole < 0 || head.positions[static_cast<std::size_t>(head.hole)] < 0) &&
+                            (gaps != 0 || free == (head.hole >= 0 ? 1 : 0)),
+                        ErrorCode::bad_file, "archive: head ", h, " has ", free,
+                        " free slots that nothing explains");
+                head.held = held;
+            }
+        }
+        if (a.loading()) {
+            streams_.keys().reserve(0, slots);
+            streams_.values().reserve(0, slots);
+        }
+        const auto live = [&](int h, int row) {
+            const Head& head = heads_[static_cast<std::size_t>(h)];
+            return row < head.slots && head.positions[static_cast<std::size_t>(row)] >= 0;
+        };
+        a.rows(streams_.keys(), 0, 0, slots, live);
+        a.rows(streams_.values(), 0, 0, slots, live);
+        if (a.loading()) {
+            committed_ = length_ = committed;
+            slots_ = slots;
+            prompt_end_ = prompt;
+            gaps_ = gaps != 0;
+        }
+    }
+
   private:
     struct Head {
         std::vector<int> positions;             // by slot; -1: free

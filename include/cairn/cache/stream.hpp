@@ -204,6 +204,8 @@ class Stream {
     /// The rows of a form: 0 is the newest.
     RowStore& rows(int form = 0) noexcept { return *part(form).rows; }
     const RowStore& rows(int form = 0) const noexcept { return *part(form).rows; }
+    /// The first row that a query reads in form f.
+    int first_row(int f, int query) const noexcept { return boundary(f, query); }
     /// Rows of a form that are written.
     int written(int form) const noexcept { return part(form).end; }
     /// For loading: rows of a form that are written.

@@ -45,6 +45,11 @@ struct Limits {
         0;  ///< rows of the prompt fed at once; 0: all that fit a piece of the session
     /// May change the logits of a row before sampling; sees the tokens so far.
     std::function<void(std::span<float> logits, Tokens so_far)> on_logits{};
+    /// Leading tokens of the prompt that a resumed session had sampled already: they are no prompt to
+    /// keeps that wait for one.
+    std::size_t resumed = 0;
+    /// Tokens before the prompt that samplers see: the text of a session that goes on.
+    std::vector<Token> history{};
     /// Whether `Generation::log_probabilities` is filled (of the model's own logits).
     bool log_probabilities = false;
 };
@@ -82,7 +87,8 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
     const auto seconds = [](Clock::time_point from) {
         return std::chrono::duration<double>(Clock::now() - from).count();
     };
-    require(!prompt.empty(), ErrorCode::empty_prompt, "generate: the prompt has no tokens");
+    require(!prompt.empty() || !session.logits().empty(), ErrorCode::empty_prompt,
+            "generate: the prompt has no tokens");
     require(limits.max_tokens >= 0, ErrorCode::invalid_argument, "generate: max_tokens ",
             limits.max_tokens);
     const bool recompute = limits.caching == Caching::recompute;
@@ -99,7 +105,8 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
 
     Generation result;
     result.prompt_tokens = prompt.size();
-    std::vector<Token> text(prompt.begin(), prompt.end());
+    std::vector<Token> text = limits.history;
+    text.insert(text.end(), prompt.begin(), prompt.end());
     std::vector<float> changed;
     const auto feed = [&](Tokens tokens) {
         const auto piece = static_cast<std::size_t>(limits.prompt_piece);
@@ -112,8 +119,8 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
     const auto ended = [&](StopReason reason) { result.reason = reason; };
     try {
         auto start = Clock::now();
-        session.expect_prompt(prompt.size());
-        std::span<const float> logits = feed(prompt);
+        if (prompt.size() > limits.resumed) session.expect_prompt(prompt.size());
+        std::span<const float> logits = prompt.empty() ? session.logits() : feed(prompt);
         result.prefill_seconds = seconds(start);
         start = Clock::now();
         for (;;) {

@@ -132,6 +132,9 @@ class SamplerChain {
         return pick_.pick(candidates_);
     }
 
+    /// What picks at the end: its random state is part of a saved session.
+    Pick& picker() noexcept { return pick_; }
+
   private:
     Steps steps_;
     Pick pick_;

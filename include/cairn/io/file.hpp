@@ -1,13 +1,18 @@
-// Reading files: regular files only, whole reads or a typed error, never a signal (no mapping).
+// Files: regular ones only, whole reads and atomic writes or a typed error, never a signal (no
+// mapping).
 #pragma once
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <system_error>
@@ -67,6 +72,107 @@ class InputFile {
     std::string path_;
     int descriptor_ = -1;
     std::size_t size_ = 0;
+};
+
+/// A file that appears under its name only when it is complete: written beside it, synced, renamed,
+/// and the folder synced, so that after a crash the old file or the new one is there. Destroyed before
+/// `finish`, it leaves the old file alone and nothing else behind.
+class OutputFile {
+  public:
+    /// Throws Error{io}.
+    explicit OutputFile(std::string path) : path_(std::move(path)) {
+        require(path_.find('\0') == std::string::npos && !path_.empty() && path_.size() < 4000,
+                ErrorCode::io, "bad path of ", path_.size(), " bytes");
+        std::error_code ignored;
+        const auto status = std::filesystem::status(path_, ignored);
+        require(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status),
+                ErrorCode::io, path_, ": not a regular file");
+        remove_stale();
+        temporary_ = path_ + ".tmp-" + std::to_string(::getpid());
+        descriptor_ =
+            ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+        require(descriptor_ >= 0, ErrorCode::io, path_, ": ", reason());
+    }
+    OutputFile(const OutputFile&) = delete;
+    OutputFile& operator=(const OutputFile&) = delete;
+    ~OutputFile() {
+        if (descriptor_ >= 0) ::close(descriptor_);
+        if (!temporary_.empty()) ::unlink(temporary_.c_str());
+    }
+
+    /// Appends. Throws Error{io}; a limit on file sizes is an error and no signal.
+    void write(std::span<const std::byte> from) {
+        const BlockedSignal quiet;
+        while (!from.empty()) {
+            const ssize_t n = ::write(descriptor_, from.data(), from.size());
+            if (n < 0 && errno == EINTR) continue;
+            require(n > 0, ErrorCode::io, path_, ": writing: ", reason());
+            from = from.subspan(static_cast<std::size_t>(n));
+        }
+    }
+    /// Makes it durable and gives it its name. Throws Error{io}; then the old file is untouched.
+    void finish() {
+        require(::fsync(descriptor_) == 0, ErrorCode::io, path_, ": syncing: ", reason());
+        const int descriptor = std::exchange(descriptor_, -1);
+        require(::close(descriptor) == 0, ErrorCode::io, path_, ": closing: ", reason());
+        require(::rename(temporary_.c_str(), path_.c_str()) == 0, ErrorCode::io, path_,
+                ": renaming: ", reason());
+        temporary_.clear();
+        std::filesystem::path folder = std::filesystem::path(path_).parent_path();
+        if (folder.empty()) folder = ".";
+        const int at = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (at >= 0) {
+            ::fsync(at);  // the file is complete either way
+            ::close(at);
+        }
+    }
+
+  private:
+    // SIGXFSZ would kill the process where EFBIG says the same.
+    class BlockedSignal {
+      public:
+        BlockedSignal() {
+            sigset_t set;
+            sigemptyset(&set);
+            sigaddset(&set, SIGXFSZ);
+            ::pthread_sigmask(SIG_BLOCK, &set, &before_);
+        }
+        ~BlockedSignal() {
+            sigset_t set;
+            sigemptyset(&set);
+            sigaddset(&set, SIGXFSZ);
+            const timespec now{};
+            if (sigismember(&before_, SIGXFSZ) == 0)
+                while (::sigtimedwait(&set, nullptr, &now) > 0) {
+                }
+            ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+        }
+        BlockedSignal(const BlockedSignal&) = delete;
+        BlockedSignal& operator=(const BlockedSignal&) = delete;
+
+      private:
+        sigset_t before_;
+    };
+    // What killed writers of this file left behind.
+    void remove_stale() const {
+        const std::filesystem::path path(path_);
+        const std::string prefix = path.filename().string() + ".tmp-";
+        std::error_code error;
+        const auto folder = path.has_parent_path() ? path.parent_path() : ".";
+        for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
+             it.increment(error)) {
+            const std::string name = it->path().filename().string();
+            if (!name.starts_with(prefix)) continue;
+            const long writer = std::strtol(name.c_str() + prefix.size(), nullptr, 10);
+            if (writer > 0 && ::kill(static_cast<pid_t>(writer), 0) != 0 && errno == ESRCH)
+                ::unlink(it->path().c_str());
+        }
+    }
+    static std::string reason() { return std::generic_category().message(errno); }
+
+    std::string path_;
+    std::string temporary_;
+    int descriptor_ = -1;
 };
 
 /// The whole file as a string. Throws Error{io}, Error{limit} beyond `most` bytes.

@@ -3,4 +3,5 @@
 
 #include "cairn/cairn.hpp"
 #include "cairn/io/model_file.hpp"
+#include "cairn/io/session_file.hpp"
 #include "cairn/io/text_stream.hpp"

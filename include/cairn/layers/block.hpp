@@ -50,6 +50,11 @@ class SequentialBlock {
                mlp_.parameters();
     }
     std::size_t bytes() const noexcept { return attention_.bytes() + mlp_.bytes(); }
+    /// Adds the weights to a fingerprint.
+    void hash(Fingerprint& to) const {
+        attention_norm_.hash(to), attention_.hash(to);
+        mlp_norm_.hash(to), mlp_.hash(to);
+    }
 
   private:
     Norm attention_norm_;
@@ -84,6 +89,8 @@ class ParallelBlock {
         return norm_.parameters() + attention_.parameters() + mlp_.parameters();
     }
     std::size_t bytes() const noexcept { return attention_.bytes() + mlp_.bytes(); }
+    /// Adds the weights to a fingerprint.
+    void hash(Fingerprint& to) const { norm_.hash(to), attention_.hash(to), mlp_.hash(to); }
 
   private:
     Norm norm_;

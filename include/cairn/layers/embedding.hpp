@@ -40,6 +40,7 @@ class LearnedPositions {
         return static_cast<std::size_t>(table_.out() * table_.in());
     }
     std::size_t bytes() const noexcept { return table_.bytes(); }
+    void hash(Fingerprint& to) const { table_.hash(to); }
 
   private:
     WeightMatrix table_;
@@ -53,6 +54,7 @@ struct NoPositions {
     static constexpr bool relative() noexcept { return true; }
     std::size_t parameters() const noexcept { return 0; }
     std::size_t bytes() const noexcept { return 0; }
+    void hash(Fingerprint&) const noexcept {}
 };
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -157,6 +157,8 @@ class Linear {
     std::size_t parameters() const noexcept {
         return static_cast<std::size_t>(weights_.out() * weights_.in()) + bias_.size();
     }
+    /// Adds the weights to a fingerprint.
+    void hash(Fingerprint& to) const { weights_.hash(to), to.add(bias_.data(), bias_.size() * sizeof(float)); }
 
   private:
     WeightMatrix weights_;
@@ -194,6 +196,10 @@ class JoinedLinear {
     std::ptrdiff_t out() const noexcept { return out_; }
     std::size_t bytes() const noexcept { return sum(&Linear::bytes); }
     std::size_t parameters() const noexcept { return sum(&Linear::parameters); }
+    /// Adds the weights to a fingerprint.
+    void hash(Fingerprint& to) const {
+        for (const Linear& part : parts_) part.hash(to);
+    }
 
   private:
     static std::vector<Linear> one(Linear only) {

@@ -43,6 +43,8 @@ class Mlp {
     }
     std::size_t parameters() const noexcept { return up_.parameters() + down_.parameters(); }
     std::size_t bytes() const noexcept { return up_.bytes() + down_.bytes(); }
+    /// Adds the weights to a fingerprint.
+    void hash(Fingerprint& to) const { up_.hash(to), down_.hash(to); }
 
   private:
     Linear up_;
@@ -75,6 +77,8 @@ class SwiGlu {
     }
     std::size_t parameters() const noexcept { return gate_up_.parameters() + down_.parameters(); }
     std::size_t bytes() const noexcept { return gate_up_.bytes() + down_.bytes(); }
+    /// Adds the weights to a fingerprint.
+    void hash(Fingerprint& to) const { gate_up_.hash(to), down_.hash(to); }
 
   private:
     static JoinedLinear pair(Linear gate, Linear up) {

@@ -97,6 +97,18 @@ class MultiHead {
     const HeadLayout& layout() const noexcept { return layout_; }
     std::size_t parameters() const noexcept { return qkv_.parameters() + out_.parameters(); }
     std::size_t bytes() const noexcept { return qkv_.bytes() + out_.bytes(); }
+    /// Adds weights, shape and settings to a fingerprint.
+    void hash(Fingerprint& to) const {
+        for (const int n : {layout_.heads, layout_.kv_heads, layout_.key_dim, layout_.value_dim,
+                            settings_.mask.window()})
+            to.add(static_cast<std::uint64_t>(n));
+        to.add(&settings_.scale, sizeof settings_.scale);
+        to.add(&settings_.soft_cap, sizeof settings_.soft_cap);
+        to.add(settings_.alibi.data(), settings_.alibi.size() * sizeof(float));
+        if constexpr (rotates) rotation_.hash(to);
+        qkv_.hash(to);
+        out_.hash(to);
+    }
 
   private:
     static constexpr bool rotates = !std::is_same_v<R, NoRotation>;

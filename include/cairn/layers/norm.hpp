@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/core/fingerprint.hpp"
 #include "cairn/layers/linear.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -39,6 +40,12 @@ class LayerNorm {
         });
     }
     std::size_t parameters() const noexcept { return weight_.size() + bias_.size(); }
+    /// Adds the weights to a fingerprint.
+    void hash(Fingerprint& to) const {
+        to.add(weight_.data(), weight_.size() * sizeof(float));
+        to.add(bias_.data(), bias_.size() * sizeof(float));
+        to.add(&epsilon_, sizeof epsilon_);
+    }
 
   private:
     std::vector<float> weight_;
@@ -64,6 +71,11 @@ class RmsNorm {
         });
     }
     std::size_t parameters() const noexcept { return weight_.size(); }
+    /// Adds the weights to a fingerprint.
+    void hash(Fingerprint& to) const {
+        to.add(weight_.data(), weight_.size() * sizeof(float));
+        to.add(&epsilon_, sizeof epsilon_);
+    }
 
   private:
     std::vector<float> weight_;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cairn/attention/parameters.hpp"
+#include "cairn/core/fingerprint.hpp"
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/numeric/elementary.hpp"
 
@@ -172,6 +173,12 @@ class Rotary final : public Rotation {
     }
     int positions() const noexcept override { return RotaryTable::positions; }
     int dims() const noexcept { return 2 * pairs_; }
+    /// Adds the angles to a fingerprint.
+    void hash(Fingerprint& to) const {
+        to.add(layout == PairLayout::half ? 1U : 2U);
+        for (const int position : {1, 1023})
+            to.add(table_->row(position), static_cast<std::size_t>(2 * pairs_) * sizeof(float));
+    }
 
   private:
     int pairs_ = 0;

@@ -7,6 +7,7 @@
 
 #include "cairn/core/context.hpp"
 #include "cairn/core/eigen.hpp"
+#include "cairn/core/fingerprint.hpp"
 #include "cairn/core/memory.hpp"
 #include "cairn/kernels/table.hpp"
 #include "cairn/numeric/plain_format.hpp"
@@ -89,6 +90,13 @@ class WeightMatrix {
     /// Bytes of packed weights; a pass over all of them is what decoding costs.
     std::size_t bytes() const noexcept { return memory_.size(); }
     const std::byte* data() const noexcept { return memory_.data(); }
+    /// Adds shape, type and weights to a fingerprint.
+    void hash(Fingerprint& to) const {
+        to.add(static_cast<std::uint64_t>(type_));
+        to.add(static_cast<std::uint64_t>(in_));
+        to.add(static_cast<std::uint64_t>(out_));
+        to.add(memory_.data(), memory_.size());
+    }
     /// How a block type is multiplied; null for plain types.
     const BlockOperations* operations() const noexcept { return operations_; }
 

@@ -23,6 +23,9 @@ class AnyNorm {
     std::size_t parameters() const noexcept {
         return std::visit([](const auto& norm) { return norm.parameters(); }, norm_);
     }
+    void hash(Fingerprint& to) const {
+        std::visit([&](const auto& norm) { norm.hash(to); }, norm_);
+    }
 
   private:
     std::variant<LayerNorm, RmsNorm> norm_;
@@ -48,6 +51,9 @@ class AnyBlock {
     }
     std::size_t bytes() const noexcept {
         return std::visit([](const auto& block) { return block.bytes(); }, block_);
+    }
+    void hash(Fingerprint& to) const {
+        std::visit([&](const auto& block) { block.hash(to); }, block_);
     }
 
   private:
@@ -76,6 +82,9 @@ class AnyPositions {
     }
     std::size_t bytes() const noexcept {
         return std::visit([](const auto& p) { return p.bytes(); }, positions_);
+    }
+    void hash(Fingerprint& to) const {
+        std::visit([&](const auto& p) { p.hash(to); }, positions_);
     }
 
   private:

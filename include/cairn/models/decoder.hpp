@@ -93,6 +93,17 @@ class Decoder {
         return Session<Decoder, Cache>(*this, capacity, executor);
     }
 
+    /// A number that tells these weights from others: one pass over all of them.
+    std::uint64_t fingerprint() const {
+        Fingerprint to;
+        to.add(w().architecture);
+        w().embedding.table().hash(to);
+        w().positions.hash(to);
+        for (const Block& block : w().blocks) block.hash(to);
+        w().final_norm.hash(to);
+        if (w().output) w().output->hash(to);
+        return to.value();
+    }
     /// The same for all handles to the same weights, and for no others.
     const void* identity() const noexcept { return weights_.get(); }
 

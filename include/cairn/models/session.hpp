@@ -49,6 +49,12 @@ class Session final : public SessionState {
         require(!tokens.empty(), ErrorCode::empty_prompt, "prefill: no tokens");
         check(tokens);
         logits_.resize(static_cast<std::size_t>(model_.vocabulary()));
+        struct Guard {  // logits of a failed forward are none
+            std::vector<float>* logits;
+            ~Guard() {
+                if (logits != nullptr) logits->clear();
+            }
+        } guard{&logits_};
         for (std::size_t at = 0; at < tokens.size();) {
             const Tokens part = next_piece(tokens.subspan(at), static_cast<std::size_t>(piece));
             at += part.size();
@@ -57,6 +63,7 @@ class Session final : public SessionState {
                               nullptr};
             forward(model_, std::span(&slice, 1), context_);
         }
+        guard.logits = nullptr;
         return logits_;
     }
     /// prefill of one token.
@@ -129,6 +136,7 @@ class Session final : public SessionState {
         require(can_truncate(n), ErrorCode::bad_state, "truncate to ", n,
                 " tokens: the session has ", position_);
         for (Cache& cache : caches_) cache.truncate(n);
+        if (n != position_) logits_.clear();
         position_ = n;
         if (n == 0) capacity_ -= std::exchange(shifted_, 0);
     }
@@ -162,6 +170,20 @@ class Session final : public SessionState {
         int rows = 0;
         for (const Cache& cache : caches_) rows = std::max(rows, cache_held(cache));
         return rows;
+    }
+
+    /// The logits of the last token fed by prefill or decode; empty if there are none.
+    std::span<const float> logits() const noexcept { return logits_; }
+    /// For loading: the caches were filled up to `position`, whose logits were `logits` (or none).
+    /// Error{bad_state} if a cache says otherwise.
+    void restore(int position, std::vector<float> logits) {
+        for (const Cache& cache : caches_)
+            require(cache.committed() == position && cache.length() == position,
+                    ErrorCode::bad_state, "restore: ", position, " tokens, but a layer holds ",
+                    cache.committed());
+        capacity_ = std::max(capacity_, caches_.front().capacity());
+        position_ = position;
+        logits_ = std::move(logits);
     }
 
     CacheRef cache(int layer) override {
