@@ -111,8 +111,53 @@ def articles(folder):
     save(figure, os.path.join(folder, "articles.svg"))
 
 
+def caches(folder):
+    with open(os.path.join(folder, "caches.json")) as f:
+        data = json.load(f)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    for row in data["caches"]:
+        name = row["cache"].replace("contiguous:", "")
+        if "=" in name and not name.startswith("tiered") or name in ("f32", "mapped:f32", "paged=16:f32"):
+            continue
+        left.plot(row["bytes_at_4096"] / 4096 / 1024, max(row["kl"], 1e-7), "o", color="#4c8ee8")
+        left.annotate(name, (row["bytes_at_4096"] / 4096 / 1024, max(row["kl"], 1e-7)), textcoords="offset points",
+                      xytext=(5, 3), fontsize=8, color=GREY)
+    left.set_xlabel("KiB a token (memory in use at 4096 tokens)")
+    left.set_ylabel("KL to the f32 cache, nats a token")
+    left.set_yscale("log")
+    shown = {"contiguous:f32": "#808890", "contiguous:f16": "#4c8ee8", "contiguous:q8_0": "#1a9c8c", "contiguous:q4_0+rot": "#e8710a",
+             "contiguous:f16:h2o=512,recent=256": "#b04ad8"}
+    for row in data["caches"]:
+        if row["cache"] in shown and row["tokens_per_second"]:
+            depths = sorted(map(int, row["tokens_per_second"]))
+            rates = [sorted(row["tokens_per_second"][str(d)])[len(row["tokens_per_second"][str(d)]) // 2] for d in depths]
+            right.plot(depths, rates, "o-", color=shown[row["cache"]], label=row["cache"])
+    right.set_xscale("log", base=2)
+    right.set_xticks([512, 4096, 8192], ["512", "4096", "8192"])
+    right.set_ylim(bottom=0)
+    right.set_xlabel("tokens in the cache")
+    right.set_ylabel("tokens / s")
+    right.legend(frameon=False, fontsize=8)
+    save(figure, os.path.join(folder, "caches.svg"))
+
+
+def recall(folder):
+    with open(os.path.join(folder, "recall.json")) as f:
+        data = json.load(f)
+    figure, axis = plt.subplots(figsize=(8, 4))
+    colours = ["#808890", "#c0a020", "#e8710a", "#1a9c8c", "#4c8ee8", "#b04ad8"]
+    for row, colour in zip(data["keeps"], colours):
+        x = sorted(map(int, row["recall"]))
+        axis.plot(x, [100 * row["recall"][str(p)] for p in x], "o-", color=colour, label=row["keep"])
+    axis.plot([20, 70], [100 * data["full"]] * 2, ":", color=GREY, label="all rows")
+    axis.set_xlabel("% of the rows that stay")
+    axis.set_ylabel("recall, %")
+    axis.legend(frameon=False, fontsize=8)
+    save(figure, os.path.join(folder, "recall.svg"))
+
+
 if __name__ == "__main__":
     main()
-    for name, draw in (("peers", peers), ("articles", articles)):
+    for name, draw in (("peers", peers), ("articles", articles), ("caches", caches), ("recall", recall)):
         if os.path.exists(os.path.join(sys.argv[1], name + ".json")):
             draw(sys.argv[1])

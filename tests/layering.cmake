@@ -1,6 +1,6 @@
 # A lower layer never includes a higher one; numeric, kernels and cache include no Eigen; elementary
 # functions that differ between C libraries stay out of everything but the reference; no machine paths.
-set(layers core numeric kernels cache attention layers models generate io)
+set(layers core numeric kernels cache attention layers models generate io serve)
 set(bad "")
 list(LENGTH layers count)
 math(EXPR last "${count} - 1")

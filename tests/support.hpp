@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <cairn/cache/cache_spec.hpp>
 #include <cairn/cairn.hpp>
 
 #include "catch.hpp"

@@ -3,99 +3,13 @@
 #include <map>
 #include <sstream>
 
-#include "support.hpp"
+#include <cairn/cache/planner.hpp>
+
+#include "model_contents.hpp"
 
 using namespace programs;
 
 namespace {
-
-struct Entry {
-    std::string name;
-    std::string type;
-    std::vector<std::size_t> shape;
-    std::size_t bytes;
-};
-struct Contents {
-    std::string format;
-    cairn::ModelConfig config;
-    std::vector<Entry> tensors;
-    std::vector<std::pair<std::string, std::string>> metadata;
-    std::size_t file_bytes = 0;
-};
-
-std::string shown(const cairn::GgufValue& value) {
-    std::ostringstream text;
-    if (const auto* array = std::get_if<cairn::GgufArray>(&value.value)) {
-        text << array->size() << " x "
-             << cairn::gguf_type_names[static_cast<std::size_t>(array->type)];
-    } else if (const auto* s = std::get_if<std::string>(&value.value)) {
-        text << one_line(*s).substr(0, 70) << (s->size() > 70 ? "..." : "");
-    } else if (const auto* x = std::get_if<double>(&value.value)) {
-        text << *x;
-    } else if (const auto* b = std::get_if<bool>(&value.value)) {
-        text << (*b ? "true" : "false");
-    } else {
-        text << std::get<std::int64_t>(value.value);
-    }
-    return text.str();
-}
-
-Contents read(const std::string& path) {
-    std::error_code error;
-    if (!std::filesystem::is_directory(path, error)) {
-        require(std::filesystem::exists(path, error), ErrorCode::io, path,
-                ": no such file or folder");
-        const cairn::GgufSource source(path);
-        Contents result{"GGUF", cairn::gguf_config(source), {}, {}, source.file_bytes()};
-        for (const auto& [name, tensor] : source.tensors())
-            result.tensors.push_back({name, std::string(cairn::block_size(tensor->type).name),
-                                      tensor->shape, tensor->bytes});
-        for (const auto& [key, value] : source.metadata().values())
-            result.metadata.emplace_back(key, shown(value));
-        return result;
-    }
-    const std::filesystem::path folder(path);
-    const std::string config = (folder / "config.json").string();
-    Contents result{
-        "safetensors",
-        cairn::parse_hf_config(cairn::read_text(config, std::size_t{1} << 28), config).model,
-        {},
-        {},
-        0};
-    const cairn::SafetensorsSource source(folder);
-    for (const auto& [name, tensor] : source.tensors()) {
-        result.tensors.push_back({name, tensor->dtype, tensor->shape, tensor->end - tensor->begin});
-        result.file_bytes += tensor->end - tensor->begin;
-    }
-    return result;
-}
-
-struct Shape {
-    std::string architecture;
-    int layers;
-    int context;
-    cairn::HeadLayout heads;
-    int width;
-    int vocabulary;
-};
-Shape shape_of(const cairn::ModelConfig& config) {
-    struct {
-        Shape operator()(const cairn::Gpt2Config& c) const {
-            const int head = c.width / c.heads;
-            return {"gpt2",  c.layers,    c.context, {c.heads, c.heads, head, head},
-                    c.width, c.vocabulary};
-        }
-        Shape operator()(const cairn::GptJConfig& c) const {
-            const int head = c.width / c.heads;
-            return {"gptj",  c.layers,    c.context, {c.heads, c.heads, head, head},
-                    c.width, c.vocabulary};
-        }
-        Shape operator()(const cairn::LlamaConfig& c) const {
-            return {c.architecture, c.layers, c.context, c.heads, c.width, c.vocabulary};
-        }
-    } visitor;
-    return std::visit(visitor, config);
-}
 
 std::string text(const std::vector<std::size_t>& shape) {
     std::string result;
@@ -109,7 +23,7 @@ std::string mib(std::size_t bytes) {
 }
 
 void inspect(const std::string& path, int context, bool all, bool json) {
-    const Contents contents = read(path);
+    const Contents contents = read_contents(path);
     const Shape shape = shape_of(contents.config);
     if (context == 0) context = shape.context;
     require(context <= shape.context, ErrorCode::capacity, "--context ", context,
@@ -124,14 +38,16 @@ void inspect(const std::string& path, int context, bool all, bool json) {
         types[entry.type].second += entry.bytes;
     }
     cairn::Json caches = cairn::Json::array();
-    for (const char* spec : {"contiguous:f32", "contiguous:f16", "contiguous:bf16"}) {
-        const auto cache = cairn::CacheSpec::parse(spec).make(shape.heads, context);
-        const std::size_t payload =
-            cache.payload_bytes(context) * static_cast<std::size_t>(shape.layers);
-        caches.push_back({{"spec", spec},
+    for (const char* word : {"contiguous:f32", "contiguous:f16", "contiguous:q8_0",
+                             "contiguous:q4_0+rot", "contiguous:kivi2"}) {
+        const cairn::CachePlan plan =
+            cairn::plan_model(cairn::CacheSpec::parse(word), shape.heads, shape.layers, 1,
+                              {context, context, context});
+        caches.push_back({{"spec", word},
                           {"tokens", context},
-                          {"payload_bytes", payload},
-                          {"bytes_per_token", payload / static_cast<std::size_t>(context)}});
+                          {"payload_bytes", plan.payload},
+                          {"bytes", plan.committed},
+                          {"bytes_per_token", plan.payload / static_cast<std::size_t>(context)}});
     }
     if (json) {
         cairn::Json tensors = cairn::Json::array();
@@ -172,10 +88,10 @@ void inspect(const std::string& path, int context, bool all, bool json) {
         std::cout << std::left << std::setw(10) << type << std::right << std::setw(9) << sum.first
                   << std::setw(12) << mib(sum.second) << '\n';
     std::cout << '\n'
-              << std::left << std::setw(18) << "cache" << std::right << std::setw(14)
+              << std::left << std::setw(22) << "cache" << std::right << std::setw(14)
               << "bytes/token" << std::setw(12) << "MiB at " << context << " tokens\n";
     for (const cairn::Json& cache : caches)
-        std::cout << std::left << std::setw(18) << cache["spec"].get<std::string>() << std::right
+        std::cout << std::left << std::setw(22) << cache["spec"].get<std::string>() << std::right
                   << std::setw(14) << cache["bytes_per_token"].get<std::size_t>() << std::setw(12)
                   << mib(cache["payload_bytes"].get<std::size_t>()) << '\n';
     if (!all) return;

@@ -4,6 +4,8 @@
 #include <fstream>
 #include <optional>
 
+#include <cairn/models/audit.hpp>
+
 #include "support.hpp"
 
 using namespace programs;
@@ -18,6 +20,9 @@ struct Options : ModelOptions {
     int stride = 0;
     int chunks = 0;
     bool compare = false;
+    std::string compare_cache;
+    int prompt_tokens = 0;
+    std::optional<double> most_kl;
 };
 
 // A NumPy array file, version 1.0: '<f4', C order, rows streamed.
@@ -156,29 +161,7 @@ Sum score_chunks(Session& session, const std::vector<Token>& tokens, const Optio
 struct Comparison {
     Sum fast;
     Sum accurate;
-    double divergence = 0.0;  // sum of KL(accurate || fast), nats
-    std::size_t rows = 0;
-    std::size_t same_best = 0;
-
-    void add(std::span<const float> exact, std::span<const float> quick) {
-        const auto best = [](std::span<const float> x) {
-            return std::max_element(x.begin(), x.end()) - x.begin();
-        };
-        same_best += best(exact) == best(quick) ? 1 : 0;
-        double sums[2] = {0.0, 0.0};
-        const float most[2] = {exact[static_cast<std::size_t>(best(exact))],
-                               quick[static_cast<std::size_t>(best(quick))]};
-        for (std::size_t i = 0; i < exact.size(); ++i) {
-            sums[0] += cairn::elementary::exp(double{exact[i]} - most[0]);
-            sums[1] += cairn::elementary::exp(double{quick[i]} - most[1]);
-        }
-        const double shift =
-            cairn::elementary::log(sums[1] / sums[0]) + double{most[1]} - double{most[0]};
-        for (std::size_t i = 0; i < exact.size(); ++i)
-            divergence += cairn::elementary::exp(double{exact[i]} - most[0]) / sums[0] *
-                          (double{exact[i]} - double{quick[i]} + shift);
-        ++rows;
-    }
+    cairn::Divergence logits;
 };
 
 void compare(const Options& options, Program& program, const std::vector<Token>& tokens) {
@@ -204,7 +187,7 @@ void compare(const Options& options, Program& program, const std::vector<Token>&
                        for (std::size_t r = 0; r < size; ++r) {
                            const std::span exact(a.data() + r * vocabulary, vocabulary);
                            const std::span quick(b.data() + r * vocabulary, vocabulary);
-                           result.add(exact, quick);
+                           result.logits.add(exact, quick);
                            if (r < size / 2 || r + 1 == size) continue;
                            result.accurate.add(exact, chunk[r + 1]);
                            result.fast.add(quick, chunk[r + 1]);
@@ -215,22 +198,84 @@ void compare(const Options& options, Program& program, const std::vector<Token>&
         return cairn::elementary::exp(sum.nll /
                                       static_cast<double>(std::max<std::size_t>(sum.count, 1)));
     };
-    const auto rows = static_cast<double>(result.rows);
     if (options.json) {
-        std::cout << cairn::Json{{"rows", result.rows},
-                                 {"kl", result.divergence / rows},
-                                 {"same_best", static_cast<double>(result.same_best) / rows},
+        std::cout << cairn::Json{{"rows", result.logits.rows},
+                                 {"kl", result.logits.mean_kl()},
+                                 {"same_best", result.logits.agreement()},
                                  {"perplexity_fast", perplexity(result.fast)},
                                  {"perplexity_accurate", perplexity(result.accurate)}}
                          .dump(2)
                   << '\n';
         return;
     }
-    std::cout << "rows                 " << result.rows << "\nKL(accurate || fast) "
-              << result.divergence / rows << " nats\nsame best token      "
-              << 100.0 * static_cast<double>(result.same_best) / rows << " %\nperplexity, fast     "
+    std::cout << "rows                 " << result.logits.rows << "\nKL(accurate || fast) "
+              << result.logits.mean_kl() << " nats\nsame best token      "
+              << 100.0 * result.logits.agreement() << " %\nperplexity, fast     "
               << perplexity(result.fast) << "\nperplexity, accurate " << perplexity(result.accurate)
               << '\n';
+}
+
+// What a cache costs against a plain f32 one, on the whole text.
+void compare_cache(const Options& options, Program& program, const std::vector<Token>& tokens) {
+    const cairn::CacheSpec spec = cairn::CacheSpec::parse(options.compare_cache);
+    require(tokens.size() <= static_cast<std::size_t>(program.loaded().model.context()),
+            ErrorCode::capacity, tokens.size(), " tokens, the model's context is ",
+            program.loaded().model.context());
+    require(options.prompt_tokens < static_cast<int>(tokens.size()), ErrorCode::usage,
+            "--prompt-tokens ", options.prompt_tokens, ": the text has ", tokens.size());
+    ProgressBar bar("auditing");
+    const cairn::Audit audit = cairn::audit_cache(
+        program.loaded().model, tokens,
+        [&](int layer, const cairn::HeadLayout& layout, int rows) {
+            return spec.make(layout, rows, layer);
+        },
+        options.prompt_tokens, program.pool(), std::ref(bar));
+    cairn::Json layers = cairn::Json::array();
+    for (const cairn::RelativeError& error : audit.attention) layers.push_back(error.value());
+    cairn::Json keys = cairn::Json::array();
+    cairn::Json values = cairn::Json::array();
+    for (int a = 0; a < cairn::Audit::ages; ++a) {
+        const auto at = static_cast<std::size_t>(a);
+        keys.push_back(audit.keys[at].size > 0.0 ? cairn::Json(audit.keys[at].value())
+                                                 : cairn::Json());
+        values.push_back(audit.values[at].size > 0.0 ? cairn::Json(audit.values[at].value())
+                                                     : cairn::Json());
+    }
+    if (options.json) {
+        std::cout << cairn::Json{{"cache", spec.canonical()},
+                                 {"token_count", audit.tokens},
+                                 {"tokens_scored", audit.scored},
+                                 {"kl", audit.logits.mean_kl()},
+                                 {"kl_max", audit.logits.most},
+                                 {"same_best", audit.logits.agreement()},
+                                 {"perplexity", audit.perplexity()},
+                                 {"perplexity_f32", audit.perplexity_plain()},
+                                 {"bytes", audit.bytes},
+                                 {"attention_error_by_layer", layers},
+                                 {"key_error_by_age", keys},
+                                 {"value_error_by_age", values}}
+                         .dump(2)
+                  << '\n';
+    } else {
+        std::cout << "cache              " << spec.canonical() << ", " << audit.bytes
+                  << " bytes after " << audit.tokens << " tokens\nKL(f32 || cache)   "
+                  << audit.logits.mean_kl() << " nats, at most " << audit.logits.most
+                  << "\nsame best token    " << 100.0 * audit.logits.agreement()
+                  << " %\nperplexity         " << audit.perplexity() << " (f32 cache "
+                  << audit.perplexity_plain() << ", " << audit.scored
+                  << " tokens)\n\nrelative error of attention outputs by layer\n";
+        for (std::size_t l = 0; l < layers.size(); ++l)
+            std::cout << "  " << l << "  " << layers[l].get<double>() << '\n';
+        std::cout << "relative error of rows by age: keys, values\n";
+        int limit = 16;
+        for (std::size_t a = 0; a < keys.size(); ++a, limit *= 4)
+            if (!keys[a].is_null())
+                std::cout << "  below " << limit << "  " << keys[a].get<double>() << ", "
+                          << (values[a].is_null() ? 0.0 : values[a].get<double>()) << '\n';
+    }
+    require(!options.most_kl || audit.logits.mean_kl() <= *options.most_kl, ErrorCode::limit,
+            "the cache costs ", audit.logits.mean_kl(), " nats a token, the budget is ",
+            options.most_kl.value_or(0.0));
 }
 
 void score(const Options& options) {
@@ -246,6 +291,15 @@ void score(const Options& options) {
             "--chunks excludes --window and --logits");
     require(!options.compare || (options.window == 0 && !options.logits && !options.no_cache),
             ErrorCode::usage, "--compare excludes --window, --logits and --no-cache");
+    require(
+        options.compare_cache.empty() || (options.window == 0 && options.chunks == 0 &&
+                                          !options.logits && !options.no_cache && !options.compare),
+        ErrorCode::usage,
+        "--compare-cache excludes --window, --chunks, --logits, --compare "
+        "and --no-cache");
+    require(!options.compare_cache.empty() || (options.prompt_tokens == 0 && !options.most_kl),
+            ErrorCode::usage, "--prompt-tokens and --max-kl go with --compare-cache");
+    if (!options.compare_cache.empty()) cairn::CacheSpec::parse(options.compare_cache);
     if (options.tokens) parse_tokens(*options.tokens);
 
     Program program(options);
@@ -263,6 +317,10 @@ void score(const Options& options) {
                 "--chunks ", options.chunks, ": the text has only ", tokens.size(), " tokens");
     if (options.compare) {
         compare(options, program, tokens);
+        return;
+    }
+    if (!options.compare_cache.empty()) {
+        compare_cache(options, program, tokens);
         return;
     }
     const std::size_t held = options.chunks > 0   ? static_cast<std::size_t>(options.chunks)
@@ -313,6 +371,8 @@ int main(int argc, char** argv) {
         "Examples:\n"
         "  score --model examples/models/shakespeare --text-file README.md --window 256 --stride "
         "128\n"
+        "  score --model examples/models/shakespeare --text-file prompt.txt --compare-cache "
+        "contiguous:q4_0+rot --max-kl 0.02\n"
         "  score --model examples/models/shakespeare --tokens 1,2,3,4 --logits out.npy --chunk 1 "
         "--json"};
     Options options;
@@ -331,5 +391,13 @@ int main(int argc, char** argv) {
     app.add_flag("--compare", options.compare,
                  "Integer products against f32 products of the same weights: KL, best tokens, "
                  "perplexity");
+    app.add_option("--compare-cache", options.compare_cache,
+                   "What the cache SPEC costs against f32: KL, best tokens, perplexity, errors by "
+                   "layer and age");
+    app.add_option("--prompt-tokens", options.prompt_tokens,
+                   "With --compare-cache: announce the first N tokens as a prompt")
+        ->check(CLI::NonNegativeNumber);
+    app.add_option("--max-kl", options.most_kl,
+                   "With --compare-cache: fail if the mean KL is above this");
     return run(app, argc, argv, [&] { score(options); });
 }

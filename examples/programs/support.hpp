@@ -186,6 +186,7 @@ class Program {
     }
     const cairn::LoadedModel& loaded() const noexcept { return loaded_; }
     const cairn::CacheSpec& spec() const noexcept { return spec_; }
+    cairn::Executor& pool() noexcept { return pool_; }
     int context() const noexcept { return context_; }
     double load_seconds() const noexcept { return seconds_; }
 

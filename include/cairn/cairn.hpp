@@ -1,12 +1,21 @@
 // Cairn: KV-cached transformer decoding over Eigen, in headers. This one includes everything that
-// needs only Eigen; files and tokenizers are in cairn/io/.
+// needs only Eigen. Beside it: caches by name in cairn/cache/cache_spec.hpp, the planner in
+// cairn/cache/planner.hpp, the audit in cairn/models/audit.hpp, prefix reuse in cairn/serve/, files
+// and tokenizers in cairn/io/.
 #pragma once
 
 #include "cairn/attention/engine.hpp"
 #include "cairn/attention/prefill.hpp"
 #include "cairn/attention/reference.hpp"
-#include "cairn/cache/cache_spec.hpp"
+#include "cairn/cache/any_cache.hpp"
+#include "cairn/cache/codec/kivi.hpp"
+#include "cairn/cache/keep/h2o.hpp"
+#include "cairn/cache/keep/hash_evict.hpp"
+#include "cairn/cache/keep/nacl.hpp"
+#include "cairn/cache/keep/snapkv.hpp"
 #include "cairn/cache/kv_cache.hpp"
+#include "cairn/cache/store/paged.hpp"
+#include "cairn/cache/store/tiered.hpp"
 #include "cairn/core/config.hpp"
 #include "cairn/core/context.hpp"
 #include "cairn/core/error.hpp"

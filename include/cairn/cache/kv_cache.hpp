@@ -117,7 +117,9 @@ class KvCache {
     /// Context shift: forgets `rows` rows behind the first `keep` ones. Keys stay as they are;
     /// later queries stand nearer to the front. Not the same as a prompt without these rows: what
     /// is left was computed while they were seen. Error{bad_state}.
-    void shift(int keep, int rows) requires(!scored) {
+    void shift(int keep, int rows) {
+        static_assert(!scored,
+                      "KvCache::shift: rows are chosen by score, which have no place to shift to.");
         const BusyFlag::Hold hold(busy_, "the cache");
         require(can_shift(keep, rows), ErrorCode::bad_state, "shift by ", rows, " rows behind ",
                 keep, ": the cache has ", committed());
@@ -178,7 +180,8 @@ class KvCache {
     /// Bytes of memory in use, rounding to tiles, pages and blocks included.
     std::size_t bytes() const noexcept { return rows_.bytes(); }
 
-    /// Writes the committed rows, or reads them into this empty cache; if reading fails, clear() it.
+    /// Writes the committed rows, or reads them into this empty cache; if reading fails, clear()
+    /// it.
     void archive(CacheArchive& archive) {
         const BusyFlag::Hold hold(busy_, "the cache");
         rows_.archive(archive);

@@ -25,6 +25,7 @@ inline int age_boundary(int q, int unit, int to) noexcept {
 
 /// Rows [begin, end) of one KV head. Address of a row's unit:
 /// data + table[row / block_size] * block_bytes + (row % block_size) / rows_per_unit * stride.
+/// Blocks whose table entries ascend by one lie side by side.
 struct Run {
     static constexpr int forever = std::numeric_limits<int>::max();
 
@@ -52,12 +53,21 @@ struct Run {
     std::ptrdiff_t block_bytes = 0;
     std::ptrdiff_t stride = 0;  ///< bytes from unit to unit
 
-    /// The rows from `row` to `last`, as far as they lie in one block.
+    /// The rows from `row` to `last`, as far as they lie in one stretch of memory.
     Rows rows(int row, int last) const noexcept {
         const int place = row % block_size;
-        const std::ptrdiff_t block = block_table != nullptr ? block_table[row / block_size] : 0;
-        const int left = block_size - place;
         const int wanted = last - row;
+        int left = block_size - place;
+        std::ptrdiff_t block = 0;
+        if (block_table != nullptr) {
+            // Blocks that are neighbours in memory too read as one stretch.
+            const int* entry = block_table + row / block_size;
+            block = *entry;
+            while (left < wanted && entry[1] == *entry + 1) {
+                left += block_size;
+                ++entry;
+            }
+        }
         return {data + block * block_bytes + place / codec->rows_per_unit * stride,
                 stride,
                 place % codec->rows_per_unit,

@@ -73,8 +73,8 @@ class ScoredRows {
         choosable_.reserve(most);
         distances_.reserve(most);
         if (order_.size() < most) order_.resize(2 * most);
-        streams_.keys().reserve(lowest, slots);
-        streams_.values().reserve(lowest, slots);
+        streams_.keys().rewrite(lowest, slots);
+        streams_.values().rewrite(lowest, slots);
         for (Head& head : heads_) head.reserve(2 * most);
         slots_ = std::max(slots_, slots);
         for (int h = 0; h < layout_.kv_heads; ++h) {
@@ -288,10 +288,11 @@ class ScoredRows {
                                                      static_cast<std::ptrdiff_t>(n)),
                         ErrorCode::bad_file, "archive: a score is not finite");
                 const int free = head.slots - held;
-                require((head.hole < 0 || head.positions[static_cast<std::size_t>(head.hole)] < 0) &&
-                            (gaps != 0 || free == (head.hole >= 0 ? 1 : 0)),
-                        ErrorCode::bad_file, "archive: head ", h, " has ", free,
-                        " free slots that nothing explains");
+                require(
+                    (head.hole < 0 || head.positions[static_cast<std::size_t>(head.hole)] < 0) &&
+                        (gaps != 0 || free == (head.hole >= 0 ? 1 : 0)),
+                    ErrorCode::bad_file, "archive: head ", h, " has ", free,
+                    " free slots that nothing explains");
                 head.held = held;
             }
         }
@@ -450,8 +451,8 @@ class ScoredRows {
     }
     // Moves rows down over the holes, in order, and gives memory back.
     void close_gaps() {
-        streams_.keys().reserve(0, slots_);
-        streams_.values().reserve(0, slots_);
+        streams_.keys().rewrite(0, slots_);
+        streams_.values().rewrite(0, slots_);
         int most = 0;
         for (int h = 0; h < layout_.kv_heads; ++h) {
             Head& head = heads_[static_cast<std::size_t>(h)];

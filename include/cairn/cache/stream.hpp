@@ -81,6 +81,11 @@ class Stream {
         parts_[0].end = end;
         for (int f = 1; f < format_.count; ++f) age(f, written_after(format_, f, end));
     }
+    /// Makes rows [begin, end) writable among rows that stay; one form only.
+    void rewrite(int begin, int end) {
+        if (format_.rotated) turned_.resize(static_cast<std::size_t>(piece * heads_ * dims_));
+        parts_[0].rows->rewrite(begin, end);
+    }
     /// Encodes one head's row at a slot that its keep chose. Room was made; one form only.
     void put(int head, int slot, const float* x) {
         if (format_.rotated) {
@@ -160,8 +165,8 @@ class Stream {
         for (int f = 0; f < format_.count; ++f) sum += part(f).rows->bytes();
         return sum;
     }
-    /// The textbook formula: rows x heads x bytes of a row, each row in the form that the next query
-    /// reads it in; `held` of the first `rows` rows are there.
+    /// The textbook formula: rows x heads x bytes of a row, each row in the form that the next
+    /// query reads it in; `held` of the first `rows` rows are there.
     std::size_t payload_bytes(int rows, int held) const {
         return payload_bytes(format_, heads_, dims_, rows, held);
     }

@@ -99,6 +99,7 @@ struct ChannelCodec {
 template <int bits, int recent = 128>
 struct Kivi {
     static constexpr bool ages = true;
+    static constexpr int unit_rows = 32;
     static_assert(bits == 4 || bits == 2, "Kivi<bits>: 4 and 2 bits exist.");
     static_assert(recent > 0 && recent % 32 == 0,
                   "Kivi<bits, recent>: keys are quantised in groups of 32 tokens.");

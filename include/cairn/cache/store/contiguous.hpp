@@ -42,13 +42,17 @@ class ContiguousRows final : public RowStore {
     }
 
     void reserve(int begin, int end) override {
+        make_writable(begin, end, ring_ > 0 ? memory_->high.load() : begin);
+    }
+    void rewrite(int begin, int end) override { make_writable(begin, end, memory_->high); }
+    // `used` rows come along if the memory is shared and must be copied.
+    void make_writable(int begin, int end, int used) {
         if (memory_.use_count() == 1) {
             std::atomic_thread_fence(std::memory_order_acquire);
             memory_->owner = id_;
             memory_->shared = 0;
         } else if (ring_ > 0 || memory_->owner != id_ || begin < memory_->shared) {
             auto own = make_memory();
-            const int used = ring_ > 0 ? memory_->high.load() : begin;
             commit_pages(*own, std::max(used, end));
             const std::size_t bytes = touched(used) * unit_bytes_;
             for (int h = 0; h < heads_; ++h)

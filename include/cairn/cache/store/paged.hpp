@@ -28,8 +28,12 @@ class BlockPool {
                 codec.rows_per_unit);
         head_bytes_ = checked_mul(codec.units(rows), codec.unit_bytes(dims), "block bytes");
         block_bytes_ = checked_mul(head_bytes_, static_cast<std::size_t>(heads), "block bytes");
-        arena_ = Mapping(checked_mul(block_bytes_, static_cast<std::size_t>(blocks), "pool bytes"),
+        // Each head's blocks lie side by side, so that neighbours in a table read as one stretch.
+        head_stride_ = round_up(
+            checked_mul(head_bytes_, static_cast<std::size_t>(blocks), "pool bytes"), page_size());
+        arena_ = Mapping(checked_mul(head_stride_, static_cast<std::size_t>(heads), "pool bytes"),
                          Mapping::Pages::huge);
+        heads_ = heads;
     }
 
     /// The lowest free block, with one reference. Error{capacity} if there is none.
@@ -72,9 +76,15 @@ class BlockPool {
     int rows() const noexcept { return rows_; }
     std::size_t block_bytes() const noexcept { return block_bytes_; }
     std::size_t head_bytes() const noexcept { return head_bytes_; }
-    std::byte* data() const noexcept { return arena_.data(); }
-    std::byte* data(int block) const noexcept {
-        return arena_.data() + static_cast<std::size_t>(block) * block_bytes_;
+    /// A head's part of block 0; its other blocks follow.
+    std::byte* data(int head) const noexcept {
+        return arena_.data() + static_cast<std::size_t>(head) * head_stride_;
+    }
+    /// Copies the rows of one block over another one's.
+    void copy(int from, int to) const noexcept {
+        for (int h = 0; h < heads_; ++h)
+            std::memcpy(data(h) + static_cast<std::size_t>(to) * head_bytes_,
+                        data(h) + static_cast<std::size_t>(from) * head_bytes_, head_bytes_);
     }
     const Codec& codec() const noexcept { return *codec_; }
 
@@ -84,6 +94,8 @@ class BlockPool {
     int blocks_;
     std::size_t head_bytes_ = 0;
     std::size_t block_bytes_ = 0;
+    std::size_t head_stride_ = 0;
+    int heads_ = 0;
     Mapping arena_;
     mutable std::mutex mutex_;
     std::vector<int> references_;  // by block; 0: free
@@ -128,7 +140,7 @@ class PagedRows final : public RowStore {
             if (block == none) continue;
             int& entry = table_[static_cast<std::size_t>(b)];
             if (entry != none) {
-                std::memcpy(pool_->data(block), pool_->data(entry), pool_->block_bytes());
+                pool_->copy(entry, block);
                 pool_->drop(entry);
             }
             entry = block;
@@ -155,10 +167,10 @@ class PagedRows final : public RowStore {
     void locate(int head, int, Run& run) const noexcept override {
         run.codec = &pool_->codec();
         run.head = head;
-        run.data = pool_->data() + static_cast<std::size_t>(head) * pool_->head_bytes();
+        run.data = pool_->data(head);
         run.block_table = table_.data();
         run.block_size = pool_->rows();
-        run.block_bytes = static_cast<std::ptrdiff_t>(pool_->block_bytes());
+        run.block_bytes = static_cast<std::ptrdiff_t>(pool_->head_bytes());
         run.stride = stride_;
     }
     std::unique_ptr<RowStore> share() const override {
@@ -178,8 +190,7 @@ class PagedRows final : public RowStore {
         for (std::size_t b = 0; b < table_.size(); ++b)
             if (table_[b] != none && static_cast<int>(b) * pool_->rows() < end) {
                 other->table_[b] = pool_->take();
-                std::memcpy(pool_->data(other->table_[b]), pool_->data(table_[b]),
-                            pool_->block_bytes());
+                pool_->copy(table_[b], other->table_[b]);
             }
         return other;
     }
@@ -215,6 +226,15 @@ class PagedRows final : public RowStore {
 
 namespace detail {
 
+// Rows of a codec's unit, as far as the type says it: Kivi's keys come in groups of 32.
+template <class Tag>
+constexpr int unit_rows() {
+    if constexpr (requires { Tag::unit_rows; })
+        return Tag::unit_rows;
+    else
+        return 1;
+}
+
 // A pool of its own, with address space for many branches; they share it.
 inline std::unique_ptr<RowStore> make_paged(const Codec& codec, int heads, int dims,
                                             const Extent& extent, const StoreOptions& options) {
@@ -239,6 +259,10 @@ class Paged : public StreamPair {
   public:
     using KeyTag = Keys;
     using ValueTag = Values;
+    static_assert(block_rows > 0 && block_rows % detail::unit_rows<Keys>() == 0 &&
+                      block_rows % detail::unit_rows<Values>() == 0,
+                  "Paged<Keys, Values, block_rows>: rows of this codec come in units that do not "
+                  "divide the block.");
     Paged(const HeadLayout& layout, const Extent& extent)
         : StreamPair(detail::make_paged, detail::make_hot, {block_rows, 0}, Keys::keys(),
                      Values::values(), layout, extent) {}

@@ -37,11 +37,14 @@ class RowStore {
     /// Makes rows [begin, end) writable; rows that others share are copied first. May throw
     /// Error{out_of_memory, capacity}; then nothing has changed.
     virtual void reserve(int begin, int end) = 0;
+    /// Makes rows [begin, end) writable among rows that stay, before and behind them.
+    virtual void rewrite(int begin, int end) { reserve(begin, end); }
     /// Rows [front, oldest) will not be read again.
     virtual void release(int front, int oldest) noexcept = 0;
     /// Rows from `end` on will not be read again.
     virtual void cut(int end) noexcept = 0;
-    /// As cut, and the memory is given back to the system where it would otherwise wait for new rows.
+    /// As cut, and the memory is given back to the system where it would otherwise wait for new
+    /// rows.
     virtual void trim(int end) noexcept { cut(end); }
     /// The first row behind the pinned front that is still there.
     virtual int oldest() const noexcept = 0;

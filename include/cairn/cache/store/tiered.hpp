@@ -11,6 +11,9 @@ namespace cairn::inline CAIRN_ABI {
 template <CodecTag Cold, CodecTag Hot = F16, int recent = 512>
 struct TwoTiers {
     static constexpr bool ages = true;
+    static_assert(
+        !requires { Cold::ages; } && !requires { Hot::ages; },
+        "TwoTiers<Cold, Hot>: a tier cannot itself change form with age.");
     static_assert(recent > 0, "TwoTiers<Cold, Hot, recent>: some tokens must be recent.");
     static StreamFormat keys() noexcept { return two(Hot::keys(), Cold::keys()); }
     static StreamFormat values() noexcept { return two(Hot::values(), Cold::values()); }

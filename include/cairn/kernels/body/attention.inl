@@ -68,6 +68,9 @@ void scores_tiles(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int 
         for (; i + 4 <= queries; i += 4)
             score_tiles_queries<T, 4>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
     }
+    if constexpr (accumulators >= 8)
+        for (; i + 3 <= queries; i += 3)
+            score_tiles_queries<T, 3>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
     for (; i < queries; ++i)
         score_tiles_queries<T, 1>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
 }
@@ -174,6 +177,9 @@ void weigh_rows(const RowsIn& v, const float* p, std::ptrdiff_t p_stride, int qu
         for (; i + 4 <= queries; i += 4)
             weigh_queries<T, 4>(v, p + i * p_stride, p_stride, o + i * o_stride, o_stride);
     }
+    if constexpr (accumulators >= 8)
+        for (; i + 3 <= queries; i += 3)
+            weigh_queries<T, 3>(v, p + i * p_stride, p_stride, o + i * o_stride, o_stride);
     for (; i < queries; ++i)
         weigh_queries<T, 1>(v, p + i * p_stride, p_stride, o + i * o_stride, o_stride);
 }

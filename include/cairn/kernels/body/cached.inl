@@ -24,67 +24,108 @@ CAIRN_INLINE V code_lanes(const std::byte* codes, int v) {
     }
 }
 
-// One tile of 16 positions, Q queries: the chain runs over dims ascending.
-template <Layout F, int Q>
-[[gnu::noinline]] void score_unit(const std::byte* unit, int dims, const float* q,
-                                  std::ptrdiff_t q_stride, float* s, std::ptrdiff_t s_stride) {
-    V sum[Q];
+// The number of dim d in a tile's block, before the chain.
+template <Layout F>
+CAIRN_INLINE V key_lanes(const std::byte* codes, int d, V scale, V least) {
+    V value;
+    if constexpr (F.bits == 5)
+        value = to_float(add_int(
+            take(unsigned_bytes(codes + d / 2 * 16), d % 2 * 4, 15),
+            raise4(take(unsigned_bytes(codes + F.group * key_tile / 2 + d / 8 * 16), d % 8, 1))));
+    else
+        value = code_lanes<F>(codes, d);
+    if constexpr (F.scaled()) {
+        if constexpr (F.least || F.offset != 0)
+            value = fma(value, scale, least);
+        else
+            value = mul(value, scale);
+    }
+    return value;
+}
+
+// U tiles of 16 positions, Q queries: the chain runs over dims ascending.
+template <Layout F, int Q, int U>
+[[gnu::noinline]] void score_unit(const std::byte* unit, std::ptrdiff_t stride, int dims,
+                                  const float* q, std::ptrdiff_t q_stride, float* s,
+                                  std::ptrdiff_t s_stride) {
+    V sum[Q][U];
     CAIRN_UNROLL
-    for (int i = 0; i < Q; ++i) sum[i] = splat(0.0F);
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < U; ++u) sum[i][u] = splat(0.0F);
     const int blocks = F.blocks(dims);
     for (int b = 0; b < blocks; ++b) {
         const int n = F.block_dims(dims, b);
-        [[maybe_unused]] V scale = splat(1.0F);
-        [[maybe_unused]] V least = splat(0.0F);
-        if constexpr (F.scaled()) {
-            scale = load(reinterpret_cast<const half_t*>(unit));
-            if constexpr (F.least)
-                least = load(reinterpret_cast<const half_t*>(unit + 2 * key_tile));
-            else if constexpr (F.offset != 0)
-                least = mul(scale, splat(-static_cast<float>(F.offset)));
-            unit += F.parameter_bytes() * key_tile;
-        }
-        const float* query = q + b * F.group;
-        [[maybe_unused]] const std::byte* high = unit + F.group * key_tile / 2;
-        for (int d = 0; d < n; ++d) {
-            V value;
-            if constexpr (F.bits == 5)
-                value = to_float(
-                    add_int(take(unsigned_bytes(unit + d / 2 * 16), d % 2 * 4, 15),
-                            raise4(take(unsigned_bytes(high + d / 8 * 16), d % 8, 1))));
-            else
-                value = code_lanes<F>(unit, d);
+        [[maybe_unused]] V scale[U];
+        [[maybe_unused]] V least[U];
+        CAIRN_UNROLL
+        for (int u = 0; u < U; ++u) {
+            scale[u] = least[u] = splat(0.0F);
             if constexpr (F.scaled()) {
-                if constexpr (F.least || F.offset != 0)
-                    value = fma(value, scale, least);
-                else
-                    value = mul(value, scale);
+                const std::byte* at = unit + u * stride;
+                scale[u] = load(reinterpret_cast<const half_t*>(at));
+                if constexpr (F.least)
+                    least[u] = load(reinterpret_cast<const half_t*>(at + 2 * key_tile));
+                else if constexpr (F.offset != 0)
+                    least[u] = mul(scale[u], splat(-static_cast<float>(F.offset)));
             }
+        }
+        const std::byte* codes = unit + F.parameter_bytes() * key_tile;
+        const float* query = q + b * F.group;
+        int d = 0;
+        for (; d + 4 <= n; d += 4) {
+            CAIRN_UNROLL
+            for (int x = 0; x < 4; ++x) {
+                V value[U];
+                CAIRN_UNROLL
+                for (int u = 0; u < U; ++u)
+                    value[u] = key_lanes<F>(codes + u * stride, d + x, scale[u], least[u]);
+                CAIRN_UNROLL
+                for (int i = 0; i < Q; ++i) {
+                    const V at = splat(query[i * q_stride + d + x]);
+                    CAIRN_UNROLL
+                    for (int u = 0; u < U; ++u) sum[i][u] = fma(value[u], at, sum[i][u]);
+                }
+            }
+        }
+        for (; d < n; ++d) CAIRN_UNROLL
+        for (int u = 0; u < U; ++u) {
+            const V value = key_lanes<F>(codes + u * stride, d, scale[u], least[u]);
             CAIRN_UNROLL
             for (int i = 0; i < Q; ++i)
-                sum[i] = fma(value, splat(query[i * q_stride + d]), sum[i]);
+                sum[i][u] = fma(value, splat(query[i * q_stride + d]), sum[i][u]);
         }
-        unit += F.tile_code_bytes(dims);
+        unit += F.parameter_bytes() * key_tile + F.tile_code_bytes(dims);
     }
     CAIRN_UNROLL
-    for (int i = 0; i < Q; ++i) store(s + i * s_stride, sum[i]);
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < U; ++u) store(s + i * s_stride + u * key_tile, sum[i][u]);
 }
 
 template <Layout F, int Q>
 [[gnu::noinline]] void score_rows_of(const RowsIn& k, const float* q, std::ptrdiff_t q_stride,
                                      float* s, std::ptrdiff_t s_stride) {
+    constexpr int U = accumulators >= 8 ? 2 : 1;
     const std::byte* unit = k.unit;
-    for (int at = -k.lane; at < k.count; at += key_tile, unit += k.stride) {
-        if (at >= 0 && at + key_tile <= k.count) {
-            score_unit<F, Q>(unit, k.dims, q, q_stride, s + at, s_stride);
+    for (int at = -k.lane; at < k.count;) {
+        if (U > 1 && at >= 0 && at + U * key_tile <= k.count) {
+            score_unit<F, Q, U>(unit, k.stride, k.dims, q, q_stride, s + at, s_stride);
+            at += U * key_tile;
+            unit += U * k.stride;
             continue;
         }
-        float part[Q * key_tile];
-        score_unit<F, Q>(unit, k.dims, q, q_stride, part, key_tile);
-        const int begin = at < 0 ? 0 : at;
-        const int end = at + key_tile < k.count ? at + key_tile : k.count;
-        for (int i = 0; i < Q; ++i)
-            for (int j = begin; j < end; ++j) s[i * s_stride + j] = part[i * key_tile + j - at];
+        if (at >= 0 && at + key_tile <= k.count) {
+            score_unit<F, Q, 1>(unit, k.stride, k.dims, q, q_stride, s + at, s_stride);
+        } else {
+            float part[Q * key_tile];
+            score_unit<F, Q, 1>(unit, k.stride, k.dims, q, q_stride, part, key_tile);
+            const int begin = at < 0 ? 0 : at;
+            const int end = at + key_tile < k.count ? at + key_tile : k.count;
+            for (int i = 0; i < Q; ++i)
+                for (int j = begin; j < end; ++j)
+                    s[i * s_stride + j] = part[i * key_tile + j - at];
+        }
+        at += key_tile;
+        unit += k.stride;
     }
 }
 
