@@ -364,3 +364,57 @@ TEST_CASE("context shift equals keys rotated anew; refused where rows cannot go"
     CHECK_FALSE(plain.can_shift(4, 10));
     CHECK(code_of([&] { plain.shift(4, 10); }) == ErrorCode::bad_state);
 }
+
+// The scorer of docs/add-a-cache.md, as it stands there.
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+// clang-format off
+class EveryNth final : public cairn::Scorer {
+  public:
+    EveryNth(int budget, int n) : budget_(budget), n_(n) {}
+    int budget(int) const override { return budget_; }
+    cairn::Evicts when() const override { return cairn::Evicts::at_prompt_end; }
+    bool listens(int query, int prompt_end) const override { return query >= prompt_end - 8 && query < prompt_end; }
+    void choose(const cairn::HeldRows& rows, std::span<std::uint8_t> keep, std::span<int> order) const override {
+        const auto position = [&](int i) { return rows.positions[std::size_t(i)]; };
+        const auto score = [&](int i) { return rows.scores[std::size_t(i)]; };
+        const auto nth = [&](int i) { return position(i) % n_ == 0; };
+        cairn::keep_best(rows, rows.budget / 2, nth, position, keep, order);
+        cairn::keep_best(rows, rows.budget - rows.budget / 2, [](int) { return true; }, score, keep, order);
+    }
+    std::string name() const override { return "every=" + std::to_string(n_) + "," + std::to_string(budget_); }
+
+  private:
+    int budget_, n_;
+};
+struct KeepEveryThird {
+    static std::shared_ptr<const cairn::Scorer> scorer(const cairn::HeadLayout&) {
+        return std::make_shared<EveryNth>(40, 3);
+    }
+};
+using MyCache = cairn::KvCache<cairn::Paged<cairn::F16>, KeepEveryThird>;
+// clang-format on
+
+TEST_CASE("a keep of one's own, as the page writes it", "[keep]") {
+    Random random(37);
+    const Text t(random, 130);
+    const auto run = [&](int piece) {
+        MyCache cache(layout, 130);
+        cache.expect_prompt(120);
+        RowMatrix out(130, 64);
+        Context context;
+        for (int at = 0; at < 130; at += piece) {
+            const int n = std::min({piece, 130 - at, at < 120 ? 120 - at : 130});
+            prefill(t.q.middleRows(at, n), t.k.middleRows(at, n), t.v.middleRows(at, n), cache, {},
+                    out.middleRows(at, n), context);
+            at += n - piece;
+        }
+        CHECK(cache.held() == 50);
+        int thirds = 0;
+        for (const int p : cache.bookkeeping().positions(0)) thirds += p >= 0 && p % 3 == 0 ? 1 : 0;
+        CHECK(thirds >= 20);
+        return out;
+    };
+    const RowMatrix whole = run(130);
+    CHECK(same_bits(whole, run(1)));
+    CHECK(same_bits(whole, run(37)));
+}

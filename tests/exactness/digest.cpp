@@ -5,6 +5,7 @@
 #include <fstream>
 #include <string>
 
+#include <cairn/cache/cache_spec.hpp>
 #include <cairn/cairn.hpp>
 #include <cairn/layers/quantised.hpp>
 
@@ -153,13 +154,49 @@ std::string quantised_digest() {
     return digest.text();
 }
 
+// Every codec and keep on attention with rotated queries: a prompt, then tokens one by one.
+std::string cache_digest() {
+    Digest digest;
+    Random random(5);
+    const HeadLayout layout{6, 2, 40, 36};
+    constexpr int rows = 190;
+    const RotaryHalf rotation({40, 10000.0, 256, {}, {}});
+    AttentionParameters parameters;
+    parameters.scale = 0.2F;
+    parameters.rotation = &rotation;
+    const std::vector<float> q = numbers(random, std::size_t{rows} * 240, 1.0);
+    const std::vector<float> k = numbers(random, std::size_t{rows} * 80, 1.0);
+    const std::vector<float> v = numbers(random, std::size_t{rows} * 72, 1.0);
+    std::vector<float> out(std::size_t{rows} * 216);
+    for (const char* text :
+         {"contiguous:fp8_e4m3", "contiguous:fp8_e5m2", "contiguous:q8_0", "contiguous:q5_1",
+          "contiguous:q5_0", "contiguous:q4_1", "contiguous:q4_0+rot", "contiguous:iq4_nl",
+          "contiguous:int8", "contiguous:int4", "contiguous:kivi4", "contiguous:kivi2+rot",
+          "tiered=20:q4_0", "paged=16:f16:window=30,sinks=3", "paged=16:f32:h2o=30",
+          "contiguous:q8_0:snapkv=40", "contiguous:f32:nacl=40", "contiguous:f16:hashevict=40"}) {
+        AnyCache cache = CacheSpec::parse(text).make(layout, rows);
+        Context context;
+        cache.expect_prompt(150);
+        for (int at = 0; at < rows;) {
+            const int n = std::min(at < 150 ? std::min(150 - at, 64) : 1, cache.max_rows());
+            cache.stage({k.data() + at * 80, 80, n}, {v.data() + at * 72, 72, n});
+            attend(cache, {q.data() + at * 240, 240, n, at}, parameters, 6, out.data() + at * 216,
+                   216, context);
+            cache.commit(n);
+            at += n;
+        }
+        digest.add(out);
+    }
+    return digest.text();
+}
+
 std::string all() {
     return "kernels " + kernel_digest() + "\nattention-f32 " + attention_digest<KvCache<>>() +
            "\nattention-f16 " + attention_digest<KvCache<Contiguous<F16>>>() + "\nattention-bf16 " +
            attention_digest<KvCache<Contiguous<BF16>>>() + "\nmodel-f32 " +
            model_digest(ElementType::f32) + "\nmodel-f16 " + model_digest(ElementType::f16) +
            "\nmodel-bf16 " + model_digest(ElementType::bf16) + "\nquantised " + quantised_digest() +
-           "\nnumerics " + std::to_string(numerics_version) + "\n";
+           "\ncaches " + cache_digest() + "\nnumerics " + std::to_string(numerics_version) + "\n";
 }
 
 }  // namespace
