@@ -7,12 +7,12 @@
 using namespace support;
 
 // Bytes a token at 16 bits, and capacities, of published models.
-static_assert(payload_bytes(48, {25, 25, 64, 64}, "f16", 1) == 307200);     // GPT-2 XL
-static_assert(payload_bytes(28, {16, 16, 256, 256}, "f16", 1) == 458752);   // GPT-J 6B
-static_assert(payload_bytes(32, {32, 8, 128, 128}, "f16", 1) == 131072);    // Mistral 7B
-static_assert(payload_bytes(40, {40, 40, 128, 128}, "f16", 1) == 819200);   // LLaMA 13B
-static_assert(payload_bytes(30, {9, 3, 64, 64}, "f16", 1) == 23040);        // SmolLM2 135M
-static_assert(payload_bytes(32, {32, 32, 128, 128}, "f16", 1) == 524288);   // LLaMA 7B
+static_assert(payload_bytes(48, {25, 25, 64, 64}, "f16", 1) == 307200);    // GPT-2 XL
+static_assert(payload_bytes(28, {16, 16, 256, 256}, "f16", 1) == 458752);  // GPT-J 6B
+static_assert(payload_bytes(32, {32, 8, 128, 128}, "f16", 1) == 131072);   // Mistral 7B
+static_assert(payload_bytes(40, {40, 40, 128, 128}, "f16", 1) == 819200);  // LLaMA 13B
+static_assert(payload_bytes(30, {9, 3, 64, 64}, "f16", 1) == 23040);       // SmolLM2 135M
+static_assert(payload_bytes(32, {32, 32, 128, 128}, "f16", 1) == 524288);  // LLaMA 7B
 static_assert(payload_bytes(32, {32, 32, 128, 128}, "f16", 1000) == 500ULL << 20);
 static_assert(payload_bytes(32, {32, 32, 128, 128}, "f16", 8192) == 4ULL << 30);
 static_assert(payload_bytes(80, {64, 8, 128, 128}, "f16", 1) == 327680);    // Llama 2 70B
@@ -39,8 +39,8 @@ TEST_CASE("formulas by name are those of the codecs", "[planner]") {
 TEST_CASE("planned bytes are allocated bytes, whatever the cache", "[planner]") {
     Random random(41);
     const char* stores[] = {"contiguous", "mapped", "paged=32", "paged=64", "tiered=40"};
-    const char* codecs[] = {"f32", "f16", "q8_0", "q4_0+rot", "k=q5_1,v=int8", "kivi2", "kivi4",
-                            "fp8_e4m3"};
+    const char* codecs[] = {"f32",           "f16",   "q8_0",  "q4_0+rot",
+                            "k=q5_1,v=int8", "kivi2", "kivi4", "fp8_e4m3"};
     int checked = 0;
     for (int round = 0; round < 400; ++round) {
         std::string text = std::string(stores[random.below(5)]) + ":" + codecs[random.below(8)];

@@ -128,7 +128,7 @@ TEST_CASE("every flipped bit and every truncation is refused", "[session_file]")
         CHECK(target.position() == 0);
         return code == ErrorCode::bad_file;
     };
-    for (std::size_t bit = 0; bit < good.size() * 8; bit += good.size() > 4000 ? 5 : 1) {
+    for (std::size_t bit = 0; bit<good.size() * 8; bit += good.size()> 4000 ? 5 : 1) {
         std::string bytes = good;
         bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
         REQUIRE(refused(bytes));

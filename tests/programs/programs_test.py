@@ -37,7 +37,7 @@ class Programs(unittest.TestCase):
             self.assertIn("--cache", out)
 
     def test_other_programs_help(self):
-        for program in ("quantize", "inspect", "chat"):
+        for program in ("quantize", "inspect", "plan", "chat"):
             self.assertIn("Examples:", self.good(program, "--help").decode())
 
     def test_quantize_inspect_and_generate(self):
@@ -81,7 +81,8 @@ class Programs(unittest.TestCase):
         for args in [(), ("--prompt", "x"), m, m + ("--prompt", "x", "--tokens", "1"), m + ("--tokens", "1", "--prompt-file", "x"),
                      m + ("--prompt", "x", "--wat"), m + ("--prompt", "x", "-n", "-1"), m + ("--prompt", "x", "-n", "many"),
                      m + ("--tokens", "1,,2"), m + ("--tokens", "1,2,"), m + ("--tokens", "99999999999"), m + ("--tokens", ""),
-                     m + ("--prompt", "x", "--cache", "paged"), m + ("--prompt", "x", "--cache", "contiguous:q9"),
+                     m + ("--prompt", "x", "--cache", "pages"), m + ("--prompt", "x", "--cache", "paged=8:f16"),
+                     m + ("--prompt", "x", "--cache", "contiguous:kivi4:h2o=40"), m, m + ("--load-session", "x", "--no-cache"), m + ("--prompt", "x", "--cache", "contiguous:q9"),
                      m + ("--prompt", "x", "--cache", "contiguous", "--no-cache"), m + ("--prompt", "x", "--temperature", "-1"),
                      m + ("--prompt", "x", "--temperature", "nan"), m + ("--prompt", "x", "--top-p", "2"), m + ("--prompt", "x", "--top-k", "-3"),
                      m + ("--prompt", "x", "--logit-bias", "5"), m + ("--prompt", "x", "--logit-bias", "5=x"), m + ("--prompt", "x", "--stop", ""),
@@ -202,6 +203,46 @@ class Programs(unittest.TestCase):
         self.assertIn(b"the same bits", self.good("host_project"))
         hello = self.good("hello")
         self.assertTrue(hello.endswith(b"79 tokens in 262144 bytes\n"), hello[-40:])
+
+    def test_caches_and_sessions(self):
+        prompt = ("--prompt", "ROMEO:\nBut soft, what light through yonder window breaks?", "--temperature", 0.8, "--seed", 5)
+        plain = self.generate(*prompt, "-n", 40)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "s.cairn")
+            for spec in ("contiguous:f32", "mapped:f32", "paged=32:f32", "paged=16:q8_0", "tiered=20:q4_0+rot", "contiguous:k=q8_0,v=kivi2",
+                         "paged=16:f16:window=30,sinks=4", "contiguous:f16:h2o=24,recent=8", "paged:q8_0:snapkv=20", "contiguous::nacl=20",
+                         "mapped:f16:hashevict=30"):
+                cut = self.generate(*prompt, "-n", 15, "--cache", spec, "--save-session", path)
+                rest = self.generate("--load-session", path, "-n", 25, "--cache", spec, "--threads", 1)
+                whole = self.generate(*prompt, "-n", 40, "--cache", spec, "--chunk", 3)
+                self.assertEqual(whole["tokens"], cut["tokens"] + rest["tokens"], spec)
+                if spec.endswith(":f32"):
+                    self.assertEqual(whole["tokens"], plain["tokens"])
+            self.bad(1, "model_mismatch", "generate", "--model", MODEL, "--load-session", path, "--cache", "contiguous:f16")
+            with open(path, "r+b") as f:
+                f.truncate(1000)
+            self.bad(1, "bad_file", "generate", "--model", MODEL, "--load-session", path, "--cache", "mapped:f16:hashevict=30")
+            self.bad(1, "io", "generate", "--model", MODEL, "--load-session", folder)
+            self.bad(1, "io", "generate", "--model", MODEL, *prompt, "-n", 1, "--save-session", "/no/such/folder/x")
+        ids = ",".join(str(i * 7 % 1024) for i in range(200))
+        audit = json.loads(self.good("score", "--model", MODEL, "--tokens", ids, "--compare-cache", "contiguous:q4_0", "--json"))
+        self.assertGreater(audit["kl"], 0.0)
+        self.assertEqual(len(audit["attention_error_by_layer"]), 6)
+        same = json.loads(self.good("score", "--model", MODEL, "--tokens", ids, "--compare-cache", "paged:f32", "--json", "--max-kl", 0))
+        self.assertEqual((same["kl"], same["same_best"], same["perplexity"]), (0.0, 1.0, same["perplexity_f32"]))
+        self.assertEqual(run("score", "--model", MODEL, "--tokens", ids, "--compare-cache", "contiguous:q4_0", "--max-kl", "1e-9").returncode, 1)
+        self.bad(2, "usage", "score", "--model", MODEL, "--tokens", "1,2", "--max-kl", "1")
+
+    def test_plan(self):
+        out = json.loads(self.good("plan", "--model", MODEL, "--cache", "paged=16:q8_0", "--context", 100, "--json"))
+        used = self.generate("--tokens", ",".join(["5"] * 100), "-n", 0, "--cache", "paged=16:q8_0")["cache"]
+        self.assertEqual((out["caches"][0]["bytes"], out["caches"][0]["payload_bytes"]), (used["bytes"], used["payload_bytes"]))
+        out = json.loads(self.good("plan", "--shape", "32,32,8,128", "--context", 8192, "--cache", "contiguous:f16", "--budget", "4G", "--json"))
+        self.assertEqual(out["caches"][0]["payload_bytes"], 1 << 30)
+        self.assertEqual((out["caches"][0]["longest_context"], out["caches"][0]["most_sequences"]), (32768, 4))
+        for args in ((), ("--shape", "1,2"), ("--shape", "4,4,3,64"), ("--shape", "4,4,4,64", "--budget", "5X"), ("--shape", "4,4,4,64", "--cache", "x")):
+            self.bad(2, "usage", "plan", *args)
+        self.bad(1, "io", "plan", "--model", "/nowhere")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-// The form of a cache outside memory: numbers with their limits, and rows in canonical units that do
-// not depend on store, capacity, block size or ring. One description serves writing and reading.
+// The form of a cache outside memory: numbers with their limits, and rows in canonical units that
+// do not depend on store, capacity, block size or ring. One description serves writing and reading.
 #pragma once
 
 #include <algorithm>
@@ -103,8 +103,8 @@ class CacheArchive {
                 codec.decode(unit, stream.dims(), decoded_.data(), stream.dims());
                 require(kernels::active().all_finite(decoded_.data(),
                                                      std::ptrdiff_t{unit_rows} * stream.dims()),
-                        ErrorCode::bad_file, "NaN or infinity in the stored ", codec.name,
-                        " rows ", from, " to ", to);
+                        ErrorCode::bad_file, "NaN or infinity in the stored ", codec.name, " rows ",
+                        from, " to ", to);
                 each_row([&](const Rows& held, const Rows& place, bool whole) {
                     copy(place, held, whole);
                 });

@@ -45,7 +45,8 @@ inline std::size_t stream_bytes(const CacheSpec& spec, const StreamFormat& forma
         } else if (spec.store() == CacheSpec::StoreKind::paged) {
             const int block = spec.store_number();
             const int blocks = (end + block - 1) / block;
-            const int gone = std::max(0, std::min(oldest / block, blocks) - (front + block - 1) / block);
+            const int gone =
+                std::max(0, std::min(oldest / block, blocks) - (front + block - 1) / block);
             sum += static_cast<std::size_t>(blocks - gone) * form.codec->units(block) *
                    form.codec->unit_bytes(dims) * static_cast<std::size_t>(heads);
         } else {
@@ -74,8 +75,7 @@ inline CachePlan plan_cache(const CacheSpec& spec, const HeadLayout& layout,
         const int oldest_before =
             keep.window > 0 ? std::max(keep.sinks, before - keep.window + 1) : 0;
         for (int s = 0; s < 2; ++s) {
-            plan.payload +=
-                Stream::payload_bytes(formats[s], layout.kv_heads, dims[s], n, held);
+            plan.payload += Stream::payload_bytes(formats[s], layout.kv_heads, dims[s], n, held);
             plan.committed += detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s],
                                                    extent, n, keep.sinks, oldest);
             plan.peak += detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s], extent, n,
@@ -85,8 +85,8 @@ inline CachePlan plan_cache(const CacheSpec& spec, const HeadLayout& layout,
     }
     // Rows chosen by score: slots, and one more where one is evicted at every step.
     const int budget = spec.budget();
-    const bool once = spec.keep() == CacheSpec::KeepKind::snapkv ||
-                      spec.keep() == CacheSpec::KeepKind::nacl;
+    const bool once =
+        spec.keep() == CacheSpec::KeepKind::snapkv || spec.keep() == CacheSpec::KeepKind::nacl;
     const int prompt = std::min(sequence.prompt, n);
     int slots = n;
     int held = n;
@@ -103,10 +103,10 @@ inline CachePlan plan_cache(const CacheSpec& spec, const HeadLayout& layout,
     const int most = std::max(slots, prompt);
     for (int s = 0; s < 2; ++s) {
         plan.payload += Stream::payload_bytes(formats[s], layout.kv_heads, dims[s], held, held);
-        plan.committed += detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s], extent,
-                                               slots, 0, 0);
-        plan.peak += detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s], extent, most,
-                                          0, 0);
+        plan.committed +=
+            detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s], extent, slots, 0, 0);
+        plan.peak +=
+            detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s], extent, most, 0, 0);
     }
     return plan;
 }
@@ -154,10 +154,10 @@ constexpr std::size_t codec_row_bytes(std::string_view codec, int dims, bool key
         std::string_view name;
         Layout layout;
     };
-    const Entry entries[] = {{"q8_0", q8_0},           {"q5_1", q5_1},    {"q5_0", q5_0},
-                             {"q4_1", q4_1},           {"q4_0", q4_0},    {"iq4_nl", iq4_nl},
-                             {"int8", int8},           {"int4", q4_1},    {"fp8_e4m3", fp8_e4m3},
-                             {"fp8_e5m2", fp8_e5m2},   {"kivi4", q4_1},   {"kivi2", int2}};
+    const Entry entries[] = {{"q8_0", q8_0},         {"q5_1", q5_1},  {"q5_0", q5_0},
+                             {"q4_1", q4_1},         {"q4_0", q4_0},  {"iq4_nl", iq4_nl},
+                             {"int8", int8},         {"int4", q4_1},  {"fp8_e4m3", fp8_e4m3},
+                             {"fp8_e5m2", fp8_e5m2}, {"kivi4", q4_1}, {"kivi2", int2}};
     if (codec == "f32") return static_cast<std::size_t>(dims) * 4;
     if (codec == "f16" || codec == "bf16") return static_cast<std::size_t>(dims) * 2;
     if (keys && (codec == "kivi4" || codec == "kivi2"))
@@ -170,8 +170,8 @@ constexpr std::size_t codec_row_bytes(std::string_view codec, int dims, bool key
     return 0;
 }
 
-/// The textbook formula at compile time: layers x tokens x kv_heads x (key + value bytes) of a cache
-/// that keeps all rows in one codec.
+/// The textbook formula at compile time: layers x tokens x kv_heads x (key + value bytes) of a
+/// cache that keeps all rows in one codec.
 constexpr std::size_t payload_bytes(int layers, const HeadLayout& layout, std::string_view codec,
                                     std::size_t tokens) {
     return static_cast<std::size_t>(layers) * tokens * static_cast<std::size_t>(layout.kv_heads) *

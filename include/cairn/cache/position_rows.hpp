@@ -161,8 +161,8 @@ class PositionRows {
         int committed = committed_;
         int dropped = dropped_;
         int front_rows = shift_front_;
-        a.label("keep", "window=" + std::to_string(keep_.window) +
-                            ",sinks=" + std::to_string(keep_.sinks));
+        a.label("keep",
+                "window=" + std::to_string(keep_.window) + ",sinks=" + std::to_string(keep_.sinks));
         a.label("keys of", streams_.keys().format());
         a.label("values of", streams_.values().format());
         a.number("dropped rows", dropped, 0, max_rows_number);
@@ -172,8 +172,8 @@ class PositionRows {
                     (dropped == 0 || (keep_.window == 0 && streams_.keys().unbounded())),
                 ErrorCode::bad_file, "archive: ", dropped, " rows dropped behind ", front_rows,
                 " of ", committed, " do not suit this cache");
-        require(committed - dropped <= capacity_ - dropped_, ErrorCode::capacity, "archive: ",
-                committed - dropped, " rows for a capacity of ", capacity_ - dropped_);
+        require(committed - dropped <= capacity_ - dropped_, ErrorCode::capacity,
+                "archive: ", committed - dropped, " rows for a capacity of ", capacity_ - dropped_);
         if (a.loading()) {
             capacity_ += dropped;
             dropped_ = dropped;

@@ -23,7 +23,7 @@ class Fingerprint {
             add(word);
         }
         std::uint64_t word = 0;
-        std::memcpy(&word, at, bytes);
+        if (bytes > 0) std::memcpy(&word, at, bytes);
         add(word ^ (std::uint64_t{bytes} << 56));
     }
     void add(std::uint64_t word) noexcept {

@@ -45,8 +45,8 @@ struct Limits {
         0;  ///< rows of the prompt fed at once; 0: all that fit a piece of the session
     /// May change the logits of a row before sampling; sees the tokens so far.
     std::function<void(std::span<float> logits, Tokens so_far)> on_logits{};
-    /// Leading tokens of the prompt that a resumed session had sampled already: they are no prompt to
-    /// keeps that wait for one.
+    /// Leading tokens of the prompt that a resumed session had sampled already: they are no prompt
+    /// to keeps that wait for one.
     std::size_t resumed = 0;
     /// Tokens before the prompt that samplers see: the text of a session that goes on.
     std::vector<Token> history{};

@@ -75,8 +75,8 @@ class InputFile {
 };
 
 /// A file that appears under its name only when it is complete: written beside it, synced, renamed,
-/// and the folder synced, so that after a crash the old file or the new one is there. Destroyed before
-/// `finish`, it leaves the old file alone and nothing else behind.
+/// and the folder synced, so that after a crash the old file or the new one is there. Destroyed
+/// before `finish`, it leaves the old file alone and nothing else behind.
 class OutputFile {
   public:
     /// Throws Error{io}.
@@ -89,8 +89,7 @@ class OutputFile {
                 ErrorCode::io, path_, ": not a regular file");
         remove_stale();
         temporary_ = path_ + ".tmp-" + std::to_string(::getpid());
-        descriptor_ =
-            ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+        descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
         require(descriptor_ >= 0, ErrorCode::io, path_, ": ", reason());
     }
     OutputFile(const OutputFile&) = delete;

@@ -270,16 +270,16 @@ void archive_session(CacheArchive& a, S& session, SessionText& text, const Sessi
     for (int layer = 0; layer < model.layers(); ++layer) {
         auto& cache = session.layer_cache(layer);
         cache.archive(a);
-        require(!a.loading() || cache.committed() == position, ErrorCode::bad_file, "session: layer ",
-                layer, " holds ", cache.committed(), " tokens of ", position);
+        require(!a.loading() || cache.committed() == position, ErrorCode::bad_file,
+                "session: layer ", layer, " holds ", cache.committed(), " tokens of ", position);
     }
     if (a.loading()) session.restore(static_cast<int>(position), std::move(row));
 }
 
 }  // namespace detail
 
-/// Writes a session: atomically and durably. Throws Error{io, unsupported, bad_state}; an old file of
-/// that name is then untouched.
+/// Writes a session: atomically and durably. Throws Error{io, unsupported, bad_state}; an old file
+/// of that name is then untouched.
 template <class S>
 void save_session(const std::string& path, S& session, const SessionText& text,
                   const SessionOwner& owner) {

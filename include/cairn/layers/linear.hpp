@@ -158,7 +158,9 @@ class Linear {
         return static_cast<std::size_t>(weights_.out() * weights_.in()) + bias_.size();
     }
     /// Adds the weights to a fingerprint.
-    void hash(Fingerprint& to) const { weights_.hash(to), to.add(bias_.data(), bias_.size() * sizeof(float)); }
+    void hash(Fingerprint& to) const {
+        weights_.hash(to), to.add(bias_.data(), bias_.size() * sizeof(float));
+    }
 
   private:
     WeightMatrix weights_;

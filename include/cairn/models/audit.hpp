@@ -1,6 +1,6 @@
-// What a cache costs in quality: any cache beside a plain f32 one, on a text. Logits are compared on
-// two sessions; attention outputs layer by layer on the same queries, so that one layer's error does
-// not hide in another's; rows by their age.
+// What a cache costs in quality: any cache beside a plain f32 one, on a text. Logits are compared
+// on two sessions; attention outputs layer by layer on the same queries, so that one layer's error
+// does not hide in another's; rows by their age.
 #pragma once
 
 #include <algorithm>
@@ -73,8 +73,8 @@ struct Audit {
     double nll_plain = 0.0;  ///< mean, nats
     double nll = 0.0;
     Divergence logits;
-    std::vector<RelativeError> attention;       ///< by layer: outputs
-    std::array<RelativeError, ages> keys{};     ///< by age of the row, all layers
+    std::vector<RelativeError> attention;    ///< by layer: outputs
+    std::array<RelativeError, ages> keys{};  ///< by age of the row, all layers
     std::array<RelativeError, ages> values{};
     std::size_t bytes = 0;  ///< of the audited caches at the end
 
@@ -89,7 +89,8 @@ struct Audit {
 
 namespace detail {
 
-/// A plain cache that attention reads, and a candidate beside it that attends with the same queries.
+/// A plain cache that attention reads, and a candidate beside it that attends with the same
+/// queries.
 class ShadowedCache {
   public:
     ShadowedCache(KvCache<> plain, AnyCache candidate, RelativeError& error)
@@ -153,16 +154,15 @@ class ShadowedCache {
                 std::vector<float> got(wanted);
                 for (const Run& run : lists[1][s])
                     for (int row = run.begin; row < run.end; ++row) {
-                        if (run.ages() &&
-                            (row < age_boundary(next, run.age_unit, run.age_to) ||
-                             (run.hot_to != 0 &&
-                              row >= age_boundary(next, run.hot_unit, run.hot_to))))
+                        if (run.ages() && (row < age_boundary(next, run.age_unit, run.age_to) ||
+                                           (run.hot_to != 0 &&
+                                            row >= age_boundary(next, run.hot_unit, run.hot_to))))
                             continue;
                         const int position =
                             run.positions != nullptr ? run.positions[row] : row + run.offset;
                         const Run& plain = lists[0][s][0];
-                        plain.codec->decode(plain.rows(position, position + 1), dims,
-                                            wanted.data(), dims);
+                        plain.codec->decode(plain.rows(position, position + 1), dims, wanted.data(),
+                                            dims);
                         run.codec->decode(run.rows(row, row + 1), dims, got.data(), dims);
                         if (run.rotated) kernels::hadamard(got.data(), dims);
                         auto& error = (s == 0 ? audit.keys : audit.values)[static_cast<std::size_t>(
@@ -184,8 +184,8 @@ class ShadowedCache {
 }  // namespace detail
 
 /// Runs `tokens` through caches from `make(layer, layout, capacity)` (AnyCache) and through plain
-/// f32 ones and compares. The first `prompt` tokens are announced as a prompt (0: none). Progress is
-/// called with tokens done. Throws what forward throws.
+/// f32 ones and compares. The first `prompt` tokens are announced as a prompt (0: none). Progress
+/// is called with tokens done. Throws what forward throws.
 template <class Model, class Make, class Progress>
 Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int prompt,
                   Executor& executor, const Progress& progress) {

@@ -274,7 +274,7 @@ struct BlockCodec {
     }
     static constexpr Codec key_codec(std::string_view name) {
         return {name,    kernels::key_tile, tile_bytes, encode<true>, decode<true>, scores,
-                nullptr, key_row_bytes,         copy<true>, false,        true};
+                nullptr, key_row_bytes,     copy<true>, false,        true};
     }
     static constexpr Codec value_codec(std::string_view name) {
         return {name,  1,         row_bytes,   encode<false>, decode<false>, nullptr,

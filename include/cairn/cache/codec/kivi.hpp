@@ -78,19 +78,19 @@ struct ChannelCodec {
             .scores({keys.unit, keys.stride, keys.lane, keys.count, dims}, q, q_stride, queries, s,
                     s_stride);
     }
-    static constexpr Codec keys{bits == 4 ? "kivi4" : "kivi2",
-                                group,
-                                unit_bytes,
-                                encode,
-                                decode,
-                                scores,
-                                nullptr,
-                                row_bytes,
-                                nullptr,
-                                true,
-                                true};
+    static constexpr Codec key_codec{bits == 4 ? "kivi4" : "kivi2",
+                                     group,
+                                     unit_bytes,
+                                     encode,
+                                     decode,
+                                     scores,
+                                     nullptr,
+                                     row_bytes,
+                                     nullptr,
+                                     true,
+                                     true};
     using Values = BlockCodec<bits == 4 ? kernels::cached::q4_1 : kernels::cached::int2>;
-    static constexpr Codec values = Values::value_codec(bits == 4 ? "kivi4" : "kivi2");
+    static constexpr Codec value_codec = Values::value_codec(bits == 4 ? "kivi4" : "kivi2");
 };
 
 }  // namespace codec_detail
@@ -104,10 +104,10 @@ struct Kivi {
     static_assert(recent > 0 && recent % 32 == 0,
                   "Kivi<bits, recent>: keys are quantised in groups of 32 tokens.");
     static StreamFormat keys() noexcept {
-        return {Form{&F16::keys(), recent, 1}, codec_detail::ChannelCodec<bits>::keys};
+        return {Form{&F16::keys(), recent, 1}, codec_detail::ChannelCodec<bits>::key_codec};
     }
     static StreamFormat values() noexcept {
-        return {Form{&F16::values(), 1, recent}, codec_detail::ChannelCodec<bits>::values};
+        return {Form{&F16::values(), 1, recent}, codec_detail::ChannelCodec<bits>::value_codec};
     }
 };
 
