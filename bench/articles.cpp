@@ -2,23 +2,17 @@
 // without, at a prompt of 32 tokens, and the rows projected, by formula. Uncached generation of n
 // tokens is the sum of forwards over 32, 33, ... rows; forwards are timed on a ladder of lengths
 // and summed along straight lines between.
-#include <chrono>
 #include <iostream>
 
 #include <CLI/CLI.hpp>
 #include <cairn/io/io.hpp>
 
 #include "random_blocks.hpp"
+#include "timer.hpp"
 
 using namespace cairn;
 
 namespace {
-
-double seconds_of(const std::function<void()>& body) {
-    const auto start = std::chrono::steady_clock::now();
-    body();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 constexpr int prompt_tokens = 32;
 

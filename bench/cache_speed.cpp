@@ -1,7 +1,6 @@
 // Decode speed of one model on many caches, in turns: each cache is filled to a depth, then all
 // decode a few tokens in every round. One JSON object; bench/caches runs it and draws
 // docs/caches.md.
-#include <chrono>
 #include <iostream>
 #include <numeric>
 
@@ -9,17 +8,11 @@
 #include <cairn/cache/planner.hpp>
 #include <cairn/io/io.hpp>
 
+#include "timer.hpp"
+
 using namespace cairn;
 
-namespace {
-
-double seconds_of(const std::function<void()>& body) {
-    const auto start = std::chrono::steady_clock::now();
-    body();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-}  // namespace
+namespace {}  // namespace
 
 int main(int argc, char** argv) {
     CLI::App app{"Decode speed on many caches, interleaved, as one JSON object."};

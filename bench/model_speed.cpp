@@ -1,22 +1,15 @@
 // Speed of a model from a file: prefill of --prefill tokens and decode of --decode tokens after
 // --depth tokens, in rounds. Prints one JSON object; bench/peers runs it beside other programs.
-#include <chrono>
 #include <iostream>
 
 #include <CLI/CLI.hpp>
 #include <cairn/io/io.hpp>
 
+#include "timer.hpp"
+
 using namespace cairn;
 
-namespace {
-
-double seconds_of(const std::function<void()>& body) {
-    const auto start = std::chrono::steady_clock::now();
-    body();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-}  // namespace
+namespace {}  // namespace
 
 int main(int argc, char** argv) {
     CLI::App app{"Prefill and decode speed of a model, as one JSON object."};

@@ -297,3 +297,22 @@ TEST_CASE("a codec that cannot hold NaN refuses it", "[codec]") {
     cache.append({good.data(), 32, 1}, {good.data(), 32, 1});
     CHECK(cache.committed() == 1);
 }
+
+TEST_CASE("a head too wide for a codec is refused before anything is written", "[codec]") {
+    for (const Codec* codec :
+         {&Int8::keys(), &Int8::values(), &Fp8E4M3::keys(), &Fp8E5M2::values()}) {
+        CHECK(codec->unit_bytes(4096) > 0);
+        CHECK(code_of([&] { codec->unit_bytes(4097); }) == ErrorCode::limit);
+        CHECK(code_of([&] { codec->row_bytes(4097); }) == ErrorCode::limit);
+    }
+    CHECK(Q8_0::keys().unit_bytes(4097) > 0);
+    CHECK(code_of([] { Q4_0::keys().unit_bytes(1 << 27); }) == ErrorCode::limit);
+    CHECK(code_of([] { Kivi<2>::keys().forms[1].codec->unit_bytes(1 << 27); }) == ErrorCode::limit);
+    CHECK(code_of([] {
+              KvCache<Contiguous<F16, Int8>>({1, 1, 64, 5000}, 16);
+          }) == ErrorCode::limit);
+    KvCache<Contiguous<Int8>> widest({1, 1, 4096, 4096}, 2);
+    const std::vector<float> row(4096, 1.0F);
+    widest.append({row.data(), 4096, 1}, {row.data(), 4096, 1});
+    CHECK(widest.committed() == 1);
+}

@@ -46,6 +46,7 @@ std::string read_all(const std::string& path) {
 void write_all(const std::string& path, const std::string& bytes) {
     std::ofstream(path, std::ios::binary) << bytes;
 }
+SessionOwner owner_of(const Model& model) { return {model.fingerprint(), 7, Compute::fast}; }
 SessionText text_of(const std::vector<Token>& tokens) {
     SessionText text;
     text.tokens = tokens;
@@ -60,7 +61,7 @@ TEST_CASE("save, load, go on: the same bits, into another capacity, store and th
           "[session_file]") {
     const Folder folder;
     const Model model = tiny();
-    const SessionOwner owner{model.fingerprint(), 0, Compute::fast};
+    const SessionOwner owner = owner_of(model);
     Random random(4);
     ThreadPool pool(3);
     const auto tokens = random_tokens(random, 330, model.vocabulary());
@@ -112,7 +113,7 @@ TEST_CASE("save, load, go on: the same bits, into another capacity, store and th
 TEST_CASE("every flipped bit and every truncation is refused", "[session_file]") {
     const Folder folder;
     const Model model = tiny();
-    const SessionOwner owner{model.fingerprint(), 7, Compute::fast};
+    const SessionOwner owner = owner_of(model);
     Random random(5);
     const auto tokens = random_tokens(random, 3, model.vocabulary());
     auto session = session_of(model, "contiguous:q4_0", 30);
@@ -145,7 +146,7 @@ TEST_CASE("every flipped bit and every truncation is refused", "[session_file]")
 TEST_CASE("another model, mode, cache or capacity is named", "[session_file]") {
     const Folder folder;
     const Model model = tiny();
-    const SessionOwner owner{model.fingerprint(), 7, Compute::fast};
+    const SessionOwner owner = owner_of(model);
     Random random(6);
     const auto tokens = random_tokens(random, 20, model.vocabulary());
     auto session = session_of(model, "paged=16:f16", 30);
@@ -187,7 +188,7 @@ TEST_CASE("another model, mode, cache or capacity is named", "[session_file]") {
 TEST_CASE("a save that fails leaves the old file and nothing else", "[session_file]") {
     const Folder folder;
     const Model model = tiny();
-    const SessionOwner owner{model.fingerprint(), 7, Compute::fast};
+    const SessionOwner owner = owner_of(model);
     Random random(7);
     const auto tokens = random_tokens(random, 200, model.vocabulary());
     auto session = session_of(model, "contiguous", 300);
@@ -218,4 +219,34 @@ TEST_CASE("a save that fails leaves the old file and nothing else", "[session_fi
           }) == ErrorCode::io);
     CHECK(code_of([&] { save_session("/dev/null", session, text_of(tokens), owner); }) ==
           ErrorCode::io);
+}
+
+TEST_CASE("a shifted session comes back with its room, and gives it up with its rows",
+          "[session_file]") {
+    const Folder folder;
+    const Model model = tiny();
+    const SessionOwner owner = owner_of(model);
+    Random random(9);
+    const auto tokens = random_tokens(random, 60, model.vocabulary());
+    const auto all = cairn::Tokens(tokens);
+    auto session = session_of(model, "paged=32:f16", 50);
+    session.prefill(all.first(40));
+    session.shift(4, 20);
+    CHECK(session.capacity() == 70);
+    const std::string path = folder.file("shifted.cairn");
+    save_session(path, session, text_of(tokens), owner);
+    for (const int capacity : {50, 90}) {
+        auto after = session_of(model, "paged=16:f16", capacity);
+        load_session(path, after, owner);
+        CHECK(after.position() == 40);
+        CHECK(after.capacity() == capacity + 20);
+        auto branch = session.fork();
+        CHECK(same_bits(after.prefill(all.subspan(40)), branch.prefill(all.subspan(40))));
+        after.clear();
+        CHECK(after.capacity() == capacity);
+        CHECK(code_of([&] {
+                  const std::vector<Token> many(static_cast<std::size_t>(capacity) + 1, 1);
+                  after.prefill(many);
+              }) == ErrorCode::capacity);
+    }
 }

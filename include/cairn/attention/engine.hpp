@@ -246,33 +246,25 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
         frame.floats(static_cast<std::size_t>(workers) * (scratch_floats + state_floats));
 
     // Segments that any query sees rows of, of any head.
-    int last = 0;
+    const int last = cache.length();
+    const int all_segments = (last + segment_rows - 1) / segment_rows;
+    auto* wanted = frame.array<int>(static_cast<std::size_t>(all_segments) + 1);
+    std::fill_n(wanted, all_segments, 0);
     bool values_rotated = false;
     for (int h = 0; h < layout.kv_heads; ++h) {
         RunList keys;
         RunList values;
         cache.runs(h, keys, values);
         for (const Run& run : keys) {
-            last = std::max(last, run.end);
             require(run.positions == nullptr || queries.position + queries.rows <= window,
                     ErrorCode::unsupported, "attend: a window of ", window,
                     " keys over rows that were chosen by score; position ",
                     queries.position + queries.rows - 1, " does not see them all");
-        }
-        for (const Run& run : values) values_rotated = values_rotated || run.rotated;
-    }
-    const int all_segments = (last + segment_rows - 1) / segment_rows;
-    auto* wanted = frame.array<int>(static_cast<std::size_t>(all_segments) + 1);
-    std::fill_n(wanted, all_segments, 0);
-    for (int h = 0; h < layout.kv_heads; ++h) {
-        RunList keys;
-        RunList values;
-        cache.runs(h, keys, values);
-        for (const Run& run : keys) {
             const int begin = visible(run, window, queries.position, 0, last).begin;
             const int end = visible(run, window, queries.position + queries.rows - 1, 0, last).end;
             for (int s = begin / segment_rows; s * segment_rows < end; ++s) wanted[s] = 1;
         }
+        for (const Run& run : values) values_rotated = values_rotated || run.rotated;
     }
     int segments = 0;
     for (int s = 0; s < all_segments; ++s)

@@ -84,9 +84,7 @@ class CacheArchive {
                     }
                 };
                 const auto copy = [&](const Rows& source, const Rows& target, bool whole) {
-                    if (whole)
-                        std::copy_n(source.unit, unit_bytes, target.unit);
-                    else if (unit_rows == 1)
+                    if (whole || unit_rows == 1)
                         std::copy_n(source.unit, unit_bytes, target.unit);
                     else
                         codec.copy_row(source, target, stream.dims());

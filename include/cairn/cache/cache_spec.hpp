@@ -175,8 +175,8 @@ class CacheSpec {
         const auto [end, error] =
             std::from_chars(digits.data(), digits.data() + digits.size(), value);
         if (error != std::errc() || end != digits.data() + digits.size() || value < 0 ||
-            value > 1 << 30)
-            refuse("\"", text.substr(0, 40), "\" needs a number from 0 to ", 1 << 30);
+            value > row_limit)
+            refuse("\"", text.substr(0, 40), "\" needs a number from 0 to ", row_limit);
         return {name, value};
     }
     void read_store(std::string_view word) {

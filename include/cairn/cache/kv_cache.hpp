@@ -213,14 +213,13 @@ class KvCache {
     }
     static const HeadLayout& checked(const HeadLayout& layout, int capacity) {
         validate(layout);
-        require(capacity > 0 && capacity <= max_capacity, ErrorCode::invalid_argument,
-                "cache capacity ", capacity, "; 1 to ", max_capacity, " rows are possible");
+        require(capacity > 0 && capacity <= row_limit, ErrorCode::invalid_argument,
+                "cache capacity ", capacity, "; 1 to ", row_limit, " rows are possible");
         return layout;
     }
     void alive() const {
         require(streams().keys().valid(), ErrorCode::bad_state, "the cache was moved from");
     }
-    static constexpr int max_capacity = 1 << 30;
 
     Bookkeeping rows_;
     BusyFlag busy_;

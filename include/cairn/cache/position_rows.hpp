@@ -165,9 +165,9 @@ class PositionRows {
                 "window=" + std::to_string(keep_.window) + ",sinks=" + std::to_string(keep_.sinks));
         a.label("keys of", streams_.keys().format());
         a.label("values of", streams_.values().format());
-        a.number("dropped rows", dropped, 0, max_rows_number);
-        a.number("front rows", front_rows, 0, max_rows_number);
-        a.number("committed rows", committed, 0, max_rows_number);
+        a.number("dropped rows", dropped, 0, row_limit);
+        a.number("front rows", front_rows, 0, row_limit);
+        a.number("committed rows", committed, 0, row_limit);
         require(dropped <= committed && front_rows <= committed - dropped &&
                     (dropped == 0 || (keep_.window == 0 && streams_.keys().unbounded())),
                 ErrorCode::bad_file, "archive: ", dropped, " rows dropped behind ", front_rows,
@@ -189,7 +189,7 @@ class PositionRows {
                 if (a.loading()) end = most;
                 // Rows that the colder form was not yet written from must come along.
                 const int low = f + 1 < format.count
-                                    ? std::min(stream->first_row(f, committed),
+                                    ? std::min(stream->boundary(f, committed),
                                                Stream::written_after(format, f + 1, committed))
                                     : 0;
                 const auto part = [&](int begin, int stop) {
@@ -218,7 +218,6 @@ class PositionRows {
     }
 
   private:
-    static constexpr int max_rows_number = 1 << 30;
     PositionRows(const PositionRows& other, StreamPair streams)
         : layout_(other.layout_),
           capacity_(other.capacity_),

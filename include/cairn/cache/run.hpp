@@ -16,6 +16,9 @@
 
 namespace cairn::inline CAIRN_ABI {
 
+/// Row numbers and positions are below this, in memory and in files.
+inline constexpr int row_limit = 1 << 30;
+
 /// The first row that query q still reads in a form that lasts while q / unit - j / unit < to.
 inline int age_boundary(int q, int unit, int to) noexcept {
     if (to == std::numeric_limits<int>::max()) return 0;

@@ -17,6 +17,7 @@
 
 #include "cairn/cache/keep/scorer.hpp"
 #include "cairn/cache/position_rows.hpp"
+#include "cairn/cache/slots.hpp"
 
 namespace cairn::inline CAIRN_ABI::detail {
 
@@ -63,10 +64,9 @@ class ScoredRows {
         // Everything that may throw comes before anything that changes.
         int slots = 0;
         int lowest = slots_;
-        for (const Head& head : heads_) {
-            const bool reuse = k.rows == 1 && head.hole >= 0;
-            lowest = std::min(lowest, reuse ? head.hole : head.slots);
-            slots = std::max(slots, reuse ? head.slots : head.slots + k.rows);
+        for (const Slots& head : heads_) {
+            lowest = std::min(lowest, head.next(k.rows == 1));
+            slots = std::max(slots, std::max(head.used, head.next(k.rows == 1) + k.rows));
         }
         const auto most = static_cast<std::size_t>(slots);
         keep_.reserve(most);
@@ -75,34 +75,21 @@ class ScoredRows {
         if (order_.size() < most) order_.resize(2 * most);
         streams_.keys().rewrite(lowest, slots);
         streams_.values().rewrite(lowest, slots);
-        for (Head& head : heads_) head.reserve(2 * most);
+        for (Slots& head : heads_) head.reserve(most);
         slots_ = std::max(slots_, slots);
         for (int h = 0; h < layout_.kv_heads; ++h) {
-            Head& head = heads_[static_cast<std::size_t>(h)];
+            Slots& head = heads_[static_cast<std::size_t>(h)];
             head.evicted = -1;
             if (length_ == committed_) head.pending.assign(head.scores.begin(), head.scores.end());
             for (int r = 0; r < k.rows; ++r) {
-                const bool reuse = k.rows == 1 && head.hole >= 0;
-                const int slot = reuse ? head.hole : head.slots++;
-                if (reuse)
-                    head.filled = std::exchange(head.hole, -1);
-                else {
-                    head.positions.push_back(-1);
-                    head.pending.push_back(0.0F);
-                    head.signatures.push_back(0);
-                }
-                const auto s = static_cast<std::size_t>(slot);
-                head.positions[s] = length_ + r;
-                head.pending[s] = 0.0F;
                 const float* key = k.data + r * k.stride + h * layout_.key_dim;
-                head.signatures[s] = scorer_->when() == Evicts::before_attending
-                                         ? scorer_->signature(key, layout_.key_dim)
-                                         : 0;
+                const int slot = head.take(k.rows == 1, length_ + r,
+                                           scorer_->when() == Evicts::before_attending
+                                               ? scorer_->signature(key, layout_.key_dim)
+                                               : 0);
                 streams_.keys().put(h, slot, key);
                 streams_.values().put(h, slot, v.data + r * v.stride + h * layout_.value_dim);
             }
-            head.held += k.rows;
-            head.staged += k.rows;
         }
         length_ += k.rows;
         if (scorer_->when() == Evicts::before_attending && scorer_->key_is_query() && k.rows == 1)
@@ -115,7 +102,7 @@ class ScoredRows {
 
     /// Queries of one KV head's group, rotated, before they attend; only for single rows.
     void on_queries(int kv_head, const float* q, int count, int position) {
-        if (scorer_->when() != Evicts::before_attending || scorer_->key_is_query()) return;
+        if (!wants_queries()) return;
         if (length_ - committed_ != 1 || position + 1 != length_) return;
         std::uint32_t codes[64];
         count = std::min(count, 64);
@@ -143,19 +130,10 @@ class ScoredRows {
             return;
         }
         committed_ = length_;
-        for (Head& head : heads_) {
-            head.staged = 0;
-            head.filled = -1;
-            head.scores.swap(head.pending);
-            if (head.evicted >= 0) {
-                head.hole = std::exchange(head.evicted, -1);
-            }
-        }
+        for (Slots& head : heads_) head.commit();
         if (committed_ < prompt_end_) return;
         const bool at_end = committed_ == prompt_end_;
-        if (scorer_->when() == Evicts::at_every_step ||
-            (scorer_->when() == Evicts::at_prompt_end && at_end) ||
-            (scorer_->when() == Evicts::before_attending && at_end))
+        if (scorer_->when() == Evicts::at_every_step || at_end)
             for (int h = 0; h < layout_.kv_heads; ++h) evict(h);
     }
 
@@ -165,7 +143,7 @@ class ScoredRows {
             forget();
             return;
         }
-        for (Head& head : heads_) head = Head();
+        for (Slots& head : heads_) head = Slots();
         committed_ = length_ = slots_ = prompt_end_ = 0;
         gaps_ = false;
         streams_.keys().cut(0);
@@ -175,17 +153,17 @@ class ScoredRows {
     void runs(int kv_head, RunList& keys, RunList& values) const noexcept {
         keys.clear();
         values.clear();
-        const Head& head = heads_[static_cast<std::size_t>(kv_head)];
+        const Slots& head = heads_[static_cast<std::size_t>(kv_head)];
         const int staged = length_ - committed_;
         // What is there already is seen by all; staged rows behind it causally.
-        const int old = staged > 1 ? head.slots - staged : head.slots;
+        const int old = staged > 1 ? head.used - staged : head.used;
         Run like;
         like.positions = head.positions.data();
-        like.offset = -(1 << 30);
+        like.offset = -row_limit;
         add(kv_head, head, 0, old, like, keys, values);
         if (staged > 1) {
             like.offset = committed_ - old;
-            add(kv_head, head, old, head.slots, like, keys, values);
+            add(kv_head, head, old, head.used, like, keys, values);
         }
     }
 
@@ -205,14 +183,14 @@ class ScoredRows {
     static constexpr bool streaming() noexcept { return false; }
     int held(int) const noexcept {
         int most = 0;
-        for (const Head& head : heads_) most = std::max(most, head.held);
+        for (const Slots& head : heads_) most = std::max(most, head.held);
         return most;
     }
     std::size_t payload_bytes(int) const {
         std::size_t sum = 0;
         const Codec& k = *streams_.keys().format().coldest().codec;
         const Codec& v = *streams_.values().format().coldest().codec;
-        for (const Head& head : heads_)
+        for (const Slots& head : heads_)
             sum += static_cast<std::size_t>(head.held) *
                    (k.row_bytes(layout_.key_dim) + v.row_bytes(layout_.value_dim));
         return sum;
@@ -239,7 +217,6 @@ class ScoredRows {
     void archive(CacheArchive& a) {
         require(length_ == (a.loading() ? 0 : committed_), ErrorCode::bad_state,
                 "archive: rows are staged, or the cache to load into holds some");
-        constexpr int most = 1 << 30;
         int committed = committed_;
         int slots = slots_;
         int prompt = prompt_end_;
@@ -250,59 +227,22 @@ class ScoredRows {
         a.label("values of", streams_.values().format());
         a.number("committed tokens", committed, 0, capacity_);
         a.number("slots", slots, 0, committed);
-        a.number("prompt's end", prompt, 0, most);
+        a.number("prompt's end", prompt, 0, row_limit);
         a.number("gaps", gaps, 0, 1);
         a.number("pins", pins, 0, 1 << 16);
         pins_.resize(static_cast<std::size_t>(pins));
         for (auto& [begin, end] : pins_) {
-            a.number("pin", begin, 0, most);
-            a.number("pin", end, begin, most);
+            a.number("pin", begin, 0, row_limit);
+            a.number("pin", end, begin, row_limit);
         }
-        for (int h = 0; h < layout_.kv_heads; ++h) {
-            Head& head = heads_[static_cast<std::size_t>(h)];
-            a.number("slots of a head", head.slots, 0, slots);
-            a.number("free slot", head.hole, -1, head.slots - 1);
-            const auto n = static_cast<std::size_t>(head.slots);
-            head.reserve(2 * n);
-            head.positions.resize(n);
-            head.scores.resize(n);
-            head.signatures.resize(n);
-            std::vector<bool> seen(a.loading() ? static_cast<std::size_t>(committed) : 0);
-            int held = 0;
-            for (std::size_t s = 0; s < n; ++s) {
-                a.number("position of a row", head.positions[s], -1, committed - 1);
-                const int position = head.positions[s];
-                held += position >= 0 ? 1 : 0;
-                if (a.loading() && position >= 0) {
-                    require(!seen[static_cast<std::size_t>(position)], ErrorCode::bad_file,
-                            "archive: position ", position, " is held twice");
-                    seen[static_cast<std::size_t>(position)] = true;
-                }
-                std::int64_t code = head.signatures[s];
-                a.number("signature", code, 0, 0xFFFFFFFFLL);
-                head.signatures[s] = static_cast<std::uint32_t>(code);
-            }
-            a.bytes(head.scores.data(), n * sizeof(float));
-            if (a.loading()) {
-                require(kernels::active().all_finite(head.scores.data(),
-                                                     static_cast<std::ptrdiff_t>(n)),
-                        ErrorCode::bad_file, "archive: a score is not finite");
-                const int free = head.slots - held;
-                require(
-                    (head.hole < 0 || head.positions[static_cast<std::size_t>(head.hole)] < 0) &&
-                        (gaps != 0 || free == (head.hole >= 0 ? 1 : 0)),
-                    ErrorCode::bad_file, "archive: head ", h, " has ", free,
-                    " free slots that nothing explains");
-                head.held = held;
-            }
-        }
+        for (Slots& head : heads_) head.archive(a, slots, committed, gaps != 0);
         if (a.loading()) {
             streams_.keys().reserve(0, slots);
             streams_.values().reserve(0, slots);
         }
         const auto live = [&](int h, int row) {
-            const Head& head = heads_[static_cast<std::size_t>(h)];
-            return row < head.slots && head.positions[static_cast<std::size_t>(row)] >= 0;
+            const Slots& head = heads_[static_cast<std::size_t>(h)];
+            return row < head.used && head.positions[static_cast<std::size_t>(row)] >= 0;
         };
         a.rows(streams_.keys(), 0, 0, slots, live);
         a.rows(streams_.values(), 0, 0, slots, live);
@@ -315,26 +255,6 @@ class ScoredRows {
     }
 
   private:
-    struct Head {
-        std::vector<int> positions;             // by slot; -1: free
-        std::vector<float> scores;              // committed
-        std::vector<float> pending;             // with what staged rows added
-        std::vector<std::uint32_t> signatures;  // before_attending
-        int slots = 0;                          // in use, holes included
-        int held = 0;
-        int staged = 0;
-        int hole = -1;     // the one free slot, if any (and no gaps wait to be closed)
-        int filled = -1;   // the hole that a staged row took
-        int evicted = -1;  // evicted before attending, not committed yet
-        int evicted_position = -1;
-        void reserve(std::size_t n) {
-            if (positions.capacity() >= n / 2 && pending.capacity() >= n / 2) return;
-            positions.reserve(n);
-            scores.reserve(n);
-            pending.reserve(n);
-            signatures.reserve(n);
-        }
-    };
     ScoredRows(const ScoredRows& other, StreamPair streams)
         : layout_(other.layout_),
           capacity_(other.capacity_),
@@ -351,9 +271,9 @@ class ScoredRows {
         forget();
     }
 
-    void add(int kv_head, const Head& head, int begin, int end, const Run& like, RunList& keys,
+    void add(int kv_head, const Slots& head, int begin, int end, const Run& like, RunList& keys,
              RunList& values) const noexcept {
-        const int gap = head.evicted >= 0 ? head.evicted : head.hole;
+        const int gap = head.gap();
         for (int from = begin; from < end;) {
             const int to = gap >= from && gap < end ? gap : end;
             for (auto [stream, list] :
@@ -376,12 +296,11 @@ class ScoredRows {
     }
     // keep[] of a head's rows: the pinned ones, and of the others what the scorer chooses.
     void choose(int h, std::span<const float> scores, std::vector<std::uint8_t>& keep) noexcept {
-        Head& head = heads_[static_cast<std::size_t>(h)];
-        const auto n = static_cast<std::size_t>(head.slots);
-        keep.assign(n, 0);
+        Slots& head = heads_[static_cast<std::size_t>(h)];
+        keep.assign(head.size(), 0);
         int budget = scorer_->budget(h);
         std::vector<int>& positions = choosable_;
-        positions.assign(head.positions.begin(), head.positions.begin() + head.slots);
+        positions.assign(head.positions.begin(), head.positions.begin() + head.used);
         for (int& position : positions)
             if (position >= 0 && pinned(position)) {
                 keep[static_cast<std::size_t>(&position - positions.data())] = 1;
@@ -394,59 +313,27 @@ class ScoredRows {
     }
     // Rows that are not chosen become holes.
     void evict(int h) noexcept {
-        Head& head = heads_[static_cast<std::size_t>(h)];
+        Slots& head = heads_[static_cast<std::size_t>(h)];
         if (head.held <= scorer_->budget(h)) return;
-        choose(h, std::span(head.scores).first(static_cast<std::size_t>(head.slots)), keep_);
-        int holes = head.hole >= 0 ? 1 : 0;
-        for (int s = 0; s < head.slots; ++s) {
-            int& position = head.positions[static_cast<std::size_t>(s)];
-            if (position < 0 || keep_[static_cast<std::size_t>(s)] != 0) continue;
-            position = -1;
-            --head.held;
-            ++holes;
-            head.hole = s;
-        }
-        if (holes > 1) gaps_ = true;
+        choose(h, std::span(head.scores).first(head.size()), keep_);
+        if (head.drop(keep_)) gaps_ = true;
     }
     void evict_by_distance(int h, std::span<const std::uint32_t> codes) {
-        Head& head = heads_[static_cast<std::size_t>(h)];
+        Slots& head = heads_[static_cast<std::size_t>(h)];
         if (length_ <= prompt_end_ || head.held <= scorer_->budget(h) || head.evicted >= 0) return;
-        distances_.assign(static_cast<std::size_t>(head.slots), 0.0F);
-        for (int s = 0; s < head.slots; ++s) {
+        distances_.assign(head.size(), 0.0F);
+        for (std::size_t s = 0; s < head.size(); ++s) {
             int distance = 0;
             for (const std::uint32_t code : codes)
-                distance += std::popcount(code ^ head.signatures[static_cast<std::size_t>(s)]);
-            distances_[static_cast<std::size_t>(s)] = static_cast<float>(distance);
+                distance += std::popcount(code ^ head.signatures[s]);
+            distances_[s] = static_cast<float>(distance);
         }
         choose(h, distances_, keep_);
-        for (int s = 0; s < head.slots; ++s) {
-            int& position = head.positions[static_cast<std::size_t>(s)];
-            if (position < 0 || keep_[static_cast<std::size_t>(s)] != 0) continue;
-            head.evicted = s;
-            head.evicted_position = std::exchange(position, -1);
-            --head.held;
-            return;
-        }
+        head.drop_one(keep_);
     }
     // Takes staged rows back.
     void forget() noexcept {
-        for (Head& head : heads_) {
-            if (head.evicted >= 0) {
-                head.positions[static_cast<std::size_t>(head.evicted)] = head.evicted_position;
-                ++head.held;
-                head.evicted = -1;
-            }
-            if (head.filled >= 0) {
-                head.positions[static_cast<std::size_t>(head.filled)] = -1;
-                head.hole = std::exchange(head.filled, -1);
-            } else if (head.staged > 0) {
-                head.slots -= head.staged;
-                const auto n = static_cast<std::size_t>(head.slots);
-                head.positions.resize(n);
-                head.signatures.resize(n);
-            }
-            head.held -= std::exchange(head.staged, 0);
-        }
+        for (Slots& head : heads_) head.forget();
         length_ = committed_;
     }
     // Moves rows down over the holes, in order, and gives memory back.
@@ -455,28 +342,12 @@ class ScoredRows {
         streams_.values().rewrite(0, slots_);
         int most = 0;
         for (int h = 0; h < layout_.kv_heads; ++h) {
-            Head& head = heads_[static_cast<std::size_t>(h)];
-            int to = 0;
-            for (int from = 0; from < head.slots; ++from) {
-                const auto f = static_cast<std::size_t>(from);
-                if (head.positions[f] < 0) continue;
-                if (from != to) {
-                    const auto t = static_cast<std::size_t>(to);
-                    head.positions[t] = head.positions[f];
-                    head.scores[t] = head.scores[f];
-                    head.signatures[t] = head.signatures[f];
-                    move(streams_.keys(), h, from, to);
-                    move(streams_.values(), h, from, to);
-                }
-                ++to;
-            }
-            head.slots = to;
-            head.hole = -1;
-            const auto n = static_cast<std::size_t>(to);
-            head.positions.resize(n);
-            head.scores.resize(n);
-            head.signatures.resize(n);
-            most = std::max(most, to);
+            Slots& head = heads_[static_cast<std::size_t>(h)];
+            head.close_gaps([&](int from, int to) {
+                move(streams_.keys(), h, from, to);
+                move(streams_.values(), h, from, to);
+            });
+            most = std::max(most, head.used);
         }
         gaps_ = false;
         slots_ = most;
@@ -496,7 +367,7 @@ class ScoredRows {
     int layer_;
     std::shared_ptr<const Scorer> scorer_;
     StreamPair streams_;
-    std::vector<Head> heads_;
+    std::vector<Slots> heads_;
     std::vector<std::pair<int, int>> pins_;
     int committed_ = 0;
     int length_ = 0;

@@ -209,8 +209,11 @@ class Stream {
     /// The rows of a form: 0 is the newest.
     RowStore& rows(int form = 0) noexcept { return *part(form).rows; }
     const RowStore& rows(int form = 0) const noexcept { return *part(form).rows; }
-    /// The first row that a query reads in form f.
-    int first_row(int f, int query) const noexcept { return boundary(f, query); }
+    /// The first row that a query reads in form f, which is not the last.
+    int boundary(int f, int query) const noexcept {
+        const Form& form = format_.forms[static_cast<std::size_t>(f)];
+        return age_boundary(query, form.age_unit, form.age_to);
+    }
     /// Rows of a form that are written.
     int written(int form) const noexcept { return part(form).end; }
     /// For loading: rows of a form that are written.
@@ -231,10 +234,6 @@ class Stream {
     }
     Part& part(int f) noexcept { return parts_[static_cast<std::size_t>(f)]; }
     const Part& part(int f) const noexcept { return parts_[static_cast<std::size_t>(f)]; }
-    int boundary(int f, int q) const noexcept {
-        const Form& form = format_.forms[static_cast<std::size_t>(f)];
-        return age_boundary(q, form.age_unit, form.age_to);
-    }
     // Writes rows up to `to` of form f from those of the form before.
     void age(int f, int to) {
         const Codec& codec = *format_.forms[static_cast<std::size_t>(f)].codec;

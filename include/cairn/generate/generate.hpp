@@ -14,6 +14,7 @@
 
 #include "cairn/generate/sampler.hpp"
 #include "cairn/models/session.hpp"
+#include "cairn/numeric/log_probability.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 

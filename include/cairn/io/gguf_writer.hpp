@@ -1,14 +1,12 @@
 // Writes GGUF files, version 3. The file appears under its name only when it is complete.
 #pragma once
 
-#include <cerrno>
-#include <cstdio>
-#include <filesystem>
 #include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cairn/io/file.hpp"
 #include "cairn/io/gguf.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -44,33 +42,25 @@ class GgufWriter {
     /// Writes the file. Throws Error{io, invalid_argument} and what the tensors throw; then a file
     /// that was there is still there. `progress` gets tensors done and tensors in all.
     void write(const std::string& path, const std::function<void(int, int)>& progress = {}) {
-        const std::string temporary = path + ".part";
-        File file{std::fopen(temporary.c_str(), "wb"), temporary};
-        require(file.handle != nullptr, ErrorCode::io, temporary, ": ", reason());
+        OutputFile file(path);
         std::string header = this->header();
         header.resize(aligned(header.size()), '\0');
-        put(file, std::as_bytes(std::span(header)));
+        file.write(std::as_bytes(std::span(header)));
         int done = 0;
         for (const Tensor& tensor : tensors_) {
             std::size_t written = 0;
             tensor.produce([&](std::span<const std::byte> bytes) {
                 written += bytes.size();
-                put(file, bytes);
+                file.write(bytes);
             });
             const std::size_t wanted = bytes_of(tensor);
             require(written == wanted, ErrorCode::invalid_argument, "gguf writer: tensor ",
                     tensor.name, " handed over ", written, " bytes of ", wanted);
             const std::string padding(aligned(wanted) - wanted, '\0');
-            put(file, std::as_bytes(std::span(padding)));
+            file.write(std::as_bytes(std::span(padding)));
             if (progress) progress(++done, static_cast<int>(tensors_.size()));
         }
-        std::FILE* handle = std::exchange(file.handle, nullptr);
-        const bool closed = std::fclose(handle) == 0;
-        if (!closed || std::rename(temporary.c_str(), path.c_str()) != 0) {
-            const std::string why = reason();
-            std::remove(temporary.c_str());
-            fail(ErrorCode::io, path, ": ", why);
-        }
+        file.finish();
     }
 
   private:
@@ -80,24 +70,10 @@ class GgufWriter {
         ElementType type;
         std::function<void(const Sink&)> produce;
     };
-    struct File {
-        std::FILE* handle;
-        std::string path;
-        ~File() {
-            if (handle == nullptr) return;
-            std::fclose(handle);
-            std::remove(path.c_str());
-        }
-    };
     static constexpr std::size_t alignment = 32;
 
     static std::size_t aligned(std::size_t n) {
         return (n + alignment - 1) / alignment * alignment;
-    }
-    static std::string reason() { return std::generic_category().message(errno); }
-    static void put(File& file, std::span<const std::byte> bytes) {
-        require(std::fwrite(bytes.data(), 1, bytes.size(), file.handle) == bytes.size(),
-                ErrorCode::io, file.path, ": ", reason());
     }
     static std::size_t bytes_of(const Tensor& tensor) {
         std::size_t count = 1;

@@ -14,6 +14,7 @@
 #include "cairn/cache/any_cache.hpp"
 #include "cairn/models/session.hpp"
 #include "cairn/numeric/elementary.hpp"
+#include "cairn/numeric/log_probability.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -152,12 +153,9 @@ class ShadowedCache {
                 const int dims = s == 0 ? layout().key_dim : layout().value_dim;
                 std::vector<float> wanted(static_cast<std::size_t>(dims));
                 std::vector<float> got(wanted);
-                for (const Run& run : lists[1][s])
-                    for (int row = run.begin; row < run.end; ++row) {
-                        if (run.ages() && (row < age_boundary(next, run.age_unit, run.age_to) ||
-                                           (run.hot_to != 0 &&
-                                            row >= age_boundary(next, run.hot_unit, run.hot_to))))
-                            continue;
+                for (const Run& run : lists[1][s]) {
+                    const Interval seen = visible(run, Run::forever, next, run.begin, run.end);
+                    for (int row = seen.begin; row < seen.end; ++row) {
                         const int position =
                             run.positions != nullptr ? run.positions[row] : row + run.offset;
                         const Run& plain = lists[0][s][0];
@@ -171,6 +169,7 @@ class ShadowedCache {
                             error.add(wanted[static_cast<std::size_t>(d)],
                                       got[static_cast<std::size_t>(d)]);
                     }
+                }
             }
         }
     }
@@ -208,13 +207,6 @@ Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int promp
     const auto vocabulary = static_cast<std::size_t>(model.vocabulary());
     std::vector<float> a(piece * vocabulary);
     std::vector<float> b(piece * vocabulary);
-    const auto log_probability_of = [](std::span<const float> logits, Token token) {
-        double most = logits[0];
-        for (const float x : logits) most = std::max(most, double{x});
-        double sum = 0.0;
-        for (const float x : logits) sum += elementary::exp(double{x} - most);
-        return double{logits[static_cast<std::size_t>(token)]} - most - elementary::log(sum);
-    };
     for (std::size_t at = 0; at < tokens.size(); at += piece) {
         const Tokens part = tokens.subspan(at, std::min(piece, tokens.size() - at));
         plain.score(part, a.data());
@@ -226,8 +218,8 @@ Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int promp
             if (static_cast<int>(at + r) + 1 < prompt) continue;
             audit.logits.add(exact, other);
             if (at + r + 1 == tokens.size()) continue;
-            audit.nll_plain -= log_probability_of(exact, tokens[at + r + 1]);
-            audit.nll -= log_probability_of(other, tokens[at + r + 1]);
+            audit.nll_plain -= log_probability(exact, tokens[at + r + 1]);
+            audit.nll -= log_probability(other, tokens[at + r + 1]);
             ++audit.scored;
         }
         progress(static_cast<int>(at + part.size()), count);

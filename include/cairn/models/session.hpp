@@ -181,7 +181,9 @@ class Session final : public SessionState {
             require(cache.committed() == position && cache.length() == position,
                     ErrorCode::bad_state, "restore: ", position, " tokens, but a layer holds ",
                     cache.committed());
-        capacity_ = std::max(capacity_, caches_.front().capacity());
+        // A cache that had forgotten rows numbers its room beyond what it was made for.
+        const int room = std::max(capacity_, caches_.front().capacity());
+        shifted_ += room - std::exchange(capacity_, room);
         position_ = position;
         logits_ = std::move(logits);
     }

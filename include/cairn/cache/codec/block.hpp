@@ -21,8 +21,17 @@ namespace codec_detail {
 using kernels::cached::Layout;
 using kernels::cached::Meaning;
 
-// The most dims of a block: a whole row for int8.
+// The most dims of a block: a whole row for int8 and fp8.
 inline constexpr int max_block = 4096;
+// The most dims of a row whose blocks are smaller.
+inline constexpr int max_row = 1 << 20;
+
+// A head's width that codes can be computed for. Error{limit}.
+inline int checked_width(int dims, int most) {
+    require(dims > 0 && dims <= most, ErrorCode::limit, "rows of ", dims,
+            " numbers a head: this codec takes up to ", most);
+    return dims;
+}
 
 /// One block before packing.
 struct CodeBlock {
@@ -245,11 +254,16 @@ struct BlockCodec {
     static kernels::RowsIn in(const Rows& rows, int dims) {
         return {rows.unit, rows.stride, rows.lane, rows.count, dims};
     }
-    static std::size_t row_bytes(int dims) { return static_cast<std::size_t>(F.row_bytes(dims)); }
-    static std::size_t key_row_bytes(int dims) {
-        return static_cast<std::size_t>(F.tile_bytes(dims)) / kernels::key_tile;
+    static int width(int dims) {
+        return checked_width(dims, F.blocks(max_row) == 1 ? max_block : max_row);
     }
-    static std::size_t tile_bytes(int dims) { return static_cast<std::size_t>(F.tile_bytes(dims)); }
+    static std::size_t row_bytes(int dims) {
+        return static_cast<std::size_t>(F.row_bytes(width(dims)));
+    }
+    static std::size_t key_row_bytes(int dims) { return tile_bytes(dims) / kernels::key_tile; }
+    static std::size_t tile_bytes(int dims) {
+        return static_cast<std::size_t>(F.tile_bytes(width(dims)));
+    }
     static void scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
                        int queries, float* s, std::ptrdiff_t s_stride) {
         kernels::cached::products_for<F>(kernels::active())

@@ -15,9 +15,11 @@ namespace codec_detail {
 template <int bits>
 struct ChannelCodec {
     static constexpr int group = kernels::cached::channel_group;
-    static constexpr int levels = (1 << bits) - 1;
+    static constexpr Layout layout = bits == 4 ? kernels::cached::q4_1 : kernels::cached::int2;
+    static constexpr unsigned levels = (1U << bits) - 1;
     static std::size_t unit_bytes(int dims) {
-        return static_cast<std::size_t>(kernels::cached::channel_bytes(bits, dims));
+        return static_cast<std::size_t>(
+            kernels::cached::channel_bytes(bits, checked_width(dims, max_row)));
     }
     static std::size_t row_bytes(int dims) { return (unit_bytes(dims) + group - 1) / group; }
 
@@ -30,28 +32,18 @@ struct ChannelCodec {
                 0};
     }
     static void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to) {
-        const kernels::Table& kernel = kernels::active();
+        CodeBlock block;
         for (int first = 0; first + group <= to.count; first += group) {
             std::byte* unit = to.unit + first / group * to.stride;
             for (int d = 0; d < dims; ++d) {
                 float column[group];
-                float codes[group];
                 for (int i = 0; i < group; ++i) column[i] = x[(first + i) * stride + d];
-                float low = 0.0F;
-                float high = 0.0F;
-                kernel.range(column, group, &low, &high);
-                const float scale = (high - low) / static_cast<float>(levels);
-                const float inverse = scale != 0.0F ? 1.0F / scale : 0.0F;
-                const bool tiny = !(inverse < 1e38F);
-                kernel.codes(column, group, low, tiny ? 0.0F : inverse, codes);
-                const f16_bits s = f32_to_f16_saturated(tiny ? 0.0F : scale);
-                const f16_bits m = f32_to_f16_saturated(low);
-                std::memcpy(unit + 2 * d, &s, 2);
-                std::memcpy(unit + 2 * (dims + d), &m, 2);
+                quantise_block(layout, column, group, block);
+                std::memcpy(unit + 2 * d, &block.scale, 2);
+                std::memcpy(unit + 2 * (dims + d), &block.least, 2);
                 for (int i = 0; i < group; ++i) {
                     const CodePlace at = place(dims, d, i);
-                    put_bits(unit + at.byte, at.shift, levels,
-                             static_cast<unsigned>(std::clamp(codes[i], 0.0F, float{levels})));
+                    put_bits(unit + at.byte, at.shift, levels, block.code[i]);
                 }
             }
         }
@@ -67,7 +59,7 @@ struct ChannelCodec {
                 std::memcpy(&m, unit + 2 * (dims + d), 2);
                 const CodePlace at = place(dims, d, lane % group);
                 x[r * stride + d] = block_value(
-                    kernels::cached::q4_1, s, m,
+                    layout, s, m,
                     static_cast<std::uint8_t>(get_bits(unit + at.byte, at.shift, levels)));
             }
         }
@@ -89,7 +81,7 @@ struct ChannelCodec {
                                      nullptr,
                                      true,
                                      true};
-    using Values = BlockCodec<bits == 4 ? kernels::cached::q4_1 : kernels::cached::int2>;
+    using Values = BlockCodec<layout>;
     static constexpr Codec value_codec = Values::value_codec(bits == 4 ? "kivi4" : "kivi2");
 };
 

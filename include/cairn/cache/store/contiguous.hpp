@@ -45,46 +45,13 @@ class ContiguousRows final : public RowStore {
         make_writable(begin, end, ring_ > 0 ? memory_->high.load() : begin);
     }
     void rewrite(int begin, int end) override { make_writable(begin, end, memory_->high); }
-    // `used` rows come along if the memory is shared and must be copied.
-    void make_writable(int begin, int end, int used) {
-        if (memory_.use_count() == 1) {
-            std::atomic_thread_fence(std::memory_order_acquire);
-            memory_->owner = id_;
-            memory_->shared = 0;
-        } else if (ring_ > 0 || memory_->owner != id_ || begin < memory_->shared) {
-            auto own = make_memory();
-            commit_pages(*own, std::max(used, end));
-            const std::size_t bytes = touched(used) * unit_bytes_;
-            for (int h = 0; h < heads_; ++h)
-                std::memcpy(own->mapping.data() + offset(h), memory_->mapping.data() + offset(h),
-                            bytes);
-            own->high = used;
-            own->owner = id_;
-            memory_ = std::move(own);
-        }
-        commit_pages(*memory_, end);
-        if (end > memory_->high) memory_->high = end;
-    }
     void release(int, int) noexcept override {}
+    // Only on_demand gives memory back at once; pages stay where others may see them or where rows
+    // are a ring.
     void cut(int end) noexcept override {
-        // Only pages that nobody else may see, and only where rows are not a ring.
-        if (commit_ == Commit::on_touch || ring_ > 0 || memory_.use_count() != 1) return;
-        if (end >= memory_->high) return;
-        const std::size_t kept = round_up(touched(end) * unit_bytes_, page_size());
-        if (kept >= memory_->committed) return;
-        for (int h = 0; h < heads_; ++h)
-            memory_->mapping.decommit(offset(h) + kept, memory_->committed - kept);
-        memory_->committed = kept;
-        memory_->high = end;
+        if (commit_ == Commit::on_demand) give_back(end);
     }
-    void trim(int end) noexcept override {
-        if (commit_ == Commit::on_demand) return cut(end);
-        if (ring_ > 0 || memory_.use_count() != 1 || end >= memory_->high) return;
-        const std::size_t kept = round_up(touched(end) * unit_bytes_, page_size());
-        const std::size_t used = round_up(touched(memory_->high) * unit_bytes_, page_size());
-        for (int h = 0; h < heads_; ++h) memory_->mapping.discard(offset(h) + kept, used - kept);
-        memory_->high = end;
-    }
+    void trim(int end) noexcept override { give_back(end); }
     int oldest() const noexcept override {
         const int high = memory_->high;
         return ring_ > 0 && high - ring_ > front_ ? high - ring_ : front_;
@@ -153,6 +120,42 @@ class ContiguousRows final : public RowStore {
         return std::make_shared<Memory>(
             checked_mul(head_bytes_, static_cast<std::size_t>(heads_), "cache bytes"),
             commit_ == Commit::on_touch ? Mapping::Pages::small : Mapping::Pages::reserved);
+    }
+    // `used` rows come along if the memory is shared and must be copied.
+    void make_writable(int begin, int end, int used) {
+        if (memory_.use_count() == 1) {
+            std::atomic_thread_fence(std::memory_order_acquire);
+            memory_->owner = id_;
+            memory_->shared = 0;
+        } else if (ring_ > 0 || memory_->owner != id_ || begin < memory_->shared) {
+            auto own = make_memory();
+            commit_pages(*own, std::max(used, end));
+            const std::size_t bytes = touched(used) * unit_bytes_;
+            for (int h = 0; h < heads_; ++h)
+                std::memcpy(own->mapping.data() + offset(h), memory_->mapping.data() + offset(h),
+                            bytes);
+            own->high = used;
+            own->owner = id_;
+            memory_ = std::move(own);
+        }
+        commit_pages(*memory_, end);
+        if (end > memory_->high) memory_->high = end;
+    }
+    void give_back(int end) noexcept {
+        if (ring_ > 0 || memory_.use_count() != 1 || end >= memory_->high) return;
+        const bool on_demand = commit_ == Commit::on_demand;
+        const std::size_t kept = round_up(touched(end) * unit_bytes_, page_size());
+        const std::size_t used = on_demand
+                                     ? memory_->committed
+                                     : round_up(touched(memory_->high) * unit_bytes_, page_size());
+        if (kept >= used) return;
+        for (int h = 0; h < heads_; ++h)
+            if (on_demand)
+                memory_->mapping.decommit(offset(h) + kept, used - kept);
+            else
+                memory_->mapping.discard(offset(h) + kept, used - kept);
+        if (on_demand) memory_->committed = kept;
+        memory_->high = end;
     }
     // Units of a head that rows below `end` touch.
     std::size_t touched(int end) const noexcept {

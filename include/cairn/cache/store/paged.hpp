@@ -244,7 +244,7 @@ inline std::unique_ptr<RowStore> make_paged(const Codec& codec, int heads, int d
     if (blocks == 0) {
         constexpr int branches = 64;
         const int one = extent.capacity / rows + 2;
-        blocks = one > (1 << 30) / branches ? one : one * branches;
+        blocks = one > row_limit / branches ? one : one * branches;
     }
     return std::make_unique<PagedRows>(
         std::make_shared<BlockPool>(codec, heads, dims, rows, blocks), codec, dims);

@@ -1,0 +1,169 @@
+// The slots of one head of a cache whose keep chooses rows by score: which position lies in which
+// slot, with what score, and which slot is free. Staged rows can be taken back.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "cairn/cache/archive.hpp"
+
+namespace cairn::inline CAIRN_ABI::detail {
+
+struct Slots {
+    std::vector<int> positions;             // by slot; -1: free
+    std::vector<float> scores;              // committed
+    std::vector<float> pending;             // with what staged rows added
+    std::vector<std::uint32_t> signatures;  // Evicts::before_attending
+    int used = 0;                           // slots in use, holes included
+    int held = 0;                           // rows
+    int staged = 0;
+    int hole = -1;     // the one free slot, if any (and no gaps wait to be closed)
+    int filled = -1;   // the hole that a staged row took
+    int evicted = -1;  // evicted before attending, not committed yet
+    int evicted_position = -1;
+
+    std::size_t size() const noexcept { return static_cast<std::size_t>(used); }
+    /// The slot that is skipped when rows are read.
+    int gap() const noexcept { return evicted >= 0 ? evicted : hole; }
+    /// The slot that the next row will take, alone or as one of several.
+    int next(bool alone) const noexcept { return alone && hole >= 0 ? hole : used; }
+
+    /// Room for `n` slots, so that what follows does not throw.
+    void reserve(std::size_t n) {
+        if (positions.capacity() >= n && pending.capacity() >= n) return;
+        positions.reserve(2 * n);
+        scores.reserve(2 * n);
+        pending.reserve(2 * n);
+        signatures.reserve(2 * n);
+    }
+    /// Stages a row; room was made. A row that comes alone fills the hole.
+    int take(bool alone, int position, std::uint32_t signature) noexcept {
+        const int slot = next(alone);
+        if (slot == used) {
+            ++used;
+            positions.push_back(-1);
+            pending.push_back(0.0F);
+            signatures.push_back(0);
+        } else {
+            filled = std::exchange(hole, -1);
+        }
+        const auto s = static_cast<std::size_t>(slot);
+        positions[s] = position;
+        pending[s] = 0.0F;
+        signatures[s] = signature;
+        ++held;
+        ++staged;
+        return slot;
+    }
+    /// What staged rows began now holds.
+    void commit() noexcept {
+        staged = 0;
+        filled = -1;
+        scores.swap(pending);
+        if (evicted >= 0) hole = std::exchange(evicted, -1);
+    }
+    /// Takes staged rows back, and the row that went for them.
+    void forget() noexcept {
+        if (evicted >= 0) {
+            positions[static_cast<std::size_t>(evicted)] = evicted_position;
+            ++held;
+            evicted = -1;
+        }
+        if (filled >= 0) {
+            positions[static_cast<std::size_t>(filled)] = -1;
+            hole = std::exchange(filled, -1);
+        } else if (staged > 0) {
+            used -= staged;
+            positions.resize(size());
+            signatures.resize(size());
+        }
+        held -= std::exchange(staged, 0);
+    }
+    /// Frees the slots of rows that `keep` has no 1 for. Returns whether more than one slot is
+    /// free.
+    bool drop(const std::vector<std::uint8_t>& keep) noexcept {
+        int holes = hole >= 0 ? 1 : 0;
+        for (int s = 0; s < used; ++s) {
+            int& position = positions[static_cast<std::size_t>(s)];
+            if (position < 0 || keep[static_cast<std::size_t>(s)] != 0) continue;
+            position = -1;
+            --held;
+            ++holes;
+            hole = s;
+        }
+        return holes > 1;
+    }
+    /// The same for the first such row only, until the staged rows are committed.
+    void drop_one(const std::vector<std::uint8_t>& keep) noexcept {
+        for (int s = 0; s < used; ++s) {
+            int& position = positions[static_cast<std::size_t>(s)];
+            if (position < 0 || keep[static_cast<std::size_t>(s)] != 0) continue;
+            evicted = s;
+            evicted_position = std::exchange(position, -1);
+            --held;
+            return;
+        }
+    }
+    /// Moves rows down over the holes, in order; `move(from, to)` moves what lies in the slots.
+    template <class Move>
+    void close_gaps(const Move& move) {
+        int to = 0;
+        for (int from = 0; from < used; ++from) {
+            const auto f = static_cast<std::size_t>(from);
+            if (positions[f] < 0) continue;
+            if (from != to) {
+                const auto t = static_cast<std::size_t>(to);
+                positions[t] = positions[f];
+                scores[t] = scores[f];
+                signatures[t] = signatures[f];
+                move(from, to);
+            }
+            ++to;
+        }
+        used = to;
+        hole = -1;
+        positions.resize(size());
+        scores.resize(size());
+        signatures.resize(size());
+    }
+
+    /// Writes what is committed, or reads it: positions below `committed`, at most `most` slots,
+    /// several of them free if `gaps`. Error{bad_file}.
+    void archive(CacheArchive& a, int most, int committed, bool gaps) {
+        a.number("slots of a head", used, 0, most);
+        a.number("free slot", hole, -1, used - 1);
+        reserve(size());
+        positions.resize(size());
+        scores.resize(size());
+        signatures.resize(size());
+        std::vector<bool> seen(a.loading() ? static_cast<std::size_t>(committed) : 0);
+        int rows = 0;
+        for (std::size_t s = 0; s < size(); ++s) {
+            a.number("position of a row", positions[s], -1, committed - 1);
+            const int position = positions[s];
+            rows += position >= 0 ? 1 : 0;
+            if (a.loading() && position >= 0) {
+                require(!seen[static_cast<std::size_t>(position)], ErrorCode::bad_file,
+                        "archive: position ", position, " is held twice");
+                seen[static_cast<std::size_t>(position)] = true;
+            }
+            std::int64_t code = signatures[s];
+            a.number("signature", code, 0, 0xFFFFFFFFLL);
+            signatures[s] = static_cast<std::uint32_t>(code);
+        }
+        a.bytes(scores.data(), size() * sizeof(float));
+        if (!a.loading()) return;
+        require(
+            kernels::active().all_finite(scores.data(), static_cast<std::ptrdiff_t>(scores.size())),
+            ErrorCode::bad_file, "archive: a score is not finite");
+        const int free = used - rows;
+        require((hole < 0 || positions[static_cast<std::size_t>(hole)] < 0) &&
+                    (gaps || free == (hole >= 0 ? 1 : 0)),
+                ErrorCode::bad_file, "archive: a head has ", free,
+                " free slots that nothing explains");
+        held = rows;
+    }
+};
+
+}  // namespace cairn::inline CAIRN_ABI::detail
