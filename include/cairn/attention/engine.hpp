@@ -64,9 +64,9 @@ struct TileState {
     float* max;  // [tile_queries]
     float* sum;
     float* out;  // [tile_queries][value_dim]
-    void clear() const noexcept {
-        std::fill_n(max, tile_queries, -std::numeric_limits<float>::infinity());
-        std::fill_n(sum, tile_queries, 0.0F);
+    void clear(int queries) const noexcept {
+        std::fill_n(max, queries, -std::numeric_limits<float>::infinity());
+        std::fill_n(sum, queries, 0.0F);
     }
     void add(int queries, int dims, const float* m, const float* l, const float* o) const {
         const float least = -std::numeric_limits<float>::infinity();
@@ -97,14 +97,74 @@ struct TileState {
             if (rotated) kernels::hadamard(row, dims);
         }
     }
-    static std::size_t floats(int value_dim) noexcept {
-        return tile_queries * (round_up(static_cast<std::size_t>(value_dim), 16) + 2);
+    static std::size_t floats(int value_dim, int queries = tile_queries) noexcept {
+        return round_up(
+            static_cast<std::size_t>(queries) * (static_cast<std::size_t>(value_dim) + 2), 16);
     }
-    TileState(float* at, int value_dim) noexcept
-        : max(at), sum(at + tile_queries), out(at + 2 * tile_queries) {
-        (void)value_dim;
-    }
+    explicit TileState(float* at, int queries = tile_queries) noexcept
+        : max(at), sum(at + queries), out(at + 2 * queries) {}
 };
+
+// What attention asks of a cache and queries before it computes anything: the layout with its query
+// heads.
+inline HeadLayout check_attend(CacheRef cache, const Queries& queries,
+                               const AttentionParameters& parameters, int heads) {
+    HeadLayout layout = cache.layout();
+    require(heads > 0 && heads % layout.kv_heads == 0, ErrorCode::shape_mismatch, "attend: ", heads,
+            " query heads over ", layout.kv_heads, " KV heads");
+    layout.heads = heads;
+    require(queries.rows >= 0 && queries.position >= 0, ErrorCode::invalid_argument,
+            "attend: ", queries.rows, " rows at position ", queries.position);
+    require(queries.position + queries.rows <= cache.length(), ErrorCode::bad_state,
+            "attend: queries up to position ", queries.position + queries.rows - 1, ", but only ",
+            cache.length(), " rows were staged");
+    require(parameters.alibi.empty() || parameters.alibi.size() == static_cast<std::size_t>(heads),
+            ErrorCode::shape_mismatch, "attend: ", parameters.alibi.size(), " ALiBi slopes for ",
+            heads, " heads");
+    require(parameters.rotation == nullptr ||
+                queries.position + queries.rows <= parameters.rotation->positions(),
+            ErrorCode::invalid_argument, "attend: position ", queries.position + queries.rows - 1,
+            " is past the ", parameters.rotation ? parameters.rotation->positions() : 0,
+            " rotary positions");
+    return layout;
+}
+
+inline std::size_t segments_of(int length) noexcept {
+    return static_cast<std::size_t>((length + segment_rows - 1) / segment_rows);
+}
+// Segments that any query sees rows of, of any head, ascending; returns their number. Room for
+// segments_of(length).
+inline int wanted_segments(CacheRef cache, const Queries& queries, const HeadLayout& layout,
+                           int window, int* wanted) {
+    const int last = cache.length();
+    const auto all = static_cast<int>(segments_of(last));
+    std::fill_n(wanted, all, 0);
+    for (int h = 0; h < layout.kv_heads; ++h) {
+        RunList keys;
+        RunList values;
+        cache.runs(h, keys, values);
+        for (const Run& run : keys) {
+            require(run.positions == nullptr || queries.position + queries.rows <= window,
+                    ErrorCode::unsupported, "attend: a window of ", window,
+                    " keys over rows that were chosen by score; position ",
+                    queries.position + queries.rows - 1, " does not see them all");
+            const int begin = visible(run, window, queries.position, 0, last).begin;
+            const int end = visible(run, window, queries.position + queries.rows - 1, 0, last).end;
+            for (int s = begin / segment_rows; s * segment_rows < end; ++s) wanted[s] = 1;
+        }
+    }
+    int segments = 0;
+    for (int s = 0; s < all; ++s)
+        if (wanted[s] != 0) wanted[segments++] = s;
+    return segments;
+}
+// Whether outputs must be turned back; a codec rotates all heads or none.
+inline bool rotated_values(CacheRef cache) {
+    RunList keys;
+    RunList values;
+    cache.runs(0, keys, values);
+    return values.size() > 0 && values[0].rotated;
+}
 
 // Shows the rotated queries of a single row to a cache that evicts before attending.
 inline void show_queries(CacheRef cache, const Queries& queries, const HeadLayout& layout,
@@ -199,23 +259,7 @@ inline void report_scores(CacheRef cache, const Queries& queries, const HeadLayo
 inline void attend(CacheRef cache, const Queries& queries, const AttentionParameters& parameters,
                    int heads, float* out, std::ptrdiff_t out_stride, Context& context) {
     using namespace detail;
-    HeadLayout layout = cache.layout();
-    require(heads > 0 && heads % layout.kv_heads == 0, ErrorCode::shape_mismatch, "attend: ", heads,
-            " query heads over ", layout.kv_heads, " KV heads");
-    layout.heads = heads;
-    require(queries.rows >= 0 && queries.position >= 0, ErrorCode::invalid_argument,
-            "attend: ", queries.rows, " rows at position ", queries.position);
-    require(queries.position + queries.rows <= cache.length(), ErrorCode::bad_state,
-            "attend: queries up to position ", queries.position + queries.rows - 1, ", but only ",
-            cache.length(), " rows were staged");
-    require(parameters.alibi.empty() || parameters.alibi.size() == static_cast<std::size_t>(heads),
-            ErrorCode::shape_mismatch, "attend: ", parameters.alibi.size(), " ALiBi slopes for ",
-            heads, " heads");
-    require(parameters.rotation == nullptr ||
-                queries.position + queries.rows <= parameters.rotation->positions(),
-            ErrorCode::invalid_argument, "attend: position ", queries.position + queries.rows - 1,
-            " is past the ", parameters.rotation ? parameters.rotation->positions() : 0,
-            " rotary positions");
+    const HeadLayout layout = check_attend(cache, queries, parameters, heads);
     if (queries.rows == 0) return;
     const FpEnvironment environment;
     if (cache.wants_queries()) show_queries(cache, queries, layout, parameters, context);
@@ -241,34 +285,13 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
     Workspace::Frame frame(context.workspace());
     const std::size_t scratch_floats =
         round_up(TileScratch::floats(layout.key_dim, layout.value_dim), 16);
-    const std::size_t state_floats = round_up(TileState::floats(layout.value_dim), 16);
+    const std::size_t state_floats = TileState::floats(layout.value_dim);
     float* scratch =
         frame.floats(static_cast<std::size_t>(workers) * (scratch_floats + state_floats));
 
-    // Segments that any query sees rows of, of any head.
-    const int last = cache.length();
-    const int all_segments = (last + segment_rows - 1) / segment_rows;
-    auto* wanted = frame.array<int>(static_cast<std::size_t>(all_segments) + 1);
-    std::fill_n(wanted, all_segments, 0);
-    bool values_rotated = false;
-    for (int h = 0; h < layout.kv_heads; ++h) {
-        RunList keys;
-        RunList values;
-        cache.runs(h, keys, values);
-        for (const Run& run : keys) {
-            require(run.positions == nullptr || queries.position + queries.rows <= window,
-                    ErrorCode::unsupported, "attend: a window of ", window,
-                    " keys over rows that were chosen by score; position ",
-                    queries.position + queries.rows - 1, " does not see them all");
-            const int begin = visible(run, window, queries.position, 0, last).begin;
-            const int end = visible(run, window, queries.position + queries.rows - 1, 0, last).end;
-            for (int s = begin / segment_rows; s * segment_rows < end; ++s) wanted[s] = 1;
-        }
-        for (const Run& run : values) values_rotated = values_rotated || run.rotated;
-    }
-    int segments = 0;
-    for (int s = 0; s < all_segments; ++s)
-        if (wanted[s] != 0) wanted[segments++] = s;
+    auto* wanted = frame.array<int>(segments_of(cache.length()));
+    const int segments = wanted_segments(cache, queries, layout, window, wanted);
+    const bool values_rotated = rotated_values(cache);
     if (workers == 1 || tiles >= 4 * workers || segments < 2 || row_tiles > 1) {
         auto task = [&](int i, int worker) {
             const TileScratch space(
@@ -276,14 +299,13 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
                 layout.key_dim, layout.value_dim);
             const TileState state(
                 scratch + static_cast<std::size_t>(worker) * (scratch_floats + state_floats) +
-                    scratch_floats,
-                layout.value_dim);
+                scratch_floats);
             const QueryTile tile = tile_at(i);
             RunList keys;
             RunList values;
             cache.runs(tile.head / group, keys, values);
             load_queries(queries, tile, layout, parameters, keys, space);
-            state.clear();
+            state.clear(tile_queries);
             for (int s = 0; s < segments; ++s) {
                 const int low = wanted[s] * segment_rows;
                 if (!touches(keys, tile, window, low)) continue;
@@ -301,11 +323,10 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
     // Few heads, many positions (decode): the segments are shared out, then merged in order, in
     // rounds of a fixed size so that memory does not grow with the context.
     constexpr int round_segments = 32;
-    const std::size_t part_floats = state_floats;
     float* states = frame.floats(static_cast<std::size_t>(tiles) * state_floats);
-    float* parts = frame.floats(static_cast<std::size_t>(tiles) * round_segments * part_floats);
+    float* parts = frame.floats(static_cast<std::size_t>(tiles) * round_segments * state_floats);
     for (int t = 0; t < tiles; ++t)
-        TileState(states + static_cast<std::size_t>(t) * state_floats, layout.value_dim).clear();
+        TileState(states + static_cast<std::size_t>(t) * state_floats).clear(tile_queries);
     for (int first = 0; first < segments; first += round_segments) {
         const int count = std::min(round_segments, segments - first);
         auto task = [&](int i, int worker) {
@@ -317,8 +338,7 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
             RunList values;
             cache.runs(tile.head / group, keys, values);
             load_queries(queries, tile, layout, parameters, keys, space);
-            const TileState part(parts + static_cast<std::size_t>(i) * part_floats,
-                                 layout.value_dim);
+            const TileState part(parts + static_cast<std::size_t>(i) * state_floats);
             TileScratch direct = space;
             direct.max = part.max;
             direct.sum = part.sum;
@@ -328,17 +348,16 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
         };
         executor.run(tiles * count, task);
         for (int t = 0; t < tiles; ++t) {
-            const TileState state(states + static_cast<std::size_t>(t) * state_floats,
-                                  layout.value_dim);
+            const TileState state(states + static_cast<std::size_t>(t) * state_floats);
             for (int s = 0; s < count; ++s) {
-                const TileState part(parts + static_cast<std::size_t>(t * count + s) * part_floats,
-                                     layout.value_dim);
+                const TileState part(parts +
+                                     static_cast<std::size_t>(t * count + s) * state_floats);
                 state.add(tile_at(t).count(), layout.value_dim, part.max, part.sum, part.out);
             }
         }
     }
     for (int t = 0; t < tiles; ++t)
-        TileState(states + static_cast<std::size_t>(t) * state_floats, layout.value_dim)
+        TileState(states + static_cast<std::size_t>(t) * state_floats)
             .finish(tile_at(t), layout.value_dim, values_rotated, out, out_stride);
     report_scores(cache, queries, layout, parameters, context);
     cache.on_attended({&queries, &parameters, heads, out, out_stride, &context});

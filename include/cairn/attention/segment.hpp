@@ -21,11 +21,14 @@ inline constexpr int tile_queries = 16;
 struct QueryTile {
     int first_row;  // of the tile, in the batch of query rows
     int rows;
-    int group;     // heads a row
-    int head;      // first query head
-    int position;  // token position of the first row
+    int group;                       // heads a row
+    int head;                        // first query head
+    int position;                    // token position of the first row
+    const int* positions = nullptr;  // of every row, where rows are of several sequences
     int count() const noexcept { return rows * group; }
-    int position_of(int query) const noexcept { return position + query / group; }
+    int position_of(int query) const noexcept {
+        return positions != nullptr ? positions[query / group] : position + query / group;
+    }
 };
 
 /// Scratch of one worker: queries rotated at their positions and at their places among displaced

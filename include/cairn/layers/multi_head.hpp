@@ -3,12 +3,13 @@
 #pragma once
 
 #include <cmath>
+#include <new>
 #include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "cairn/attention/engine.hpp"
+#include "cairn/attention/batch.hpp"
 #include "cairn/layers/linear.hpp"
 #include "cairn/layers/rotary.hpp"
 
@@ -88,9 +89,21 @@ class MultiHead {
                 });
             }
             slice.cache.stage({k, qkv.stride, slice.rows}, {v, qkv.stride, slice.rows});
-            attend(slice.cache, {q, qkv.stride, slice.rows, slice.position}, parameters,
-                   layout_.heads, mixed.row(slice.first_row), mixed.stride, context);
         }
+        // Single rows of several sequences go together: they may share rows of their caches.
+        auto* together = frame.array<BatchQuery>(slices.size());
+        std::size_t count = 0;
+        for (const BatchSlice& slice : slices) {
+            const float* q = qkv.row(slice.first_row);
+            float* out = mixed.row(slice.first_row);
+            if (slices.size() > 1 && slice.rows == 1 && !slice.cache.wants_queries() &&
+                !slice.cache.wants_scores(slice.position))
+                new (together + count++) BatchQuery{slice.cache, q, slice.position, out};
+            else
+                attend(slice.cache, {q, qkv.stride, slice.rows, slice.position}, parameters,
+                       layout_.heads, out, mixed.stride, context);
+        }
+        attend_batch({together, count}, parameters, layout_.heads, context);
         out_.forward(mixed, y, context);
     }
 

@@ -1,0 +1,168 @@
+// attend_batch gives each sequence the bits of attend, whatever shares rows with whatever, and
+// reads shared rows once.
+#include <atomic>
+
+#include <cairn/attention/batch.hpp>
+#include <cairn/cache/cache_spec.hpp>
+
+#include "support.hpp"
+using namespace support;
+
+namespace {
+
+// f32 rows that count how often they are read.
+struct Counted {
+    static inline std::atomic<long> scored{0};
+    static inline std::atomic<long> weighed{0};
+    static const Codec& keys() noexcept {
+        static const Codec codec = [] {
+            Codec c = F32::keys();
+            c.scores = [](const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
+                          int queries, float* s, std::ptrdiff_t s_stride) {
+                scored += keys.count;
+                F32::keys().scores(keys, dims, q, q_stride, queries, s, s_stride);
+            };
+            return c;
+        }();
+        return codec;
+    }
+    static const Codec& values() noexcept {
+        static const Codec codec = [] {
+            Codec c = F32::values();
+            c.weigh = [](const Rows& values, int dims, const float* p, std::ptrdiff_t p_stride,
+                         int queries, float* o, std::ptrdiff_t o_stride) {
+                weighed += values.count;
+                F32::values().weigh(values, dims, p, p_stride, queries, o, o_stride);
+            };
+            return c;
+        }();
+        return codec;
+    }
+};
+
+void fill(Random& random, AnyCache& cache, int rows) {
+    const HeadLayout layout = cache.layout();
+    while (rows > 0) {
+        const int n = std::min({rows, 100, cache.max_rows()});
+        const RowMatrix k = random_matrix(random, n, layout.kv_heads * layout.key_dim);
+        const RowMatrix v = random_matrix(random, n, layout.kv_heads * layout.value_dim);
+        cache.stage({k.data(), k.cols(), n}, {v.data(), v.cols(), n});
+        cache.commit(n);
+        rows -= n;
+    }
+}
+
+}  // namespace
+
+TEST_CASE("a batch of branches gives each the bits it gets alone", "[batch]") {
+    Random random(31);
+    const char* specs[] = {"paged=16:f32",
+                           "paged=16:f16",
+                           "contiguous:f16",
+                           "paged=32:q4_0+rot",
+                           "paged=32:kivi4",
+                           "paged=16:f16:window=300,sinks=4",
+                           "contiguous:f32:window=100,sinks=0",
+                           "tiered=100:q8_0"};
+    ThreadPool pool(3);
+    for (int round = 0; round < 48; ++round) {
+        const char* spec = specs[round % 8];
+        INFO(spec << ", round " << round);
+        const int kv = draw(random, 1, 3);
+        const HeadLayout layout{kv * draw(random, 1, 6), kv, draw(random, 1, 40) * 2,
+                                draw(random, 1, 80)};
+        // A tree of branches: each new one is cut off an earlier one, or begins anew.
+        std::vector<AnyCache> caches;
+        const int count = draw(random, 1, 9);
+        const AnyCache root = CacheSpec::parse(spec).make(layout, 1500);
+        for (int i = 0; i < count; ++i) {
+            caches.push_back(i > 0 && random.below(5) != 0
+                                 ? caches[random.below(caches.size())].fork()
+                                 : root.fork());
+            AnyCache& cache = caches.back();
+            const int back = cache.committed() - draw(random, 0, 60);
+            if (random.below(3) == 0 && cache.can_truncate(back)) cache.truncate(back);
+            fill(random, cache, draw(random, 1, cache.committed() > 900 ? 5 : 600));
+        }
+        std::vector<float> slopes;
+        AttentionParameters parameters{.scale = 0.3F};
+        if (random.below(4) == 0) parameters.mask = Mask::sliding_window(draw(random, 1, 700));
+        if (random.below(4) == 0) parameters.soft_cap = 3.0F;
+        if (random.below(4) == 0) {
+            for (int h = 0; h < layout.heads; ++h)
+                slopes.push_back(0.1F / static_cast<float>(h + 1));
+            parameters.alibi = slopes;
+        }
+        const RotaryHalf rotary(RotarySettings{layout.key_dim, 1e4, 2000, {}, {}});
+        if (random.below(2) == 0) parameters.rotation = &rotary;
+        const int width = layout.heads * layout.value_dim;
+        const RowMatrix q = random_matrix(random, count, layout.heads * layout.key_dim);
+        RowMatrix wanted(count, width);
+        Context alone;
+        for (int i = 0; i < count; ++i) {
+            const AnyCache& cache = caches[static_cast<std::size_t>(i)];
+            attend(cache.ref(), {q.row(i).data(), 0, 1, cache.committed() - 1}, parameters,
+                   layout.heads, wanted.row(i).data(), width, alone);
+        }
+        Context threads(pool);
+        for (Context* context : {&alone, &threads}) {
+            RowMatrix got(count, width);
+            std::vector<BatchQuery> batch;
+            for (int i = 0; i < count; ++i) {
+                const AnyCache& cache = caches[static_cast<std::size_t>(i)];
+                batch.push_back(
+                    {cache.ref(), q.row(i).data(), cache.committed() - 1, got.row(i).data()});
+            }
+            attend_batch(batch, parameters, layout.heads, *context);
+            REQUIRE(same_bits(got, wanted));
+        }
+    }
+}
+
+TEST_CASE("shared rows are read once for the whole batch", "[batch]") {
+    Random random(32);
+    const HeadLayout layout{4, 2, 16, 16};
+    AnyCache first(KvCache<Paged<Counted>>(layout, 1200));
+    fill(random, first, 1024);
+    std::vector<AnyCache> caches;
+    for (int i = 0; i < 8; ++i) {
+        caches.push_back(first.fork());
+        fill(random, caches.back(), 10);
+    }
+    const RowMatrix q = random_matrix(random, 8, 4 * 16);
+    RowMatrix out(8, 4 * 16);
+    std::vector<BatchQuery> batch;
+    for (int i = 0; i < 8; ++i)
+        batch.push_back(
+            {caches[static_cast<std::size_t>(i)].ref(), q.row(i).data(), 1033, out.row(i).data()});
+    const AttentionParameters parameters{.scale = 0.25F};
+    Context context;
+    Counted::scored = Counted::weighed = 0;
+    for (const BatchQuery& b : batch)
+        attend(b.cache, {b.q, 0, 1, b.position}, parameters, 4, b.out, 0, context);
+    CHECK(Counted::scored == 8 * 2 * 1034);
+    Counted::scored = Counted::weighed = 0;
+    attend_batch(batch, parameters, 4, context);
+    CHECK(Counted::scored == 2 * (1024 + 8 * 10));
+    CHECK(Counted::weighed == 2 * (1024 + 8 * 10));
+}
+
+TEST_CASE("a batch refuses what attend refuses", "[batch]") {
+    Random random(33);
+    AnyCache a(KvCache<>({2, 1, 8, 8}, 10));
+    AnyCache b(KvCache<>({2, 1, 8, 16}, 10));
+    fill(random, a, 3);
+    fill(random, b, 3);
+    std::vector<float> q(16);
+    std::vector<float> out(64);
+    Context context;
+    const AttentionParameters parameters{.scale = 1.0F};
+    const auto code = [&](std::vector<BatchQuery> batch, int heads) {
+        return code_of([&] { attend_batch(batch, parameters, heads, context); });
+    };
+    CHECK(code({{a.ref(), q.data(), 2, out.data()}, {b.ref(), q.data(), 2, out.data()}}, 2) ==
+          ErrorCode::shape_mismatch);
+    CHECK(code({{a.ref(), q.data(), 3, out.data()}}, 2) == ErrorCode::bad_state);
+    CHECK(code({{a.ref(), q.data(), 2, out.data()}}, 0) == ErrorCode::shape_mismatch);
+    attend_batch({}, parameters, 2, context);
+}
