@@ -365,6 +365,61 @@ TEST_CASE("context shift equals keys rotated anew; refused where rows cannot go"
     CHECK(code_of([&] { plain.shift(4, 10); }) == ErrorCode::bad_state);
 }
 
+TEST_CASE("rows dropped from the middle: distances stay until the hole is closed", "[keep]") {
+    Random random(37);
+    const Text t(random, 70);
+    const RotaryInterleaved rotation({16, 10000.0, 512, {}, {}});
+    AttentionParameters parameters;
+    parameters.rotation = &rotation;
+    RowMatrix rotated = t.k;
+    for (int r = 0; r < 70; ++r)
+        for (int h = 0; h < 2; ++h) rotation.rotate(rotated.row(r).data() + h * 16, r);
+    for (const int closed : {0, 12, 30}) {
+        KvCache<Paged<F32>> cache(layout, 70);
+        RowMatrix out(60, 64);
+        Context context;
+        prefill(t.q.topRows(60), rotated.topRows(60), t.v.topRows(60), cache, parameters, out,
+                context);
+        CHECK_FALSE(cache.can_close(1));
+        cache.drop(4, 20);
+        CHECK_FALSE(cache.can_drop(30, 40));  // a second hole
+        CHECK_FALSE(cache.can_drop(2, 30));
+        CHECK(code_of([&] { cache.drop(30, 40); }) == ErrorCode::bad_state);
+        cache.drop(10, 34);
+        CHECK(cache.held() == 30);
+        CHECK_FALSE(cache.can_close(31));
+        CHECK(code_of([&] { cache.close(31); }) == ErrorCode::bad_state);
+        if (closed > 0) cache.close(closed);
+        CHECK(cache.capacity() == 70 + closed);
+        CHECK(cache.span() == 70);
+        RowMatrix next(10, 64);
+        KvCache<Paged<F32>> branch = cache.fork();
+        prefill(t.q.bottomRows(10), rotated.bottomRows(10), t.v.bottomRows(10), branch, parameters,
+                next, context);
+        for (int i = 0; i < 10; ++i) {
+            std::vector<int> seen;
+            for (int j = 0; j <= 60 + i; ++j)
+                if (j < 4 || j >= 34) seen.push_back(j);
+            const int n = static_cast<int>(seen.size());
+            RowMatrix k(n, 32);
+            RowMatrix v(n, 32);
+            RowMatrix query = t.q.row(60 + i);
+            for (int r = 0; r < n; ++r) {
+                const int row = seen[static_cast<std::size_t>(r)];
+                k.row(r) = t.k.row(row);
+                v.row(r) = t.v.row(row);
+                for (int h = 0; h < 2; ++h)
+                    rotation.rotate(k.row(r).data() + h * 16, row < 4 ? row : row - closed);
+            }
+            for (int h = 0; h < 4; ++h) rotation.rotate(query.data() + h * 16, 60 + i - closed);
+            const RowMatrix wanted = reference_attention<float>(query, k, v, layout, {});
+            CHECK((wanted - next.row(i)).cwiseAbs().maxCoeff() < 2e-5F);
+        }
+        cache.clear();
+        CHECK(cache.capacity() == 70);
+    }
+}
+
 // The scorer of docs/add-a-cache.md, as it stands there.
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 // clang-format off

@@ -1,8 +1,10 @@
 // Random scripts of everything a session can do (prefill, decode, truncate, fork, drop, evict,
 // shift, save, load) against recomputing from the tokens: no difference in any bit.
-#include <cstdlib>
+#include <unistd.h>
 
-#include <cairn/cache/cache_spec.hpp>
+#include <filesystem>
+
+#include <cairn/io/session_file.hpp>
 
 #include "support.hpp"
 using namespace support;
@@ -71,6 +73,9 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
     int operations = 0;
     int compared = 0;
     int shifted = 0;
+    int saved = 0;
+    const std::filesystem::path file =
+        std::filesystem::temp_directory_path() / ("cairn-script-" + std::to_string(::getpid()));
     for (const char* text : texts) {
         const CacheSpec spec = CacheSpec::parse(text);
         std::vector<Live> live;
@@ -92,7 +97,7 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
                     ++compared;
                 }
             };
-            switch (random.below(9)) {
+            switch (random.below(10)) {
                 case 0:
                 case 1: feed(draw(random, 1, 50)); break;
                 case 2:
@@ -122,6 +127,20 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
                         ++shifted;
                     }
                     break;
+                case 8:
+                    // Saved, and loaded into the place of a live session.
+                    if (random.below(3) == 0) {
+                        SessionText words;
+                        words.tokens = l.tokens;
+                        save_session(file.string(), l.session, words, SessionOwner{},
+                                     OutputFile::Durability::program);
+                        Any back = fresh(model, spec);
+                        REQUIRE(load_session(file.string(), back, SessionOwner{}).tokens ==
+                                l.tokens);
+                        l.session = std::move(back);
+                        ++saved;
+                    }
+                    break;
                 default:
                     if (l.session.position() > 250 && l.shifts.empty()) {
                         l.session.clear();
@@ -134,4 +153,6 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
     CHECK(operations >= 10000);
     CHECK(compared > 500);
     CHECK(shifted > 5);
+    CHECK(saved > 100);
+    std::filesystem::remove(file);
 }

@@ -16,6 +16,7 @@ int fuzz(const std::uint8_t* data, std::size_t size, Body&& body) {
         switch (error.code()) {
             case cairn::ErrorCode::bad_file:
             case cairn::ErrorCode::bad_config:
+            case cairn::ErrorCode::model_mismatch:
             case cairn::ErrorCode::bad_tokenizer:
             case cairn::ErrorCode::unsupported:
             case cairn::ErrorCode::limit: break;

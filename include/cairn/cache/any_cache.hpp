@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -24,8 +25,12 @@ class AnyCache {
     bool can_truncate(int rows) const { return self_->can_truncate(rows); }
     void truncate(int rows) { self_->truncate(rows); }
     void clear() { truncate(0); }
-    bool can_shift(int keep, int rows) const { return self_->can_shift(keep, rows); }
-    void shift(int keep, int rows) { self_->shift(keep, rows); }
+    bool can_drop(int begin, int end) const { return self_->can(Edit::drop, begin, end); }
+    void drop(int begin, int end) { self_->edit(Edit::drop, begin, end); }
+    bool can_close(int rows) const { return self_->can(Edit::close, rows, 0); }
+    void close(int rows) { self_->edit(Edit::close, rows, 0); }
+    bool can_shift(int keep, int rows) const { return self_->can(Edit::shift, keep, rows); }
+    void shift(int keep, int rows) { self_->edit(Edit::shift, keep, rows); }
     AnyCache fork() const { return AnyCache(self_->fork()); }
     AnyCache copy() const { return AnyCache(self_->copy()); }
     void runs(int kv_head, RunList& keys, RunList& values) const {
@@ -56,15 +61,19 @@ class AnyCache {
 
     /// The cache itself as attention sees it, one indirection less.
     CacheRef ref() const noexcept { return self_->ref(); }
+    /// The streams behind it, for pools and statistics; null if it is a cache of one's own.
+    const StreamPair* streams() const noexcept { return self_->streams(); }
 
   private:
+    enum class Edit : std::uint8_t { drop, close, shift };
     struct Interface {
         virtual ~Interface() = default;
         virtual CacheRef ref() noexcept = 0;
         virtual bool can_truncate(int rows) const = 0;
         virtual void truncate(int rows) = 0;
-        virtual bool can_shift(int keep, int rows) const = 0;
-        virtual void shift(int keep, int rows) = 0;
+        virtual bool can(Edit edit, int a, int b) const = 0;
+        virtual void edit(Edit edit, int a, int b) = 0;
+        virtual const StreamPair* streams() const noexcept = 0;
         virtual std::unique_ptr<Interface> fork() const = 0;
         virtual std::unique_ptr<Interface> copy() const = 0;
         virtual int span() const = 0;
@@ -80,18 +89,28 @@ class AnyCache {
         CacheRef ref() noexcept override { return cache; }
         bool can_truncate(int rows) const override { return cache.can_truncate(rows); }
         void truncate(int rows) override { cache.truncate(rows); }
-        bool can_shift(int keep, int rows) const override {
-            if constexpr (Shiftable<C>)
-                return cache.can_shift(keep, rows);
-            else
-                return (void)keep, (void)rows, false;
+        bool can(Edit edit, int a, int b) const override {
+            if constexpr (Shiftable<C>) switch (edit) {
+                    case Edit::drop: return cache.can_drop(a, b);
+                    case Edit::close: return cache.can_close(a);
+                    case Edit::shift: return cache.can_shift(a, b);
+                }
+            return (void)edit, (void)a, (void)b, false;
         }
-        void shift(int keep, int rows) override {
-            if constexpr (Shiftable<C>)
-                cache.shift(keep, rows);
+        void edit(Edit edit, int a, int b) override {
+            if constexpr (Shiftable<C>) switch (edit) {
+                    case Edit::drop: return cache.drop(a, b);
+                    case Edit::close: return cache.close(a);
+                    case Edit::shift: return cache.shift(a, b);
+                }
+            fail(ErrorCode::bad_state, "drop, close or shift (", a, ", ", b,
+                 "): this cache cannot forget rows in its middle");
+        }
+        const StreamPair* streams() const noexcept override {
+            if constexpr (requires { cache.streams(); })
+                return &cache.streams();
             else
-                fail(ErrorCode::bad_state, "shift by ", rows, " rows behind ", keep,
-                     ": this cache cannot");
+                return nullptr;
         }
         std::unique_ptr<Interface> fork() const override {
             return std::make_unique<Holder>(cache.fork());

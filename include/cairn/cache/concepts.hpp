@@ -53,8 +53,13 @@ concept Forkable = AttentionCache<C> && requires(const C& constant) {
 
 /// A cache that can forget rows in its middle and have later queries stand nearer.
 template <class C>
-concept Shiftable = AttentionCache<C> && requires(const C& constant, int n) {
+concept Shiftable = AttentionCache<C> && requires(C cache, const C& constant, int n) {
+    { constant.can_drop(n, n) } -> std::same_as<bool>;
+    { constant.can_close(n) } -> std::same_as<bool>;
     { constant.can_shift(n, n) } -> std::same_as<bool>;
+    cache.drop(n, n);
+    cache.close(n);
+    cache.shift(n, n);
 };
 
 /// The longest distance between a query and a row it sees; the capacity for caches that do not say.

@@ -110,11 +110,37 @@ class KvCache {
     }
     /// Forgets everything; address space and pages stay for the next sequence.
     void clear() { truncate(0); }
+    /// Whether `drop(begin, end)` would succeed.
+    bool can_drop(int begin, int end) const noexcept requires(!scored) {
+        return rows_.can_drop(begin, end);
+    }
+    /// Forgets rows [begin, end) in the middle; the others keep their numbers and distances. Needs
+    /// a paged store and all rows kept; what is dropped later must adjoin what is gone.
+    /// Error{bad_state}.
+    void drop(int begin, int end) requires(!scored) {
+        const BusyFlag::Hold hold(busy_, "the cache");
+        require(can_drop(begin, end), ErrorCode::bad_state, "drop rows ", begin, " to ", end,
+                ": the cache has ", committed());
+        rows_.drop(begin, end);
+    }
+    /// Whether `close(rows)` would succeed.
+    bool can_close(int rows) const noexcept requires(!scored) { return rows_.can_close(rows); }
+    /// Closes `rows` rows of the hole that drop() left: later queries stand so much nearer to what
+    /// is before it, and as many more tokens fit. Keys stay as they are. Error{bad_state}.
+    void close(int rows) requires(!scored) {
+        const BusyFlag::Hold hold(busy_, "the cache");
+        require(can_close(rows), ErrorCode::bad_state, "close ", rows,
+                " rows of a hole: so many were not dropped");
+        rows_.close(rows);
+    }
     /// Whether `shift(keep, rows)` would succeed.
     bool can_shift(int keep, int rows) const noexcept requires(!scored) {
-        return rows_.can_shift(keep, rows);
+        const int gone = rows_.dropped();
+        return rows > 0 && rows <= row_limit && (gone == 0 || keep == rows_.hole()) && keep >= 0 &&
+               keep <= committed() && can_drop(keep + gone, keep + gone + rows);
     }
-    /// Context shift: forgets `rows` rows behind the first `keep` ones. Keys stay as they are;
+    /// Context shift, drop and close in one: forgets `rows` rows behind the first `keep` ones that
+    /// are there. Keys stay as they are;
     /// later queries stand nearer to the front. Not the same as a prompt without these rows: what
     /// is left was computed while they were seen. Error{bad_state}.
     void shift(int keep, int rows) {
@@ -123,7 +149,9 @@ class KvCache {
         const BusyFlag::Hold hold(busy_, "the cache");
         require(can_shift(keep, rows), ErrorCode::bad_state, "shift by ", rows, " rows behind ",
                 keep, ": the cache has ", committed());
-        rows_.shift(keep, rows);
+        const int begin = keep + rows_.dropped();
+        rows_.drop(begin, begin + rows);
+        rows_.close(rows);
     }
 
     /// Announces that a prompt ends before position `end`: keeps that choose rows at a prompt's

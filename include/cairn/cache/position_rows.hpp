@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <utility>
 
@@ -89,24 +90,34 @@ class PositionRows {
     }
     void truncate(int rows) noexcept {
         committed_ = length_ = rows;
-        if (rows == 0) capacity_ -= std::exchange(dropped_, 0);
+        if (rows == 0) {
+            capacity_ -= std::exchange(closed_, 0);
+            dropped_ = hole_ = 0;
+        }
         cut(rows);
     }
-    // Forgets `rows` rows behind the first `keep` ones: a context shift. Later queries stand that
-    // much nearer to the front.
-    bool can_shift(int keep, int rows) const noexcept {
+    // Forgets rows [begin, end). One hole is possible: the rows of a second one must adjoin it.
+    bool can_drop(int begin, int end) const noexcept {
         return streams_.keys().unbounded() && streams_.values().unbounded() && keep_.window == 0 &&
-               length_ == committed_ && keep >= 0 && rows > 0 &&
-               (dropped_ == 0 || keep == shift_front_) && keep + dropped_ + rows <= committed_;
+               length_ == committed_ && begin >= 0 && begin < end && end <= committed_ &&
+               (dropped_ == 0 || (begin >= hole_ && begin <= hole_ + dropped_));
     }
-    void shift(int keep, int rows) noexcept {
-        shift_front_ = keep;
-        dropped_ += rows;
+    void drop(int begin, int end) noexcept {
+        if (dropped_ == 0) hole_ = begin;
+        dropped_ = std::max(dropped_, end - hole_);
+        streams_.keys().release(hole_, hole_ + dropped_);
+        streams_.values().release(hole_, hole_ + dropped_);
+    }
+    // Later queries stand `rows` nearer to what is before the hole, and as many more rows fit.
+    bool can_close(int rows) const noexcept {
+        return rows > 0 && length_ == committed_ && closed_ + rows <= dropped_;
+    }
+    void close(int rows) noexcept {
+        closed_ += rows;
         capacity_ += rows;
-        streams_.keys().release(keep, keep + dropped_);
-        streams_.values().release(keep, keep + dropped_);
     }
-    int shifted() const noexcept { return dropped_; }
+    int hole() const noexcept { return hole_; }
+    int dropped() const noexcept { return dropped_; }
 
     void runs(int kv_head, RunList& keys, RunList& values) const noexcept {
         keys.clear();
@@ -114,7 +125,7 @@ class PositionRows {
         const int front_rows = std::min(front(), length_);
         Run like;
         if (front_rows > 0) {
-            like.shift = dropped_;
+            like.shift = closed_;
             if (keep_.window > 0) like.max_query = keep_.sinks + keep_.window - 1;
             add(kv_head, 0, front_rows, like, keys, values);
         }
@@ -132,12 +143,12 @@ class PositionRows {
     }
     /// Distances that a query may stand from a row, at most; a model's context must reach so far.
     int span() const noexcept {
-        return keep_.window > 0 ? keep_.sinks + keep_.window : capacity_ - dropped_;
+        return keep_.window > 0 ? keep_.sinks + keep_.window : capacity_ - closed_;
     }
     bool streaming() const noexcept { return keep_.window > 0; }
     int held(int rows) const noexcept {
         if (keep_.window > 0) return std::min(rows, keep_.sinks + keep_.window);
-        return std::max(rows - dropped_, std::min(rows, dropped_ > 0 ? shift_front_ : 0));
+        return std::max(rows - dropped_, std::min(rows, dropped_ > 0 ? hole_ : 0));
     }
     std::size_t payload_bytes(int rows) const {
         return streams_.keys().payload_bytes(rows, held(rows)) +
@@ -160,37 +171,46 @@ class PositionRows {
                 "archive: rows are staged, or the cache to load into holds some");
         int committed = committed_;
         int dropped = dropped_;
-        int front_rows = shift_front_;
+        int front_rows = hole_;
         a.label("keep",
                 "window=" + std::to_string(keep_.window) + ",sinks=" + std::to_string(keep_.sinks));
         a.label("keys of", streams_.keys().format());
         a.label("values of", streams_.values().format());
+        int closed = closed_;
         a.number("dropped rows", dropped, 0, row_limit);
+        a.number("closed rows", closed, 0, dropped);
         a.number("front rows", front_rows, 0, row_limit);
         a.number("committed rows", committed, 0, row_limit);
         require(dropped <= committed && front_rows <= committed - dropped &&
                     (dropped == 0 || (keep_.window == 0 && streams_.keys().unbounded())),
                 ErrorCode::bad_file, "archive: ", dropped, " rows dropped behind ", front_rows,
                 " of ", committed, " do not suit this cache");
-        require(committed - dropped <= capacity_ - dropped_, ErrorCode::capacity,
-                "archive: ", committed - dropped, " rows for a capacity of ", capacity_ - dropped_);
+        require(committed - closed <= capacity_ - closed_, ErrorCode::capacity,
+                "archive: ", committed - closed, " rows for a capacity of ", capacity_ - closed_);
         if (a.loading()) {
-            capacity_ += dropped;
+            capacity_ += closed;
+            closed_ = closed;
             dropped_ = dropped;
-            shift_front_ = front_rows;
+            hole_ = front_rows;
         }
         const int oldest = oldest_needed(committed);
         for (Stream* stream : {&streams_.keys(), &streams_.values()}) {
-            for (int f = 0; f < stream->format().count; ++f) {
-                const StreamFormat& format = stream->format();
-                int end = stream->written(f);
-                const int most = Stream::written_after(format, f, committed);
-                // What is written of a form follows from the number of rows.
-                if (a.loading()) end = most;
+            const StreamFormat& format = stream->format();
+            // Of an older form at least what these rows made old; one more where rows behind them
+            // were taken back.
+            std::array<int, StreamFormat::max_forms> written{committed};
+            for (int f = 1; f < format.count; ++f) {
+                int& end = written[static_cast<std::size_t>(f)];
+                end = stream->written(f);
+                a.number("rows of an older form", end, Stream::written_after(format, f, committed),
+                         stream->boundary(f - 1, committed));
+            }
+            for (int f = 0; f < format.count; ++f) {
+                const int end = written[static_cast<std::size_t>(f)];
                 // Rows that the colder form was not yet written from must come along.
                 const int low = f + 1 < format.count
                                     ? std::min(stream->boundary(f, committed),
-                                               Stream::written_after(format, f + 1, committed))
+                                               written[static_cast<std::size_t>(f) + 1])
                                     : 0;
                 const auto part = [&](int begin, int stop) {
                     begin = std::max(begin, low);
@@ -202,12 +222,13 @@ class PositionRows {
                     a.rows(*stream, f, begin, stop, [](int, int) { return true; });
                 };
                 if (f + 1 < format.count) {
-                    part(low, std::min(end, most));  // units to come share scales with all of them
+                    part(low, end);  // units to come share scales with all of them
                 } else {
                     part(0, std::min(front(), end));
-                    part(oldest, std::min(end, most));
+                    part(oldest, end);
                 }
-                if (a.loading()) stream->set_written(f, end);
+                if (a.loading())
+                    stream->set_written(f, f + 1 < format.count ? low : std::max(low, oldest), end);
             }
         }
         if (a.loading()) {
@@ -226,7 +247,8 @@ class PositionRows {
           committed_(other.committed_),
           length_(other.committed_),
           dropped_(other.dropped_),
-          shift_front_(other.shift_front_),
+          closed_(other.closed_),
+          hole_(other.hole_),
           limited_(other.limited_) {
         if (other.length_ != other.committed_) {
             streams_.keys().settle(committed_);
@@ -234,7 +256,7 @@ class PositionRows {
         }
     }
     int front() const noexcept {
-        return keep_.window > 0 ? keep_.sinks : (dropped_ > 0 ? shift_front_ : 0);
+        return keep_.window > 0 ? keep_.sinks : (dropped_ > 0 ? hole_ : 0);
     }
     // The first row behind the front that a query at `position` or later sees.
     int oldest_needed(int position) const noexcept {
@@ -257,8 +279,9 @@ class PositionRows {
     StreamPair streams_;
     int committed_ = 0;
     int length_ = 0;
-    int dropped_ = 0;  // rows forgotten by context shifts, behind the first shift_front_
-    int shift_front_ = 0;
+    int dropped_ = 0;  // rows forgotten behind the first hole_
+    int closed_ = 0;   // ... and for as many of them later queries stand nearer to these
+    int hole_ = 0;
     bool limited_ = false;
 };
 

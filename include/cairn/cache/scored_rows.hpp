@@ -69,13 +69,19 @@ class ScoredRows {
             slots = std::max(slots, std::max(head.used, head.next(k.rows == 1) + k.rows));
         }
         const auto most = static_cast<std::size_t>(slots);
-        keep_.reserve(most);
-        choosable_.reserve(most);
-        distances_.reserve(most);
-        if (order_.size() < most) order_.resize(2 * most);
-        streams_.keys().rewrite(lowest, slots);
-        streams_.values().rewrite(lowest, slots);
-        for (Slots& head : heads_) head.reserve(most);
+        try {
+            keep_.reserve(most);
+            choosable_.reserve(most);
+            distances_.reserve(most);
+            if (order_.size() < most) order_.resize(2 * most);
+            streams_.keys().rewrite(lowest, slots);
+            streams_.values().rewrite(lowest, slots);
+            for (Slots& head : heads_) head.reserve(most);
+        } catch (...) {
+            streams_.keys().cut(slots_);
+            streams_.values().cut(slots_);
+            throw;
+        }
         slots_ = std::max(slots_, slots);
         for (int h = 0; h < layout_.kv_heads; ++h) {
             Slots& head = heads_[static_cast<std::size_t>(h)];
@@ -351,8 +357,8 @@ class ScoredRows {
         }
         gaps_ = false;
         slots_ = most;
-        streams_.keys().rows().trim(most);
-        streams_.values().rows().trim(most);
+        streams_.keys().trim(most);
+        streams_.values().trim(most);
     }
     void move(Stream& stream, int head, int from, int to) {
         Run source;

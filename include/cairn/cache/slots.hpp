@@ -31,11 +31,13 @@ struct Slots {
 
     /// Room for `n` slots, so that what follows does not throw.
     void reserve(std::size_t n) {
-        if (positions.capacity() >= n && pending.capacity() >= n) return;
-        positions.reserve(2 * n);
-        scores.reserve(2 * n);
-        pending.reserve(2 * n);
-        signatures.reserve(2 * n);
+        const auto grow = [n](auto& vector) {
+            if (vector.capacity() < n) vector.reserve(2 * n);
+        };
+        grow(positions);
+        grow(scores);
+        grow(pending);
+        grow(signatures);
     }
     /// Stages a row; room was made. A row that comes alone fills the hole.
     int take(bool alone, int position, std::uint32_t signature) noexcept {

@@ -85,6 +85,7 @@ class Stream {
     void rewrite(int begin, int end) {
         if (format_.rotated) turned_.resize(static_cast<std::size_t>(piece * heads_ * dims_));
         parts_[0].rows->rewrite(begin, end);
+        parts_[0].end = std::max(parts_[0].end, end);
     }
     /// Encodes one head's row at a slot that its keep chose. Room was made; one form only.
     void put(int head, int slot, const float* x) {
@@ -99,6 +100,8 @@ class Stream {
     }
     /// Forgets rows from `length` on (a rollback, or a truncation that was allowed).
     void settle(int length) noexcept {
+        if (length == 0)
+            for (Part& part : parts_) part.begin = 0;
         parts_[0].end = std::min(parts_[0].end, length);
         for (int f = 1; f < format_.count; ++f)
             part(f).end = std::min(part(f).end, boundary(f - 1, length));
@@ -107,6 +110,11 @@ class Stream {
     void cut(int length) noexcept {
         settle(length);
         for (int f = 0; f < format_.count; ++f) part(f).rows->cut(f == 0 ? length : part(f).end);
+    }
+    /// As cut, and memory that waits for new rows goes back to the system; one form only.
+    void trim(int length) noexcept {
+        settle(length);
+        parts_[0].rows->trim(length);
     }
     /// Rows [front, oldest) will not be read again.
     void release(int front, int oldest) noexcept {
@@ -118,7 +126,8 @@ class Stream {
         for (int f = 0; f < format_.count; ++f) {
             const int first = std::max(oldest, f + 1 < format_.count ? boundary(f, length) : 0);
             const int last = f == 0 ? length : boundary(f - 1, length);
-            if (first < last && part(f).rows->oldest() > first) return false;
+            if (first < last && std::max(part(f).begin, part(f).rows->oldest()) > first)
+                return false;
         }
         return true;
     }
@@ -216,19 +225,24 @@ class Stream {
     }
     /// Rows of a form that are written.
     int written(int form) const noexcept { return part(form).end; }
-    /// For loading: rows of a form that are written.
-    void set_written(int form, int end) noexcept { part(form).end = end; }
+    /// For loading: the rows of a form that are written, besides a pinned front.
+    void set_written(int form, int begin, int end) noexcept {
+        part(form).begin = begin;
+        part(form).end = end;
+    }
 
   private:
     struct Part {
         std::unique_ptr<RowStore> rows;
-        int end = 0;  // rows below are written in this form
+        int begin = 0;  // rows below, and behind a pinned front, did not come with the file
+        int end = 0;    // rows below are written in this form
     };
     template <class Branch>
     Stream(const Stream& other, Branch branch)
         : format_(other.format_), heads_(other.heads_), dims_(other.dims_) {
         for (int f = 0; f < format_.count; ++f) {
             part(f).rows = branch(*other.part(f).rows, other.part(f).end);
+            part(f).begin = other.part(f).begin;
             part(f).end = other.part(f).end;
         }
     }

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -79,6 +80,9 @@ class InputFile {
 /// before `finish`, it leaves the old file alone and nothing else behind.
 class OutputFile {
   public:
+    /// Whether a finished file survives the machine's sudden end, or only the program's.
+    enum class Durability : std::uint8_t { machine, program };
+
     /// Throws Error{io}.
     explicit OutputFile(std::string path) : path_(std::move(path)) {
         require(path_.find('\0') == std::string::npos && !path_.empty() && path_.size() < 4000,
@@ -109,14 +113,17 @@ class OutputFile {
             from = from.subspan(static_cast<std::size_t>(n));
         }
     }
-    /// Makes it durable and gives it its name. Throws Error{io}; then the old file is untouched.
-    void finish() {
-        require(::fsync(descriptor_) == 0, ErrorCode::io, path_, ": syncing: ", reason());
+    /// Gives it its name, durably unless told otherwise. Throws Error{io}; then the old file is
+    /// untouched.
+    void finish(Durability durability = Durability::machine) {
+        require(durability == Durability::program || ::fsync(descriptor_) == 0, ErrorCode::io,
+                path_, ": syncing: ", reason());
         const int descriptor = std::exchange(descriptor_, -1);
         require(::close(descriptor) == 0, ErrorCode::io, path_, ": closing: ", reason());
         require(::rename(temporary_.c_str(), path_.c_str()) == 0, ErrorCode::io, path_,
                 ": renaming: ", reason());
         temporary_.clear();
+        if (durability == Durability::program) return;
         std::filesystem::path folder = std::filesystem::path(path_).parent_path();
         if (folder.empty()) folder = ".";
         const int at = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -82,10 +82,10 @@ class SessionWriter final : public CacheArchive {
             if (block_.size() == most) flush();
         }
     }
-    void finish() {
+    void finish(OutputFile::Durability durability) {
         if (!block_.empty()) flush();
         flush();
-        file_.finish();
+        file_.finish(durability);
     }
 
   private:
@@ -282,14 +282,15 @@ void archive_session(CacheArchive& a, S& session, SessionText& text, const Sessi
 /// of that name is then untouched.
 template <class S>
 void save_session(const std::string& path, S& session, const SessionText& text,
-                  const SessionOwner& owner) {
+                  const SessionOwner& owner,
+                  OutputFile::Durability durability = OutputFile::Durability::machine) {
     require(text.tokens.size() >= static_cast<std::size_t>(session.position()),
             ErrorCode::invalid_argument, "save_session: ", text.tokens.size(),
             " tokens of text, but the session holds ", session.position());
     detail::SessionWriter writer(path);
     SessionText copy = text;
     detail::archive_session(writer, session, copy, owner, 0);
-    writer.finish();
+    writer.finish(durability);
 }
 
 /// Fills an empty session from a file and returns its text. Throws Error{io, bad_file,

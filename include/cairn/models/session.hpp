@@ -105,11 +105,35 @@ class Session final : public SessionState {
         return rows;
     }
 
+    /// Whether `drop(begin, end)` would succeed.
+    bool can_drop(int begin, int end) const requires Shiftable<Cache> {
+        return all([&](const Cache& c) { return c.can_drop(begin, end); });
+    }
+    /// Forgets tokens [begin, end) in the middle; distances and position() stay; see KvCache::drop.
+    /// Error{bad_state}; then nothing has changed.
+    void drop(int begin, int end) requires Shiftable<Cache> {
+        const BusyFlag::Hold hold(busy_, "the session");
+        require(can_drop(begin, end), ErrorCode::bad_state, "drop tokens ", begin, " to ", end,
+                ": the session has ", position_, "; it needs a paged store and all rows kept");
+        for (Cache& cache : caches_) cache.drop(begin, end);
+    }
+    /// Whether `close(tokens)` would succeed.
+    bool can_close(int tokens) const requires Shiftable<Cache> {
+        return relative_positions(model_) &&
+               all([&](const Cache& c) { return c.can_close(tokens); });
+    }
+    /// Closes a hole that drop() left; see KvCache::close. Error{bad_state}.
+    void close(int tokens) requires Shiftable<Cache> {
+        const BusyFlag::Hold hold(busy_, "the session");
+        require(can_close(tokens), ErrorCode::bad_state, "close ", tokens,
+                " tokens of a hole: not so many were dropped, or positions are not relative");
+        for (Cache& cache : caches_) cache.close(tokens);
+        widen(tokens);
+    }
     /// Whether `shift(keep, tokens)` would succeed.
     bool can_shift(int keep, int tokens) const requires Shiftable<Cache> {
         return relative_positions(model_) &&
-               std::all_of(caches_.begin(), caches_.end(),
-                           [&](const Cache& c) { return c.can_shift(keep, tokens); });
+               all([&](const Cache& c) { return c.can_shift(keep, tokens); });
     }
     /// Context shift: forgets `tokens` tokens behind the first `keep` and makes room for as many
     /// new ones; see KvCache::shift. position() stays. Error{bad_state}; then nothing has changed.
@@ -119,15 +143,12 @@ class Session final : public SessionState {
                 " tokens behind ", keep, ": the session has ", position_,
                 "; it needs a paged store, all rows kept, and positions that are relative");
         for (Cache& cache : caches_) cache.shift(keep, tokens);
-        capacity_ += tokens;
-        shifted_ += tokens;
+        widen(tokens);
     }
 
     /// Whether the session can be cut back to its first `n` tokens exactly.
     bool can_truncate(int n) const noexcept {
-        return n >= 0 && n <= position_ &&
-               std::all_of(caches_.begin(), caches_.end(),
-                           [&](const Cache& c) { return c.can_truncate(n); });
+        return n >= 0 && n <= position_ && all([&](const Cache& c) { return c.can_truncate(n); });
     }
     /// Forgets all but the first `n` tokens. Error{bad_state} if that is impossible; then nothing
     /// has changed.
@@ -225,6 +246,14 @@ class Session final : public SessionState {
             return model.relative_positions();
         else
             return false;
+    }
+    template <class Condition>
+    bool all(Condition condition) const {
+        return std::all_of(caches_.begin(), caches_.end(), condition);
+    }
+    void widen(int tokens) noexcept {
+        capacity_ += tokens;
+        shifted_ += tokens;
     }
     // The tokens of the next forward: no more than `most`, and than the caches take now.
     Tokens next_piece(Tokens tokens, std::size_t most) {

@@ -1,0 +1,253 @@
+// Every allocation of every operation fails once: the operation throws, nothing has changed, the
+// same operation then succeeds with the same bits, and in the end nothing is left behind. Operator
+// new and the system calls that give memory are replaced, so it is a program of its own.
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <new>
+
+#include <cairn/cache/cache_spec.hpp>
+#include <cairn/models/tiny_gpt.hpp>
+
+namespace {
+
+std::atomic<long> live{0};
+std::atomic<long> countdown{-1};  // at 0 the next allocation fails; below: none does
+
+bool fails() { return countdown.load() >= 0 && countdown.fetch_sub(1) == 0; }
+
+}  // namespace
+
+// Not inlined: a compiler may drop a pair of new and delete, but not half of one.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+    if (fails()) throw std::bad_alloc();
+    void* memory = std::malloc(size > 0 ? size : 1);
+    if (memory == nullptr) throw std::bad_alloc();
+    ++live;
+    return memory;
+}
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
+    if (fails()) throw std::bad_alloc();
+    const auto a = static_cast<std::size_t>(alignment);
+    void* memory = std::aligned_alloc(a, (size + a - 1) / a * a);
+    if (memory == nullptr) throw std::bad_alloc();
+    ++live;
+    return memory;
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+    if (memory != nullptr) --live;
+    std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+    operator delete(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
+    operator delete(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+    operator delete(memory);
+}
+extern "C" void* mmap(void* at, size_t size, int protection, int flags, int file,
+                      off_t offset) noexcept {
+    if (fails()) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    ++live;
+    return reinterpret_cast<void*>(::syscall(SYS_mmap, at, size, protection, flags, file, offset));
+}
+extern "C" int munmap(void* at, size_t size) noexcept {
+    --live;
+    return static_cast<int>(::syscall(SYS_munmap, at, size));
+}
+extern "C" int mprotect(void* at, size_t size, int protection) noexcept {
+    // Only what gives memory may fail.
+    if ((protection & PROT_WRITE) != 0 && fails()) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return static_cast<int>(::syscall(SYS_mprotect, at, size, protection));
+}
+
+namespace {
+
+using namespace cairn;
+
+int failures = 0;
+void check(bool good, const char* what, const char* where) {
+    if (good) return;
+    std::printf("FAILED: %s: %s\n", where, what);
+    ++failures;
+}
+
+// What a cache holds, as one number.
+class Hash final : public CacheArchive {
+  public:
+    bool loading() const noexcept override { return false; }
+    void number(std::string_view, std::int64_t& value, std::int64_t, std::int64_t) override {
+        hash_.add(static_cast<std::uint64_t>(value));
+    }
+    void bytes(void* data, std::size_t size) override { hash_.add(data, size); }
+    std::uint64_t value() const { return hash_.value(); }
+
+  private:
+    Fingerprint hash_;
+};
+std::uint64_t content(AnyCache& cache) {
+    Hash hash;
+    cache.archive(hash);
+    hash.number("length", *std::make_unique<std::int64_t>(cache.length()), 0, 0);
+    return hash.value();
+}
+int blocks_used(const AnyCache& cache) {
+    const auto* rows = dynamic_cast<const PagedRows*>(&cache.streams()->keys().rows());
+    return rows != nullptr ? rows->pool().used() : 0;
+}
+
+// Runs `body` with its first, second, ... allocation failing until it succeeds. Returns how many
+// times it failed.
+int each_failure(const std::function<void()>& body, const std::function<void()>& unchanged) {
+    for (int n = 0; n < 10000; ++n) {
+        countdown = n;
+        try {
+            body();
+            const bool reached = countdown.load() < 0;
+            countdown = -1;
+            if (!reached) return n;
+            // A failure that an operation could do without is a success too.
+            return n + 1;
+        } catch (const std::bad_alloc&) {
+            countdown = -1;
+        } catch (const Error& error) {
+            countdown = -1;
+            if (error.code() != ErrorCode::out_of_memory) throw;
+        }
+        unchanged();
+    }
+    return -1;
+}
+
+int caches(const char* text) {
+    const CacheSpec spec = CacheSpec::parse(text);
+    const HeadLayout layout{4, 2, 16, 16};
+    Random random(5);
+    std::vector<float> x(static_cast<std::size_t>(400 * 32));
+    for (float& v : x) v = static_cast<float>(random.normal());
+    const auto rows = [&](int from, int n) {
+        return TokenRows{x.data() + std::ptrdiff_t{from} * 32, 32, n};
+    };
+    int failed = 0;
+    std::optional<AnyCache> cache;
+    failed += each_failure([&] { cache.emplace(spec.make(layout, 380)); },
+                           [&] { check(!cache, "construct: half a cache", text); });
+    std::optional<AnyCache> twin(spec.make(layout, 380));
+    for (int at = 0; at < 330;) {
+        const int n = std::min({1 + static_cast<int>(random.below(2) * random.below(70)), 330 - at,
+                                cache->max_rows()});
+        const std::uint64_t before = content(*cache);
+        const int used = blocks_used(*cache);
+        failed += each_failure([&] { cache->stage(rows(at, n), rows(at, n)); },
+                               [&] {
+                                   check(cache->length() == at && cache->committed() == at,
+                                         "stage: rows", text);
+                                   check(blocks_used(*cache) == used, "stage: blocks", text);
+                                   check(content(*cache) == before, "stage: content", text);
+                               });
+        cache->commit(n);
+        twin->stage(rows(at, n), rows(at, n));
+        twin->commit(n);
+        at += n;
+        if (at > 200 && random.below(4) == 0) {
+            // A branch, a write into what is shared, and a deep copy.
+            const std::uint64_t now = content(*cache);
+            std::optional<AnyCache> branch;
+            const int blocks = blocks_used(*cache);
+            const auto same = [&] {
+                check(content(*cache) == now, "fork: content", text);
+                check(!branch && blocks_used(*cache) == blocks, "fork: half a branch", text);
+            };
+            failed += each_failure([&] { branch.emplace(cache->fork()); }, same);
+            const int more = std::min(3, branch->max_rows());
+            const int shared = blocks_used(*cache);
+            failed += each_failure([&] { branch->stage(rows(at, more), rows(at, more)); },
+                                   [&] {
+                                       check(content(*branch) == now && content(*cache) == now,
+                                             "write into a branch: content", text);
+                                       // The copy of the block it was about to write may stay.
+                                       check(blocks_used(*cache) <= shared + 8,
+                                             "write into a branch: blocks", text);
+                                   });
+            branch.reset();
+            check(blocks_used(*cache) == blocks, "a branch gone: blocks", text);
+            failed += each_failure([&] { branch.emplace(cache->copy()); }, same);
+            check(content(*branch) == now, "copy: content", text);
+        }
+    }
+    check(content(*cache) == content(*twin), "after all failures: content", text);
+    if (cache->can_shift(4, 20)) {
+        failed += each_failure([&] { cache->shift(4, 20); }, [] {});
+        twin->shift(4, 20);
+        check(content(*cache) == content(*twin), "shift: content", text);
+    }
+    failed += each_failure([&] { cache->clear(); }, [] {});
+    check(cache->committed() == 0 && blocks_used(*cache) == 0, "clear", text);
+    return failed;
+}
+
+// A forward through a model: the session is as it was, and goes on with the same bits.
+int sessions(const char* text) {
+    const CacheSpec spec = CacheSpec::parse(text);
+    const TinyGpt gpt = TinyGpt::random({.layers = 2, .heads = 2, .width = 32, .vocab = 40}, 3);
+    const auto make = [&](int layer, const HeadLayout& layout, int rows) {
+        return spec.make(layout, rows, layer);
+    };
+    using Any = Session<Gpt2, AnyCache>;
+    int failed = 0;
+    std::optional<Any> session;
+    failed += each_failure([&] { session.emplace(gpt.model(), 64, Serial::instance(), make); },
+                           [&] { check(!session, "session: half of one", text); });
+    Any twin(gpt.model(), 64, Serial::instance(), make);
+    Random random(8);
+    for (const std::size_t count : {std::size_t{20}, std::size_t{1}, std::size_t{30}}) {
+        std::vector<Token> tokens(count);
+        for (Token& token : tokens) token = static_cast<Token>(random.below(40));
+        const int before = session->position();
+        failed +=
+            each_failure([&] { session->prefill(tokens); },
+                         [&] { check(session->position() == before, "prefill: position", text); });
+        const auto wanted = twin.prefill(tokens);
+        check(std::equal(wanted.begin(), wanted.end(), session->logits().begin(),
+                         session->logits().end()),
+              "prefill after failures: logits", text);
+        std::optional<Any> branch;
+        failed += each_failure([&] { branch.emplace(session->fork()); },
+                               [&] { check(!branch, "fork: half a session", text); });
+    }
+    return failed;
+}
+
+}  // namespace
+
+int main() {
+    int failed = 0;
+    for (const char* text : {"contiguous:f32", "mapped:f16", "mapped:q4_0+rot", "paged=16:f16",
+                             "paged=32:kivi4", "contiguous:kivi2", "tiered=40:q8_0",
+                             "paged=16:q8_0:window=60,sinks=4", "contiguous:f16:window=60,sinks=4",
+                             "paged=16:f16:h2o=80,recent=20", "contiguous:q8_0:h2o=80,recent=20",
+                             "contiguous:f16:snapkv=64", "paged=16:f16:hashevict=64"}) {
+        caches(text);  // first use of anything static
+        sessions(text);
+        const long before = live;
+        const int n = caches(text) + sessions(text);
+        check(live == before, "memory was left behind", text);
+        check(n > 5, "hardly any allocation failed", text);
+        failed += n;
+    }
+    std::printf("%d allocations failed, %d checks with them\n", failed, failures);
+    return failures == 0 ? 0 : 1;
+}

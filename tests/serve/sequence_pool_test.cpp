@@ -1,0 +1,244 @@
+// A pool of sequences: every operation against sequences that live alone, in memory without end.
+#include <unistd.h>
+
+#include <filesystem>
+#include <map>
+
+#include <cairn/cache/cache_spec.hpp>
+#include <cairn/serve/sequence_pool.hpp>
+
+#include "support.hpp"
+using namespace support;
+
+namespace {
+
+namespace fs = std::filesystem;
+using Model = LlamaLike<RotaryHalf>;
+using Any = Session<Model, AnyCache>;
+using Pool = SequencePool<Any>;
+
+struct Folder {
+    fs::path path = fs::temp_directory_path() / ("cairn-pool-" + std::to_string(::getpid()));
+    Folder() { fs::create_directories(path); }
+    ~Folder() { fs::remove_all(path); }
+    int files() const { return static_cast<int>(std::distance(fs::directory_iterator(path), {})); }
+};
+Model tiny() {
+    Random random(3);
+    LlamaShape shape;
+    shape.layers = 2;
+    shape.layout = {4, 2, 16, 16};
+    shape.context = 400;
+    return random_llama<RotaryHalf>(random, shape);
+}
+Any root_of(const Model& model, const char* text, int blocks,
+            Executor& executor = Serial::instance()) {
+    CacheSpec spec = CacheSpec::parse(text);
+    spec.set_pool_blocks(blocks);
+    return Any(model, 300, executor,
+               [&](int layer, const HeadLayout& l, int rows) { return spec.make(l, rows, layer); });
+}
+const BlockPool& blocks_of(const Any& session) {
+    return dynamic_cast<const PagedRows&>(session.layer_cache(0).streams()->keys().rows()).pool();
+}
+
+}  // namespace
+
+TEST_CASE("random operations on a pool that is too small equal sequences alone",
+          "[sequence_pool]") {
+    const Model model = tiny();
+    const auto vocabulary = static_cast<std::size_t>(model.vocabulary());
+    ThreadPool threads(2);
+    for (const char* spec : {"paged=16:f16", "paged=32:q8_0", "paged=16:f16:window=40,sinks=4"}) {
+        const Folder folder;
+        Random random(71);
+        int swapped = 0;
+        int too_large = 0;
+        {
+            Pool pool(root_of(model, spec, 24, threads), {8, 0, folder.path.string()});
+            std::map<int, Any> alone;
+            for (int step = 0; step < 400; ++step) {
+                INFO(spec << ", step " << step);
+                const auto any = [&] {
+                    auto it = alone.begin();
+                    std::advance(it, static_cast<long>(random.below(alone.size())));
+                    return it->first;
+                };
+                switch (alone.empty() ? 0 : random.below(9)) {
+                    case 0:
+                        if (pool.live() < 8)
+                            alone.emplace(pool.create(), root_of(model, spec, 0));
+                        else
+                            REQUIRE(code_of([&] { pool.create(); }) == ErrorCode::capacity);
+                        break;
+                    case 1:
+                        if (pool.live() < 8) {
+                            const int from = any();
+                            Any branch = alone.at(from).fork();
+                            alone.emplace(pool.fork(from), std::move(branch));
+                        }
+                        break;
+                    case 2: {
+                        const int id = any();
+                        pool.free(id);
+                        alone.erase(id);
+                        break;
+                    }
+                    case 3: {
+                        const int id = any();
+                        const int n = draw(random, 0, alone.at(id).position());
+                        if (!alone.at(id).can_truncate(n)) break;
+                        pool.seq_rm(id, n, Pool::to_the_end);
+                        alone.at(id).truncate(n);
+                        break;
+                    }
+                    case 4: pool.prefetch(any()); break;
+                    case 5: pool.swap_out(any()); break;
+                    default: {
+                        // A ragged batch of different sequences.
+                        std::vector<std::vector<Token>> tokens;
+                        std::vector<PoolSlice> slices;
+                        std::vector<float> logits(8 * vocabulary);
+                        for (auto& [id, session] : alone) {
+                            if (random.below(2) == 0 || tokens.size() == 3) continue;
+                            const int room = std::min(300 - session.position(), 60);
+                            if (room < 1) continue;
+                            const int n = random.below(2) == 0 ? 1 : draw(random, 1, room);
+                            tokens.push_back(random_tokens(random, n, model.vocabulary()));
+                            slices.push_back({id, {}, LogitRows::last, nullptr});
+                        }
+                        for (std::size_t i = 0; i < slices.size(); ++i) {
+                            slices[i].tokens = tokens[i];
+                            slices[i].logits = logits.data() + i * vocabulary;
+                        }
+                        if (slices.empty()) break;
+                        try {
+                            pool.forward(slices);
+                        } catch (const Error& error) {
+                            REQUIRE(error.code() == ErrorCode::capacity);
+                            ++too_large;  // the batch alone
+                            break;
+                        }
+                        for (std::size_t i = 0; i < slices.size(); ++i)
+                            REQUIRE(same_bits(std::span(slices[i].logits, vocabulary),
+                                              alone.at(slices[i].sequence).prefill(tokens[i])));
+                    }
+                }
+                for (auto& [id, session] : alone) {
+                    REQUIRE(static_cast<int>(pool.tokens(id).size()) == session.position());
+                    swapped += pool.in_memory(id) ? 0 : 1;
+                }
+                REQUIRE(blocks_of(pool.root()).used() <= 24);
+            }
+            CHECK(swapped > 50);
+            CHECK(too_large < 60);
+        }
+        CHECK(folder.files() == 0);
+    }
+}
+
+TEST_CASE("a pool without a folder refuses and changes nothing", "[sequence_pool]") {
+    const Model model = tiny();
+    Pool pool(root_of(model, "paged=16:f16", 4), {4, 0, {}});
+    const int a = pool.create();
+    const int b = pool.create();
+    Random random(72);
+    const auto tokens = random_tokens(random, 40, model.vocabulary());
+    std::vector<float> logits(2 * static_cast<std::size_t>(model.vocabulary()));
+    const PoolSlice first{a, tokens, LogitRows::last, logits.data()};
+    pool.forward({&first, 1});
+    const PoolSlice both[] = {{a, cairn::Tokens(tokens).first(1), LogitRows::last, logits.data()},
+                              {b, tokens, LogitRows::last, logits.data()}};
+    CHECK(code_of([&] { pool.forward(both); }) == ErrorCode::capacity);
+    CHECK(pool.session(a).position() == 40);
+    CHECK(pool.session(b).position() == 0);
+    CHECK(pool.tokens(a).size() == 40);
+    CHECK(blocks_of(pool.root()).used() == 3);
+    CHECK(code_of([&] { pool.swap_out(a); }) == ErrorCode::bad_state);
+    const PoolSlice twice[] = {{a, cairn::Tokens(tokens).first(1), LogitRows::none, nullptr},
+                               {a, cairn::Tokens(tokens).first(1), LogitRows::none, nullptr}};
+    CHECK(code_of([&] { pool.forward(twice); }) == ErrorCode::concurrent_use);
+    const PoolSlice none{7, tokens, LogitRows::none, nullptr};
+    CHECK(code_of([&] { pool.forward({&none, 1}); }) == ErrorCode::invalid_argument);
+    pool.free(a);
+    pool.forward({both + 1, 1});
+    CHECK(pool.session(b).position() == 40);
+}
+
+TEST_CASE("seq_cp shares blocks, seq_rm and seq_add are a context shift, seq_keep frees",
+          "[sequence_pool]") {
+    const Model model = tiny();
+    Pool pool(root_of(model, "paged=16:f16", 200), {12, 0, {}});
+    Random random(73);
+    const auto tokens = random_tokens(random, 100, model.vocabulary());
+    std::vector<float> logits(static_cast<std::size_t>(model.vocabulary()));
+    const int a = pool.create();
+    const PoolSlice slice{a, tokens, LogitRows::last, logits.data()};
+    pool.forward({&slice, 1});
+    CHECK(blocks_of(pool.root()).used() == 7);
+    // Ten users of one prompt hold one copy.
+    std::vector<int> users;
+    for (int i = 0; i < 10; ++i) {
+        users.push_back(pool.create());
+        pool.seq_cp(a, users.back(), 0, Pool::to_the_end);
+    }
+    CHECK(blocks_of(pool.root()).used() == 7);
+    CHECK(code_of([&] { pool.seq_cp(a, users[0], 0, 10); }) == ErrorCode::bad_state);
+    CHECK(code_of([&] { pool.seq_cp(a, pool.create(), 50, 50); }) == ErrorCode::invalid_argument);
+
+    // seq_rm + seq_add against Session::shift.
+    const auto next = random_tokens(random, 20, model.vocabulary());
+    Any shifted = root_of(model, "paged=16:f16", 0);
+    shifted.prefill(tokens);
+    shifted.shift(8, 40);
+    CHECK(code_of([&] { pool.seq_add(a, 48, Pool::to_the_end, -40); }) == ErrorCode::bad_state);
+    pool.seq_rm(a, 8, 48);
+    CHECK(code_of([&] { pool.seq_add(a, 48, Pool::to_the_end, 40); }) ==
+          ErrorCode::invalid_argument);
+    CHECK(code_of([&] { pool.seq_add(a, 60, Pool::to_the_end, -40); }) ==
+          ErrorCode::invalid_argument);
+    CHECK(code_of([&] { pool.seq_add(a, 48, 90, -40); }) == ErrorCode::invalid_argument);
+    CHECK(code_of([&] { pool.seq_add(a, 48, Pool::to_the_end, -41); }) == ErrorCode::bad_state);
+    pool.seq_add(a, 48, Pool::to_the_end, -40);
+    const PoolSlice more{a, next, LogitRows::last, logits.data()};
+    pool.forward({&more, 1});
+    CHECK(same_bits(logits, shifted.prefill(next)));
+
+    // The others are as they were.
+    Any plain = root_of(model, "paged=16:f16", 0);
+    plain.prefill(tokens);
+    const PoolSlice other{users[3], next, LogitRows::last, logits.data()};
+    pool.forward({&other, 1});
+    CHECK(same_bits(logits, plain.prefill(next)));
+
+    pool.seq_keep(users[3]);
+    CHECK(pool.live() == 1);
+    CHECK(blocks_of(pool.root()).used() == 8);
+    pool.free(users[3]);
+    CHECK(blocks_of(pool.root()).used() == 0);
+}
+
+TEST_CASE("a damaged file of a swapped sequence is a typed error; the others go on",
+          "[sequence_pool]") {
+    const Model model = tiny();
+    const Folder folder;
+    Pool pool(root_of(model, "paged=16:f16", 40), {4, 0, folder.path.string()});
+    Random random(74);
+    const auto tokens = random_tokens(random, 40, model.vocabulary());
+    const int a = pool.create();
+    const int b = pool.create();
+    const PoolSlice both[] = {{a, tokens, LogitRows::none, nullptr},
+                              {b, tokens, LogitRows::none, nullptr}};
+    pool.forward(both);
+    pool.swap_out(a);
+    REQUIRE(folder.files() == 1);
+    const fs::path file = fs::directory_iterator(folder.path)->path();
+    fs::resize_file(file, fs::file_size(file) - 9);
+    CHECK(code_of([&] { pool.forward({both, 1}); }) == ErrorCode::bad_file);
+    pool.prefetch(a);
+    CHECK(code_of([&] { pool.forward({both, 1}); }) == ErrorCode::bad_file);
+    pool.forward({both + 1, 1});
+    CHECK(pool.session(b).position() == 80);
+    pool.free(a);
+    CHECK(folder.files() == 0);
+}
