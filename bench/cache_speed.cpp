@@ -12,8 +12,6 @@
 
 using namespace cairn;
 
-namespace {}  // namespace
-
 int main(int argc, char** argv) {
     CLI::App app{"Decode speed on many caches, interleaved, as one JSON object."};
     std::string path;

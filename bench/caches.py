@@ -28,7 +28,7 @@ def main():
     quality = {}
     for cache in CACHES + KEEPS:
         print(f"quality of {cache}", file=sys.stderr, flush=True)
-        extra = ["--prompt-tokens", count // 2] if any(k in cache for k in ("h2o", "snapkv", "nacl", "hashevict")) else []
+        extra = ["--prompt-tokens", count * 3 // 4] if any(k in cache for k in ("h2o", "snapkv", "nacl", "hashevict")) else []
         audit = json.loads(run(f"{programs}/bin/score", "--model", model, "--tokens", ",".join(map(str, ids[:count])),
                                "--compare-cache", cache, "--json", *extra))
         quality[cache] = audit

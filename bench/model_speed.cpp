@@ -9,8 +9,6 @@
 
 using namespace cairn;
 
-namespace {}  // namespace
-
 int main(int argc, char** argv) {
     CLI::App app{"Prefill and decode speed of a model, as one JSON object."};
     std::string path;

@@ -147,7 +147,7 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
                         l.tokens.clear();
                     }
             }
-            if (l.session.capacity() > 800) live.erase(live.begin() + static_cast<long>(pick));
+            std::erase_if(live, [](const Live& one) { return one.session.capacity() > 800; });
         }
     }
     CHECK(operations >= 10000);
