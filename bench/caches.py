@@ -25,13 +25,19 @@ def main():
     ids = json.loads(run(f"{programs}/bin/generate", "--model", model, "--prompt-file", text, "-n", 0, "--json"))["prompt_tokens"]
     if len(ids) < count:
         sys.exit(f"error: the text has {len(ids)} tokens, {count} are asked for")
-    quality = {}
+    # What was measured is kept: a run that was stopped goes on where it was.
+    partial = os.path.join(root, f"build/bench/quality-{count}.json")
+    quality = json.load(open(partial)) if os.path.exists(partial) else {}
     for cache in CACHES + KEEPS:
+        if cache in quality:
+            continue
         print(f"quality of {cache}", file=sys.stderr, flush=True)
         extra = ["--prompt-tokens", count * 3 // 4] if any(k in cache for k in ("h2o", "snapkv", "nacl", "hashevict")) else []
         audit = json.loads(run(f"{programs}/bin/score", "--model", model, "--tokens", ",".join(map(str, ids[:count])),
                                "--compare-cache", cache, "--json", *extra))
         quality[cache] = audit
+        with open(partial, "w") as f:
+            json.dump(quality, f)
     print("speed, in turns", file=sys.stderr, flush=True)
     speed = {}
     for group in (CACHES[:10], CACHES[10:], KEEPS):
@@ -54,6 +60,7 @@ def main():
     with open(os.path.join(root, "bench/results/caches.json"), "w") as f:
         json.dump({"model": "SmolLM2-135M-Instruct Q4_1", "tokens": count, "caches": result}, f, indent=1)
         f.write("\n")
+    os.remove(partial)
     recall = json.loads(run(f"{programs}/bench/recall", "--model", os.path.join(root, "examples/models/recall"), "--json"))
     with open(os.path.join(root, "bench/results/recall.json"), "w") as f:
         json.dump(recall, f, indent=1)
