@@ -53,9 +53,9 @@ int main(int argc, char** argv) {
         session.clear();
         // Cached: one prefill, then single rows.
         std::vector<double> cached{
-            seconds_of([&] { session.prefill(Tokens(tokens).first(prompt_tokens)); })};
+            bench::timed([&] { session.prefill(Tokens(tokens).first(prompt_tokens)); })};
         for (int n = 1; n < longest; ++n)
-            cached.push_back(cached.back() + seconds_of([&] {
+            cached.push_back(cached.back() + bench::timed([&] {
                                  session.decode(
                                      tokens[static_cast<std::size_t>(prompt_tokens + n)]);
                              }));
@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
                                                                                      : 64) {
             session.clear();
             ladder.emplace_back(
-                rows, seconds_of([&] {
+                rows, bench::timed([&] {
                     session.prefill(Tokens(tokens).first(static_cast<std::size_t>(rows)));
                 }));
         }

@@ -72,7 +72,7 @@ int main(int argc, char** argv) {
                     std::vector<double> steps;
                     for (int n = 0; n < decode; ++n)
                         steps.push_back(
-                            seconds_of([&] { e.next = greedy(e.session.decode(e.next), {}); }));
+                            bench::timed([&] { e.next = greedy(e.session.decode(e.next), {}); }));
                     rates[i].push_back(decode / std::accumulate(steps.begin(), steps.end(), 0.0));
                 }
             for (std::size_t i = 0; i < entries.size(); ++i)

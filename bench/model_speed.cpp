@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
     try {
         ThreadPool pool(threads);
         std::optional<LoadedModel> loaded;
-        const double load = seconds_of([&] { loaded = load_model(path, {{}, {}, &pool}); });
+        const double load = bench::timed([&] { loaded = load_model(path, {{}, {}, &pool}); });
         const CacheSpec spec = CacheSpec::parse(cache);
         const int room = std::max(prefill, depth + decode + 1);
         Session<AnyModel, AnyCache> session(
@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
             if (prefill > 0) {
                 session.clear();
                 const std::vector<Token> prompt = tokens(prefill);
-                const double t = seconds_of([&] { session.prefill(prompt); });
+                const double t = bench::timed([&] { session.prefill(prompt); });
                 if (round >= 0) prefills.push_back(prefill / t);
             }
             if (decode > 0) {
@@ -61,7 +61,7 @@ int main(int argc, char** argv) {
                 Token next = 1;
                 Greedy greedy;
                 next = greedy(session.decode(next), {});
-                const double t = seconds_of([&] {
+                const double t = bench::timed([&] {
                     for (int i = 0; i < decode; ++i) next = greedy(session.decode(next), {});
                 });
                 if (round >= 0) decodes.push_back(decode / t);

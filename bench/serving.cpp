@@ -24,14 +24,7 @@ namespace {
 
 using Any = Session<AnyModel, AnyCache>;
 
-double median(std::vector<double> x) {
-    std::nth_element(x.begin(), x.begin() + static_cast<long>(x.size() / 2), x.end());
-    return x[x.size() / 2];
-}
-double percentile(std::vector<double> x, double p) {
-    std::sort(x.begin(), x.end());
-    return x[std::min(x.size() - 1, static_cast<std::size_t>(p * static_cast<double>(x.size())))];
-}
+double median(std::vector<double> x) { return bench::Samples{std::move(x)}.median(); }
 Any session_of(const LoadedModel& loaded, const char* text, int capacity, Executor& pool,
                int blocks = 0) {
     CacheSpec spec = CacheSpec::parse(text);
@@ -99,7 +92,7 @@ Served serve(const LoadedModel& loaded, const Requests& requests, bool reserve,
     std::vector<float> logits(64 * vocabulary);
     int steps = 0;
     const BlockPool& blocks = blocks_of(pool.root());
-    result.seconds = seconds_of([&] {
+    result.seconds = bench::timed([&] {
         while (!waiting.empty() || !live.empty()) {
             std::vector<PoolSlice> slices;
             std::vector<std::vector<Token>> fed;
@@ -201,12 +194,12 @@ Json prefix(const LoadedModel& loaded, Executor& executor) {
         const auto question = some_tokens(loaded, 50, 100 + static_cast<std::uint64_t>(user));
         prompt.insert(prompt.end(), question.begin(), question.end());
         Any with = root.fork();
-        warm.push_back(seconds_of([&] {
+        warm.push_back(bench::timed([&] {
             const int hit = index.take(prompt, with).tokens;
             with.prefill(Tokens(prompt).subspan(static_cast<std::size_t>(hit)));
         }));
         Any without = session_of(loaded, "paged=16:f16", 1200, executor);
-        cold.push_back(seconds_of([&] { without.prefill(prompt); }));
+        cold.push_back(bench::timed([&] { without.prefill(prompt); }));
         same = same &&
                std::equal(with.logits().begin(), with.logits().end(), without.logits().begin());
         users.push_back(std::move(with));
@@ -277,7 +270,7 @@ Json stream(const LoadedModel& loaded, const std::vector<Token>& text, Executor&
         std::vector<double> steps;
         for (int i = std::max(n - 64, 0); i < n; ++i)
             steps.push_back(
-                seconds_of([&] { timed.decode(tokens[static_cast<std::size_t>(at + i)]); }));
+                bench::timed([&] { timed.decode(tokens[static_cast<std::size_t>(at + i)]); }));
         times.push_back(median(steps));
         bytes.push_back(timed.cache_bytes());
     }
@@ -286,7 +279,7 @@ Json stream(const LoadedModel& loaded, const std::vector<Token>& text, Executor&
     std::vector<double> again;
     for (int i = 0; i < 5; ++i) {
         Any fresh = session_of(loaded, "contiguous:f16", window, executor);
-        again.push_back(seconds_of([&] { fresh.prefill(tokens.first(window)); }));
+        again.push_back(bench::timed([&] { fresh.prefill(tokens.first(window)); }));
     }
     result["seconds_to_recompute_window"] = median(again);
     result["ratio"] = median(again) / median(times);
@@ -305,7 +298,7 @@ Json growth(const LoadedModel& loaded, Executor& executor) {
     for (std::size_t i = 0; i < tokens.size(); ++i)
         for (std::size_t turn = 0; turn < 4; ++turn) {
             const std::size_t s = (i + turn) % 4;
-            steps[s].push_back(seconds_of([&] { sessions[s].decode(tokens[i]); }));
+            steps[s].push_back(bench::timed([&] { sessions[s].decode(tokens[i]); }));
         }
     Json result = Json::array();
     const char* names[] = {"contiguous, touched before", "contiguous", "mapped", "paged=16"};
@@ -318,7 +311,7 @@ Json growth(const LoadedModel& loaded, Executor& executor) {
                                        steps[s].begin() + static_cast<long>(i) + 11}));
         result.push_back({{"cache", names[s]},
                           {"median_seconds", median(steps[s])},
-                          {"p99_over_neighbours", percentile(relative, 0.99)}});
+                          {"p99_over_neighbours", bench::Samples{relative}.quantile(0.99)}});
     }
     return result;
 }
@@ -354,7 +347,7 @@ Json shuffled(const LoadedModel& loaded, Executor& executor) {
     for (std::size_t i = 0; i < 160; ++i)
         for (std::size_t turn = 0; turn < 4; ++turn) {
             const std::size_t s = i % 2 == 0 ? turn : 3 - turn;
-            steps[s].push_back(seconds_of([&] { all[s]->decode(tokens[i]); }));
+            steps[s].push_back(bench::timed([&] { all[s]->decode(tokens[i]); }));
             if (turn < 3) continue;
             for (const Any* one : all)
                 same = same && std::equal(plain.logits().begin(), plain.logits().end(),

@@ -1,44 +1,13 @@
 // attend_batch gives each sequence the bits of attend, whatever shares rows with whatever, and
 // reads shared rows once.
-#include <atomic>
-
 #include <cairn/attention/batch.hpp>
 #include <cairn/cache/cache_spec.hpp>
 
+#include "counting_codec.hpp"
 #include "support.hpp"
 using namespace support;
 
 namespace {
-
-// f32 rows that count how often they are read.
-struct Counted {
-    static inline std::atomic<long> scored{0};
-    static inline std::atomic<long> weighed{0};
-    static const Codec& keys() noexcept {
-        static const Codec codec = [] {
-            Codec c = F32::keys();
-            c.scores = [](const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
-                          int queries, float* s, std::ptrdiff_t s_stride) {
-                scored += keys.count;
-                F32::keys().scores(keys, dims, q, q_stride, queries, s, s_stride);
-            };
-            return c;
-        }();
-        return codec;
-    }
-    static const Codec& values() noexcept {
-        static const Codec codec = [] {
-            Codec c = F32::values();
-            c.weigh = [](const Rows& values, int dims, const float* p, std::ptrdiff_t p_stride,
-                         int queries, float* o, std::ptrdiff_t o_stride) {
-                weighed += values.count;
-                F32::values().weigh(values, dims, p, p_stride, queries, o, o_stride);
-            };
-            return c;
-        }();
-        return codec;
-    }
-};
 
 void fill(Random& random, AnyCache& cache, int rows) {
     const HeadLayout layout = cache.layout();
@@ -122,7 +91,7 @@ TEST_CASE("a batch of branches gives each the bits it gets alone", "[batch]") {
 TEST_CASE("shared rows are read once for the whole batch", "[batch]") {
     Random random(32);
     const HeadLayout layout{4, 2, 16, 16};
-    AnyCache first(KvCache<Paged<Counted>>(layout, 1200));
+    AnyCache first(KvCache<Paged<Counting>>(layout, 1200));
     fill(random, first, 1024);
     std::vector<AnyCache> caches;
     for (int i = 0; i < 8; ++i) {
@@ -137,14 +106,14 @@ TEST_CASE("shared rows are read once for the whole batch", "[batch]") {
             {caches[static_cast<std::size_t>(i)].ref(), q.row(i).data(), 1033, out.row(i).data()});
     const AttentionParameters parameters{.scale = 0.25F};
     Context context;
-    Counted::scored = Counted::weighed = 0;
+    Counting::clear();
     for (const BatchQuery& b : batch)
         attend(b.cache, {b.q, 0, 1, b.position}, parameters, 4, b.out, 0, context);
-    CHECK(Counted::scored == 8 * 2 * 1034);
-    Counted::scored = Counted::weighed = 0;
+    CHECK(Counting::scored == 8 * 2 * 1034);
+    Counting::clear();
     attend_batch(batch, parameters, 4, context);
-    CHECK(Counted::scored == 2 * (1024 + 8 * 10));
-    CHECK(Counted::weighed == 2 * (1024 + 8 * 10));
+    CHECK(Counting::scored == 2 * (1024 + 8 * 10));
+    CHECK(Counting::weighed == 2 * (1024 + 8 * 10));
 }
 
 TEST_CASE("a batch refuses what attend refuses", "[batch]") {

@@ -1,6 +1,7 @@
 // Keeps: the same rows as twenty lines of reference keep, exact budgets, sinks that stand where an
 // oracle that rotates again would put them.
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include <cairn/cache/cache_spec.hpp>
@@ -19,6 +20,29 @@ struct Text {
           k(random_matrix(random, rows, 32, 1.5)),
           v(random_matrix(random, rows, 32)) {}
 };
+// Attention of the query of the last row in `seen` over these rows, keys and query rotated at
+// `places`.
+template <class Rotation>
+RowMatrix rotated_anew(const Text& t, const Rotation& rotation, const std::vector<int>& seen,
+                       const std::vector<int>& places) {
+    const auto n = static_cast<int>(seen.size());
+    RowMatrix k(n, 32);
+    RowMatrix v(n, 32);
+    RowMatrix query = t.q.row(seen.back());
+    for (int i = 0; i < n; ++i) {
+        const auto s = static_cast<std::size_t>(i);
+        k.row(i) = t.k.row(seen[s]);
+        v.row(i) = t.v.row(seen[s]);
+        for (int h = 0; h < 2; ++h) rotation.rotate(k.row(i).data() + h * 16, places[s]);
+    }
+    for (int h = 0; h < 4; ++h) rotation.rotate(query.data() + h * 16, places.back());
+    return reference_attention<float>(query, k, v, layout, {});
+}
+std::vector<int> places_in_order(const std::vector<int>& seen) {
+    std::vector<int> places(seen.size());
+    std::iota(places.begin(), places.end(), 0);
+    return places;
+}
 using Scored = KvCache<CacheSpec::AnyStore, CacheSpec::Chosen>;
 
 Scored make(std::shared_ptr<const Scorer> scorer, int capacity, int layer = 0) {
@@ -293,17 +317,7 @@ TEST_CASE("sinks stand where an oracle that rotates keys again puts them", "[kee
         std::vector<int> seen;
         for (int j = 0; j <= q; ++j)
             if (j < sinks || q - j < window) seen.push_back(j);
-        const int n = static_cast<int>(seen.size());
-        RowMatrix k(n, 32);
-        RowMatrix v(n, 32);
-        RowMatrix query = t.q.row(q);
-        for (int i = 0; i < n; ++i) {
-            k.row(i) = t.k.row(seen[static_cast<std::size_t>(i)]);
-            v.row(i) = t.v.row(seen[static_cast<std::size_t>(i)]);
-            for (int h = 0; h < 2; ++h) rotation.rotate(k.row(i).data() + h * 16, i);
-        }
-        for (int h = 0; h < 4; ++h) rotation.rotate(query.data() + h * 16, n - 1);
-        const RowMatrix wanted = reference_attention<float>(query, k, v, layout, {});
+        const RowMatrix wanted = rotated_anew(t, rotation, seen, places_in_order(seen));
         CHECK((wanted - out.row(q)).cwiseAbs().maxCoeff() < 2e-5F);
     }
     // Constant memory, the rows that must be there, and what can be taken back.
@@ -346,17 +360,7 @@ TEST_CASE("context shift equals keys rotated anew; refused where rows cannot go"
         std::vector<int> seen;
         for (int j = 0; j <= 60 + i; ++j)
             if (j < 4 || j >= 34) seen.push_back(j);
-        const int n = static_cast<int>(seen.size());
-        RowMatrix k(n, 32);
-        RowMatrix v(n, 32);
-        RowMatrix query = t.q.row(60 + i);
-        for (int r = 0; r < n; ++r) {
-            k.row(r) = t.k.row(seen[static_cast<std::size_t>(r)]);
-            v.row(r) = t.v.row(seen[static_cast<std::size_t>(r)]);
-            for (int h = 0; h < 2; ++h) rotation.rotate(k.row(r).data() + h * 16, r);
-        }
-        for (int h = 0; h < 4; ++h) rotation.rotate(query.data() + h * 16, n - 1);
-        const RowMatrix wanted = reference_attention<float>(query, k, v, layout, {});
+        const RowMatrix wanted = rotated_anew(t, rotation, seen, places_in_order(seen));
         CHECK((wanted - next.row(i)).cwiseAbs().maxCoeff() < 2e-5F);
     }
     KvCache<Contiguous<F32>> plain(layout, 60);
@@ -400,19 +404,10 @@ TEST_CASE("rows dropped from the middle: distances stay until the hole is closed
             std::vector<int> seen;
             for (int j = 0; j <= 60 + i; ++j)
                 if (j < 4 || j >= 34) seen.push_back(j);
-            const int n = static_cast<int>(seen.size());
-            RowMatrix k(n, 32);
-            RowMatrix v(n, 32);
-            RowMatrix query = t.q.row(60 + i);
-            for (int r = 0; r < n; ++r) {
-                const int row = seen[static_cast<std::size_t>(r)];
-                k.row(r) = t.k.row(row);
-                v.row(r) = t.v.row(row);
-                for (int h = 0; h < 2; ++h)
-                    rotation.rotate(k.row(r).data() + h * 16, row < 4 ? row : row - closed);
-            }
-            for (int h = 0; h < 4; ++h) rotation.rotate(query.data() + h * 16, 60 + i - closed);
-            const RowMatrix wanted = reference_attention<float>(query, k, v, layout, {});
+            std::vector<int> places = seen;
+            for (int& place : places)
+                if (place >= 34) place -= closed;
+            const RowMatrix wanted = rotated_anew(t, rotation, seen, places);
             CHECK((wanted - next.row(i)).cwiseAbs().maxCoeff() < 2e-5F);
         }
         cache.clear();

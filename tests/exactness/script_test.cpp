@@ -1,18 +1,14 @@
 // Random scripts of everything a session can do (prefill, decode, truncate, fork, drop, evict,
 // shift, save, load) against recomputing from the tokens: no difference in any bit.
-#include <unistd.h>
-
-#include <filesystem>
-
 #include <cairn/io/session_file.hpp>
 
-#include "support.hpp"
+#include "session_support.hpp"
 using namespace support;
 
 namespace {
 
-using Model = LlamaLike<RotaryHalf>;
-using Any = Session<Model, AnyCache>;
+using Model = TinyLlama;
+using Any = AnySession;
 
 // One live sequence and how it came about: its tokens, and where it was shifted.
 struct Live {
@@ -21,10 +17,7 @@ struct Live {
     std::vector<std::pair<int, std::pair<int, int>>> shifts;  // at position: keep, dropped
 };
 
-Any fresh(const Model& model, const CacheSpec& spec) {
-    return Any(model, 300, Serial::instance(),
-               [&](int layer, const HeadLayout& l, int rows) { return spec.make(l, rows, layer); });
-}
+Any fresh(const Model& model, const CacheSpec& spec) { return session_of(model, spec, 300); }
 // The logits of the last token, from the tokens alone, cut elsewhere.
 std::vector<float> recompute(const Model& model, const CacheSpec& spec, const Live& live,
                              Random& random) {
@@ -74,8 +67,8 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
     int compared = 0;
     int shifted = 0;
     int saved = 0;
-    const std::filesystem::path file =
-        std::filesystem::temp_directory_path() / ("cairn-script-" + std::to_string(::getpid()));
+    const Folder folder;
+    const std::string file = folder.file("session");
     for (const char* text : texts) {
         const CacheSpec spec = CacheSpec::parse(text);
         std::vector<Live> live;
@@ -132,11 +125,10 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
                     if (random.below(3) == 0) {
                         SessionText words;
                         words.tokens = l.tokens;
-                        save_session(file.string(), l.session, words, SessionOwner{},
+                        save_session(file, l.session, words, SessionOwner{},
                                      OutputFile::Durability::program);
                         Any back = fresh(model, spec);
-                        REQUIRE(load_session(file.string(), back, SessionOwner{}).tokens ==
-                                l.tokens);
+                        REQUIRE(load_session(file, back, SessionOwner{}).tokens == l.tokens);
                         l.session = std::move(back);
                         ++saved;
                     }
@@ -154,5 +146,4 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
     CHECK(compared > 500);
     CHECK(shifted > 5);
     CHECK(saved > 100);
-    std::filesystem::remove(file);
 }

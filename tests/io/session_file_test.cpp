@@ -1,43 +1,21 @@
 // Session files: the same bits as never having stopped, whatever the cache; and hostile bytes.
 #include <sys/resource.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 
 #include <cairn/io/session_file.hpp>
 
-#include "support.hpp"
+#include "session_support.hpp"
 using namespace support;
 
 namespace {
 
 namespace fs = std::filesystem;
+using Model = TinyLlama;
 
-struct Folder {
-    fs::path path = fs::temp_directory_path() / ("cairn-session-" + std::to_string(::getpid()));
-    Folder() { fs::create_directories(path); }
-    ~Folder() { fs::remove_all(path); }
-    std::string file(const char* name) const { return (path / name).string(); }
-};
-using Model = LlamaLike<RotaryHalf>;
-using TestSession = Session<Model, AnyCache>;
-
-Model tiny() {
-    Random random(3);
-    LlamaShape shape;
-    shape.layers = 2;
-    shape.layout = {4, 2, 16, 16};
-    shape.context = 400;
-    return random_llama<RotaryHalf>(random, shape);
-}
-TestSession session_of(const Model& model, const std::string& spec, int capacity,
-                       Executor& executor = Serial::instance()) {
-    const CacheSpec parsed = CacheSpec::parse(spec);
-    return TestSession(model, capacity, executor,
-                       [&](int layer, const HeadLayout& layout, int rows) {
-                           return parsed.make(layout, rows, layer);
-                       });
+AnySession session_of(const Model& model, const char* spec, int capacity,
+                      Executor& executor = Serial::instance()) {
+    return support::session_of(model, CacheSpec::parse(spec), capacity, executor);
 }
 std::string read_all(const std::string& path) {
     std::ifstream in(path, std::ios::binary);
@@ -60,7 +38,7 @@ SessionText text_of(const std::vector<Token>& tokens) {
 TEST_CASE("save, load, go on: the same bits, into another capacity, store and thread count",
           "[session_file]") {
     const Folder folder;
-    const Model model = tiny();
+    const Model model = tiny_llama();
     const SessionOwner owner = owner_of(model);
     Random random(4);
     ThreadPool pool(3);
@@ -112,7 +90,7 @@ TEST_CASE("save, load, go on: the same bits, into another capacity, store and th
 
 TEST_CASE("every flipped bit and every truncation is refused", "[session_file]") {
     const Folder folder;
-    const Model model = tiny();
+    const Model model = tiny_llama();
     const SessionOwner owner = owner_of(model);
     Random random(5);
     const auto tokens = random_tokens(random, 3, model.vocabulary());
@@ -145,7 +123,7 @@ TEST_CASE("every flipped bit and every truncation is refused", "[session_file]")
 
 TEST_CASE("another model, mode, cache or capacity is named", "[session_file]") {
     const Folder folder;
-    const Model model = tiny();
+    const Model model = tiny_llama();
     const SessionOwner owner = owner_of(model);
     Random random(6);
     const auto tokens = random_tokens(random, 20, model.vocabulary());
@@ -187,7 +165,7 @@ TEST_CASE("another model, mode, cache or capacity is named", "[session_file]") {
 
 TEST_CASE("a save that fails leaves the old file and nothing else", "[session_file]") {
     const Folder folder;
-    const Model model = tiny();
+    const Model model = tiny_llama();
     const SessionOwner owner = owner_of(model);
     Random random(7);
     const auto tokens = random_tokens(random, 200, model.vocabulary());
@@ -224,7 +202,7 @@ TEST_CASE("a save that fails leaves the old file and nothing else", "[session_fi
 TEST_CASE("a shifted session comes back with its room, and gives it up with its rows",
           "[session_file]") {
     const Folder folder;
-    const Model model = tiny();
+    const Model model = tiny_llama();
     const SessionOwner owner = owner_of(model);
     Random random(9);
     const auto tokens = random_tokens(random, 60, model.vocabulary());

@@ -1,42 +1,24 @@
 // A pool of sequences: every operation against sequences that live alone, in memory without end.
-#include <unistd.h>
-
-#include <filesystem>
 #include <map>
 
 #include <cairn/cache/cache_spec.hpp>
 #include <cairn/serve/sequence_pool.hpp>
 
-#include "support.hpp"
+#include "session_support.hpp"
 using namespace support;
 
 namespace {
 
 namespace fs = std::filesystem;
-using Model = LlamaLike<RotaryHalf>;
-using Any = Session<Model, AnyCache>;
+using Model = TinyLlama;
+using Any = AnySession;
 using Pool = SequencePool<Any>;
 
-struct Folder {
-    fs::path path = fs::temp_directory_path() / ("cairn-pool-" + std::to_string(::getpid()));
-    Folder() { fs::create_directories(path); }
-    ~Folder() { fs::remove_all(path); }
-    int files() const { return static_cast<int>(std::distance(fs::directory_iterator(path), {})); }
-};
-Model tiny() {
-    Random random(3);
-    LlamaShape shape;
-    shape.layers = 2;
-    shape.layout = {4, 2, 16, 16};
-    shape.context = 400;
-    return random_llama<RotaryHalf>(random, shape);
-}
 Any root_of(const Model& model, const char* text, int blocks,
             Executor& executor = Serial::instance()) {
     CacheSpec spec = CacheSpec::parse(text);
     spec.set_pool_blocks(blocks);
-    return Any(model, 300, executor,
-               [&](int layer, const HeadLayout& l, int rows) { return spec.make(l, rows, layer); });
+    return session_of(model, spec, 300, executor);
 }
 const BlockPool& blocks_of(const Any& session) {
     return dynamic_cast<const PagedRows&>(session.layer_cache(0).streams()->keys().rows()).pool();
@@ -46,7 +28,7 @@ const BlockPool& blocks_of(const Any& session) {
 
 TEST_CASE("random operations on a pool that is too small equal sequences alone",
           "[sequence_pool]") {
-    const Model model = tiny();
+    const Model model = tiny_llama();
     const auto vocabulary = static_cast<std::size_t>(model.vocabulary());
     ThreadPool threads(2);
     for (const char* spec : {"paged=16:f16", "paged=32:q8_0", "paged=16:f16:window=40,sinks=4"}) {
@@ -138,7 +120,7 @@ TEST_CASE("random operations on a pool that is too small equal sequences alone",
 }
 
 TEST_CASE("a pool without a folder refuses and changes nothing", "[sequence_pool]") {
-    const Model model = tiny();
+    const Model model = tiny_llama();
     Pool pool(root_of(model, "paged=16:f16", 4), {4, 0, {}});
     const int a = pool.create();
     const int b = pool.create();
@@ -167,7 +149,7 @@ TEST_CASE("a pool without a folder refuses and changes nothing", "[sequence_pool
 
 TEST_CASE("seq_cp shares blocks, seq_rm and seq_add are a context shift, seq_keep frees",
           "[sequence_pool]") {
-    const Model model = tiny();
+    const Model model = tiny_llama();
     Pool pool(root_of(model, "paged=16:f16", 200), {12, 0, {}});
     Random random(73);
     const auto tokens = random_tokens(random, 100, model.vocabulary());
@@ -220,7 +202,7 @@ TEST_CASE("seq_cp shares blocks, seq_rm and seq_add are a context shift, seq_kee
 
 TEST_CASE("a damaged file of a swapped sequence is a typed error; the others go on",
           "[sequence_pool]") {
-    const Model model = tiny();
+    const Model model = tiny_llama();
     const Folder folder;
     Pool pool(root_of(model, "paged=16:f16", 40), {4, 0, folder.path.string()});
     Random random(74);

@@ -148,7 +148,7 @@ class PositionRows {
     bool streaming() const noexcept { return keep_.window > 0; }
     int held(int rows) const noexcept {
         if (keep_.window > 0) return std::min(rows, keep_.sinks + keep_.window);
-        return std::max(rows - dropped_, std::min(rows, dropped_ > 0 ? hole_ : 0));
+        return std::max(rows - dropped_, std::min(rows, front()));
     }
     std::size_t payload_bytes(int rows) const {
         return streams_.keys().payload_bytes(rows, held(rows)) +

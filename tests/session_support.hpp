@@ -1,0 +1,43 @@
+// A small Llama, sessions of it over a cache SPEC, and a folder that goes away.
+#pragma once
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+
+#include "support.hpp"
+
+namespace support {
+
+struct Folder {
+    std::filesystem::path path =
+        std::filesystem::temp_directory_path() / ("cairn-test-" + std::to_string(::getpid()));
+    Folder() { std::filesystem::create_directories(path); }
+    ~Folder() { std::filesystem::remove_all(path); }
+    std::string file(const char* name) const { return (path / name).string(); }
+    int files() const {
+        return static_cast<int>(std::distance(std::filesystem::directory_iterator(path), {}));
+    }
+};
+
+using TinyLlama = LlamaLike<RotaryHalf>;
+using AnySession = Session<TinyLlama, AnyCache>;
+
+inline TinyLlama tiny_llama() {
+    Random random(3);
+    LlamaShape shape;
+    shape.layers = 2;
+    shape.layout = {4, 2, 16, 16};
+    shape.context = 400;
+    return random_llama<RotaryHalf>(random, shape);
+}
+inline AnySession session_of(const TinyLlama& model, const CacheSpec& spec, int capacity,
+                             Executor& executor = Serial::instance()) {
+    return AnySession(model, capacity, executor,
+                      [&](int layer, const HeadLayout& layout, int rows) {
+                          return spec.make(layout, rows, layer);
+                      });
+}
+
+}  // namespace support
