@@ -1,5 +1,8 @@
 // What stands in a session file below its checksums: a byte that chooses the kind of cache, then
 // the cache's archive. What loads must be usable. CAIRN_FUZZ_SEEDS=FOLDER writes the seeds.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <span>
@@ -70,6 +73,21 @@ void append(AnyCache& cache, int rows) {
     }
 }
 
+/// The largest magnitude among the rows that attention sees.
+float largest(const AnyCache& cache) {
+    float most = 0;
+    RunList keys, values;
+    cache.runs(0, keys, values);
+    for (const RunList* runs : {&keys, &values})
+        for (const Run& run : *runs)
+            for (int r = run.begin; r < run.end; ++r) {
+                float row[4];
+                run.codec->decode(run.rows(r, r + 1), 4, row, 4);
+                for (const float x : row) most = std::max(most, std::abs(x));
+            }
+    return most;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerInitialize(int*, char***) {
@@ -115,8 +133,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             float out[8];
             attend(cache.ref(), {q, 8, 1, cache.committed() - 1}, {.scale = 0.5F}, 2, out, 8,
                    context);
+            // Finite rows may be too large for f32 sums: the forward that meets them says so.
             for (const float x : out)
-                if (!(x - x == 0.0F)) std::abort();
+                if (!(x - x == 0.0F) && largest(cache) < 1e30F) std::abort();
         }
         AnyCache branch = cache.fork();
         append(branch, 40);
