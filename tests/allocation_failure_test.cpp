@@ -235,11 +235,12 @@ int sessions(const char* text) {
 
 int main() {
     int failed = 0;
-    for (const char* text : {"contiguous:f32", "mapped:f16", "mapped:q4_0+rot", "paged=16:f16",
-                             "paged=32:kivi4", "contiguous:kivi2", "tiered=40:q8_0",
-                             "paged=16:q8_0:window=60,sinks=4", "contiguous:f16:window=60,sinks=4",
-                             "paged=16:f16:h2o=80,recent=20", "contiguous:q8_0:h2o=80,recent=20",
-                             "contiguous:f16:snapkv=64", "paged=16:f16:hashevict=64"}) {
+    for (const char* text :
+         {"contiguous:f32", "mapped:f16", "mapped:q4_0+rot", "paged=16:f16", "paged=32:kivi4",
+          "contiguous:kivi2", "tiered=40:q8_0", "tiered=40,disk=32:q8_0",
+          "paged=16:q8_0:window=60,sinks=4", "contiguous:f16:window=60,sinks=4",
+          "paged=16:f16:h2o=80,recent=20", "contiguous:q8_0:h2o=80,recent=20",
+          "contiguous:f16:snapkv=64", "paged=16:f16:hashevict=64"}) {
         caches(text);  // first use of anything static
         sessions(text);
         const long before = live;

@@ -32,10 +32,12 @@ TEST_CASE("a batch of branches gives each the bits it gets alone", "[batch]") {
                            "paged=32:kivi4",
                            "paged=16:f16:window=300,sinks=4",
                            "contiguous:f32:window=100,sinks=0",
-                           "tiered=100:q8_0"};
+                           "tiered=100:q8_0",
+                           "contiguous,disk=64:f16",
+                           "contiguous,disk=300:kivi2"};
     ThreadPool pool(3);
-    for (int round = 0; round < 48; ++round) {
-        const char* spec = specs[round % 8];
+    for (int round = 0; round < 60; ++round) {
+        const char* spec = specs[round % 10];
         INFO(spec << ", round " << round);
         const int kv = draw(random, 1, 3);
         const HeadLayout layout{kv * draw(random, 1, 6), kv, draw(random, 1, 40) * 2,

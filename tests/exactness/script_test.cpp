@@ -59,6 +59,8 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
                            "contiguous:kivi4",
                            "paged=32:kivi2",
                            "tiered=20:q4_0",
+                           "contiguous,disk=20:f16",
+                           "tiered=20,disk=33:q5_1+rot",
                            "paged=16:f16:window=30,sinks=4",
                            "contiguous:q8_0:window=25,sinks=2",
                            "paged=16:f32:h2o=24,recent=8",

@@ -209,7 +209,7 @@ class Programs(unittest.TestCase):
         plain = self.generate(*prompt, "-n", 40)
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "s.cairn")
-            for spec in ("contiguous:f32", "mapped:f32", "paged=32:f32", "paged=16:q8_0", "tiered=20:q4_0+rot", "contiguous:k=q8_0,v=kivi2",
+            for spec in ("contiguous:f32", "mapped:f32", "paged=32:f32", "paged=16:q8_0", "tiered=20:q4_0+rot", "tiered=20,disk=32:q4_0+rot", "contiguous:k=q8_0,v=kivi2",
                          "paged=16:f16:window=30,sinks=4", "contiguous:f16:h2o=24,recent=8", "paged:q8_0:snapkv=20", "contiguous::nacl=20",
                          "mapped:f16:hashevict=30"):
                 cut = self.generate(*prompt, "-n", 15, "--cache", spec, "--save-session", path)

@@ -33,7 +33,8 @@ inline bool same_rows(const RunList& a, const RunList& b, int low, int window, i
         for (const Run& run : list) {
             if (run.begin > low || run.end < high) continue;
             const Interval seen = visible(run, window, position, low, high);
-            const bool plain = !run.ages() && !run.displaced() && run.positions == nullptr;
+            const bool plain = !run.ages() && !run.displaced() && run.positions == nullptr &&
+                               run.source == nullptr;
             return plain && seen.begin == low && seen.end == high ? &run : nullptr;
         }
         return nullptr;
@@ -106,6 +107,8 @@ inline void attend_batch(std::span<const BatchQuery> batch, const AttentionParam
     auto** wanted = frame.array<int*>(batch.size());
     auto* segments = frame.array<int>(batch.size());
     int most = 0;
+    std::atomic<int> failed = 0;
+    FetchRoom fetched{0, 0, &failed};
     HeadLayout layout;
     for (std::size_t b = 0; b < batch.size(); ++b) {
         const Queries queries = queries_of(batch[b]);
@@ -116,6 +119,7 @@ inline void attend_batch(std::span<const BatchQuery> batch, const AttentionParam
         wanted[b] = frame.array<int>(segments_of(batch[b].cache.length()) + 1);
         segments[b] = wanted_segments(batch[b].cache, queries, layout, window, wanted[b]);
         most = std::max(most, segments[b]);
+        add_fetches(batch[b].cache, fetched);
     }
     const FpEnvironment environment;
     auto* leaders = frame.array<int>(static_cast<std::size_t>(n) * static_cast<std::size_t>(most));
@@ -133,8 +137,7 @@ inline void attend_batch(std::span<const BatchQuery> batch, const AttentionParam
     };
     constexpr int round_segments = 16;
     const std::size_t part_floats = TileState::floats(layout.value_dim, heads_in_tile);
-    const std::size_t scratch_floats =
-        round_up(TileScratch::floats(layout.key_dim, layout.value_dim), 16);
+    const std::size_t scratch_floats = TileScratch::floats(layout, fetched);
     Executor& executor = context.executor();
     float* scratch = frame.floats(static_cast<std::size_t>(executor.workers()) * scratch_floats);
     const auto states_count = static_cast<std::size_t>(n) * static_cast<std::size_t>(tiles);
@@ -165,7 +168,7 @@ inline void attend_batch(std::span<const BatchQuery> batch, const AttentionParam
             const int* leader = index < shared ? leaders + index * n : nullptr;
             if (leader != nullptr && leader[b] != b) return;
             const TileScratch space(scratch + static_cast<std::size_t>(worker) * scratch_floats,
-                                    layout.key_dim, layout.value_dim);
+                                    layout, fetched);
             RunList keys;
             RunList values;
             batch[static_cast<std::size_t>(b)].cache.runs(t / head_parts, keys, values);
@@ -213,6 +216,7 @@ inline void attend_batch(std::span<const BatchQuery> batch, const AttentionParam
         };
         executor.run(n * tiles, merge);
     }
+    check_fetched(failed);
     for (int b = 0; b < n; ++b) {
         const BatchQuery& query = batch[static_cast<std::size_t>(b)];
         const bool rotated = rotated_values(query.cache);

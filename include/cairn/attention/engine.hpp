@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstring>
 
@@ -158,6 +159,17 @@ inline int wanted_segments(CacheRef cache, const Queries& queries, const HeadLay
         if (wanted[s] != 0) wanted[segments++] = s;
     return segments;
 }
+// Adds what workers need to read a cache's rows; a store treats all heads alike.
+inline void add_fetches(CacheRef cache, FetchRoom& room) {
+    RunList keys;
+    RunList values;
+    cache.runs(0, keys, values);
+    room.add(keys, values);
+}
+inline void check_fetched(const std::atomic<int>& failed) {
+    require(failed == 0, ErrorCode::io,
+            "attend: rows of the cache on disk: ", std::strerror(failed.load()));
+}
 // Whether outputs must be turned back; a codec rotates all heads or none.
 inline bool rotated_values(CacheRef cache) {
     RunList keys;
@@ -171,8 +183,7 @@ inline void show_queries(CacheRef cache, const Queries& queries, const HeadLayou
                          const AttentionParameters& parameters, Context& context) {
     if (queries.rows != 1) return;
     Workspace::Frame frame(context.workspace());
-    const TileScratch scratch(frame.floats(TileScratch::floats(layout.key_dim, layout.value_dim)),
-                              layout.key_dim, layout.value_dim);
+    const TileScratch scratch(frame.floats(TileScratch::floats(layout)), layout);
     const int group = std::min(layout.group(), tile_queries);
     for (int h = 0; h < layout.kv_heads; ++h) {
         RunList keys;
@@ -204,13 +215,11 @@ inline void report_scores(CacheRef cache, const Queries& queries, const HeadLayo
     width = static_cast<std::ptrdiff_t>(round_up(static_cast<std::size_t>(width), segment_rows));
     Executor& executor = context.executor();
     Workspace::Frame frame(context.workspace());
-    const std::size_t scratch_floats =
-        round_up(TileScratch::floats(layout.key_dim, layout.value_dim), 16);
+    const std::size_t scratch_floats = TileScratch::floats(layout);
     const std::size_t floats = scratch_floats + static_cast<std::size_t>(tile_queries * width);
     float* space = frame.floats(static_cast<std::size_t>(executor.workers()) * floats);
     auto task = [&](int kv_head, int worker) {
-        const TileScratch scratch(space + static_cast<std::size_t>(worker) * floats, layout.key_dim,
-                                  layout.value_dim);
+        const TileScratch scratch(space + static_cast<std::size_t>(worker) * floats, layout);
         float* scores = space + static_cast<std::size_t>(worker) * floats + scratch_floats;
         RunList keys;
         RunList values;
@@ -255,7 +264,8 @@ inline void report_scores(CacheRef cache, const Queries& queries, const HeadLayo
 
 /// out[row][head * value_dim ...] = attention of the queries over the committed and staged rows of
 /// `cache`. Extra memory is a constant number of tiles. Throws Error{shape_mismatch,
-/// invalid_argument, bad_state} before anything is computed; the cache is never changed.
+/// invalid_argument, bad_state} before anything is computed, Error{io} if rows on disk cannot be
+/// read; the cache is never changed.
 inline void attend(CacheRef cache, const Queries& queries, const AttentionParameters& parameters,
                    int heads, float* out, std::ptrdiff_t out_stride, Context& context) {
     using namespace detail;
@@ -283,8 +293,10 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
     Executor& executor = context.executor();
     const int workers = executor.workers();
     Workspace::Frame frame(context.workspace());
-    const std::size_t scratch_floats =
-        round_up(TileScratch::floats(layout.key_dim, layout.value_dim), 16);
+    std::atomic<int> failed = 0;
+    FetchRoom fetched{0, 0, &failed};
+    add_fetches(cache, fetched);
+    const std::size_t scratch_floats = TileScratch::floats(layout, fetched);
     const std::size_t state_floats = TileState::floats(layout.value_dim);
     float* scratch =
         frame.floats(static_cast<std::size_t>(workers) * (scratch_floats + state_floats));
@@ -296,7 +308,7 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
         auto task = [&](int i, int worker) {
             const TileScratch space(
                 scratch + static_cast<std::size_t>(worker) * (scratch_floats + state_floats),
-                layout.key_dim, layout.value_dim);
+                layout, fetched);
             const TileState state(
                 scratch + static_cast<std::size_t>(worker) * (scratch_floats + state_floats) +
                 scratch_floats);
@@ -315,6 +327,7 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
             state.finish(tile, layout.value_dim, values_rotated, out, out_stride);
         };
         executor.run(tiles, task);
+        check_fetched(failed);
         report_scores(cache, queries, layout, parameters, context);
         cache.on_attended({&queries, &parameters, heads, out, out_stride, &context});
         return;
@@ -332,7 +345,7 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
         auto task = [&](int i, int worker) {
             const TileScratch space(
                 scratch + static_cast<std::size_t>(worker) * (scratch_floats + state_floats),
-                layout.key_dim, layout.value_dim);
+                layout, fetched);
             const QueryTile tile = tile_at(i / count);
             RunList keys;
             RunList values;
@@ -356,6 +369,7 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
             }
         }
     }
+    check_fetched(failed);
     for (int t = 0; t < tiles; ++t)
         TileState(states + static_cast<std::size_t>(t) * state_floats)
             .finish(tile_at(t), layout.value_dim, values_rotated, out, out_stride);

@@ -4,16 +4,18 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 
 #include "cairn/attention/parameters.hpp"
-#include "cairn/cache/run.hpp"
+#include "cairn/cache/row_source.hpp"
 #include "cairn/kernels/dispatch.hpp"
 
 namespace cairn::inline CAIRN_ABI::detail {
 
 /// Row numbers that are reduced together before merging. Part of the numerics.
 inline constexpr int segment_rows = 256;
+static_assert(segment_rows == fetch_rows, "what is fetched at once is attended at once");
 /// Queries (rows x heads of a group) that share one pass over keys and values.
 inline constexpr int tile_queries = 16;
 
@@ -31,6 +33,19 @@ struct QueryTile {
     }
 };
 
+/// Room that a worker needs for rows that are not in memory, and where it says that they could not
+/// be had. Tasks do not throw.
+struct FetchRoom {
+    std::size_t keys = 0;  ///< bytes; 0 for both: all rows are in memory
+    std::size_t values = 0;
+    std::atomic<int>* failed = nullptr;  ///< an errno
+    bool needed() const noexcept { return keys + values > 0; }
+    void add(const RunList& key_runs, const RunList& value_runs) noexcept {
+        for (const Run& run : key_runs) keys = std::max(keys, round_up(fetch_bytes(run), 64));
+        for (const Run& run : value_runs) values = std::max(values, round_up(fetch_bytes(run), 64));
+    }
+};
+
 /// Scratch of one worker: queries rotated at their positions and at their places among displaced
 /// rows, scores, and one segment's result.
 struct TileScratch {
@@ -40,10 +55,24 @@ struct TileScratch {
     float* out;        // [tile_queries][value_dim]
     float* max;        // [tile_queries]
     float* sum;        // [tile_queries]
-    static std::size_t floats(int key_dim, int value_dim) noexcept {
-        return tile_queries * (2 * round_up(static_cast<std::size_t>(key_dim), 16) + segment_rows +
-                               round_up(static_cast<std::size_t>(value_dim), 16) + 2);
+    std::byte* keys;   // room of a fetch
+    std::byte* values;
+    FetchRoom fetched;
+    static std::size_t floats(const HeadLayout& layout, const FetchRoom& fetched = {}) noexcept {
+        const std::size_t own =
+            tile_queries *
+            (2 * round_up(static_cast<std::size_t>(layout.key_dim), 16) + segment_rows +
+             round_up(static_cast<std::size_t>(layout.value_dim), 16) + 2);
+        return round_up(own, 16) + (fetched.keys + fetched.values) / sizeof(float);
     }
+    TileScratch(float* at, const HeadLayout& layout, const FetchRoom& room = {}) noexcept
+        : TileScratch(at, layout.key_dim, layout.value_dim) {
+        fetched = room;
+        values = reinterpret_cast<std::byte*>(at + floats(layout, room)) - room.values;
+        keys = values - room.keys;
+    }
+
+  private:
     TileScratch(float* at, int key_dim, int value_dim) noexcept
         : q(at),
           displaced(q + tile_queries * round_up(static_cast<std::size_t>(key_dim), 16)),
@@ -185,10 +214,10 @@ inline void score_segment(const RunList& keys, const QueryTile& tile, const Head
     }
 }
 
-/// Fills scratch.max, sum and out for the rows [low, low + 256) that the tile's queries see.
-inline void attend_segment(const RunList& keys, const RunList& values, const QueryTile& tile,
-                           const HeadLayout& layout, const AttentionParameters& parameters, int low,
-                           const TileScratch& scratch) {
+/// attend_segment over rows in memory.
+inline void attend_rows(const RunList& keys, const RunList& values, const QueryTile& tile,
+                        const HeadLayout& layout, const AttentionParameters& parameters, int low,
+                        const TileScratch& scratch) {
     const int high = low + segment_rows;
     const int queries = tile.count();
     const int window = parameters.mask.window();
@@ -218,6 +247,37 @@ inline void attend_segment(const RunList& keys, const RunList& values, const Que
                 });
             });
     }
+}
+
+/// Makes the runs of a segment runs in memory; returns 0 or an errno.
+inline int fetch_segment(RunList& runs, int low, std::byte* room) noexcept {
+    int failed = 0;
+    for (int i = 0; i < runs.size(); ++i) {
+        Run& run = runs[i];
+        if (run.source == nullptr || run.begin >= low + segment_rows || run.end <= low) continue;
+        run.source->prefetch(run.head, low + segment_rows, low + 2 * segment_rows);
+        const int now = fetch(run, low, room);
+        if (failed == 0) failed = now;
+    }
+    return failed;
+}
+
+/// Fills scratch.max, sum and out for the rows [low, low + 256) that the tile's queries see. Rows
+/// that could not be read are told to scratch.fetched; the result is then worth nothing.
+inline void attend_segment(const RunList& keys, const RunList& values, const QueryTile& tile,
+                           const HeadLayout& layout, const AttentionParameters& parameters, int low,
+                           const TileScratch& scratch) {
+    if (!scratch.fetched.needed())
+        return attend_rows(keys, values, tile, layout, parameters, low, scratch);
+    RunList here[] = {keys, values};
+    int failed = fetch_segment(here[0], low, scratch.keys);
+    if (failed == 0) failed = fetch_segment(here[1], low, scratch.values);
+    if (failed != 0) {
+        *scratch.fetched.failed = failed;
+        std::fill_n(scratch.max, tile.count(), -std::numeric_limits<float>::infinity());
+        return;
+    }
+    attend_rows(here[0], here[1], tile, layout, parameters, low, scratch);
 }
 
 }  // namespace cairn::inline CAIRN_ABI::detail

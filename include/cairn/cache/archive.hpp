@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cairn/cache/row_source.hpp"
 #include "cairn/cache/stream.hpp"
 #include "cairn/kernels/dispatch.hpp"
 
@@ -51,11 +52,21 @@ class CacheArchive {
         }
         label(what, word + (format.rotated ? "+rot" : ""));
     }
-    /// Rows [begin, end) of a form, of all heads, in whole canonical units. Rows that `live(head,
-    /// row)` denies are zeros. While loading, room must have been made.
+    /// Rows [begin, end) of a form, of all heads, in whole canonical units, piece after piece, so
+    /// that a store may put what was read elsewhere. Rows that `live(head, row)` denies are zeros.
+    /// Loading makes room.
     template <class Live>
     void rows(Stream& stream, int form, int begin, int end, const Live& live) {
+        for (int row = begin; row < end; row = (row / piece + 1) * piece)
+            rows_of_piece(stream, form, row, std::min((row / piece + 1) * piece, end), live);
+    }
+
+  private:
+    static constexpr int piece = 128;  // rows; no more than a store takes at once
+    template <class Live>
+    void rows_of_piece(Stream& stream, int form, int begin, int end, const Live& live) {
         RowStore& store = stream.rows(form);
+        if (loading()) store.reserve(begin, end);
         const Codec& codec = *stream.format().forms[static_cast<std::size_t>(form)].codec;
         const int unit_rows = codec.rows_per_unit;
         const std::size_t unit_bytes = codec.unit_bytes(stream.dims());
@@ -66,21 +77,22 @@ class CacheArchive {
             for (int first = begin / unit_rows * unit_rows; first < end; first += unit_rows) {
                 const int from = std::max(first, begin);
                 const int to = std::min(first + unit_rows, end);
+                const auto place_of = [&](int row) {
+                    Run run;
+                    store.locate(h, row, run);
+                    run.end = run.source != nullptr ? store.front() : end;
+                    return reader_.at(run, row);
+                };
                 const auto each_row = [&](auto body) {
                     if (codec.whole_units) {
-                        Run run;
-                        store.locate(h, first, run);
-                        std::byte* at = run.rows(first, to).unit;
-                        body(Rows{at, 0, 0, unit_rows, h, first}, unit, true);
+                        body(Rows{place_of(first).unit, 0, 0, unit_rows, h, first}, unit, true);
                         return;
                     }
                     for (int row = from; row < to; ++row) {
                         if (!live(h, row)) continue;
-                        Run run;
-                        store.locate(h, row, run);
                         Rows place = unit;
                         place.lane = row - first;
-                        body(run.rows(row, row + 1), place, false);
+                        body(place_of(row), place, false);
                     }
                 };
                 const auto copy = [&](const Rows& source, const Rows& target, bool whole) {
@@ -109,7 +121,7 @@ class CacheArchive {
             }
     }
 
-  private:
+    RowReader reader_;
     std::vector<std::byte> unit_;
     std::vector<float> decoded_;
 };

@@ -23,12 +23,16 @@
 
 namespace cairn::inline CAIRN_ABI {
 
-/// SPEC = store ['=' N] [':' [codec] [':' keep]]; codec = NAME | k=NAME,v=NAME; keep = NAME ['=' N]
+/// SPEC = store ['=' N] [',disk=' ROWS] [':' [codec] [':' keep]]; codec = NAME | k=NAME,v=NAME;
+/// keep = NAME ['=' N]
 /// {',' key '=' N}. Words below.
 class CacheSpec {
   public:
     /// The words a SPEC may use, for help texts.
-    static constexpr std::string_view stores = "contiguous, mapped, paged=BLOCK, tiered=RECENT";
+    static constexpr std::string_view stores =
+        "contiguous, mapped, paged=BLOCK, tiered=RECENT; contiguous or tiered with ,disk=ROWS: so "
+        "many "
+        "rows in memory, older ones in a temporary file";
     static constexpr std::string_view codecs =
         "f32, f16, bf16, fp8_e4m3, fp8_e5m2, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl, int8, int4, "
         "kivi4, kivi2; NAME+rot turns rows by a Hadamard matrix first; k=NAME,v=NAME";
@@ -55,6 +59,7 @@ class CacheSpec {
         std::string result(store_words[static_cast<std::size_t>(store_)]);
         if (store_ == StoreKind::paged || store_ == StoreKind::tiered)
             result += "=" + std::to_string(store_number_);
+        if (disk()) result += ",disk=" + std::to_string(memory_rows_);
         result +=
             keys_ == values_ ? ":" + keys_.word() : ":k=" + keys_.word() + ",v=" + values_.word();
         switch (keep_) {
@@ -78,8 +83,9 @@ class CacheSpec {
     /// A cache of this kind for one layer. Throws what KvCache's constructor throws.
     AnyCache make(const HeadLayout& layout, int capacity, int layer = 0) const {
         const auto pair = [&](const Extent& extent) {
-            return StreamPair(maker(), detail::make_hot, {store_number_, pool_blocks_}, keys(),
-                              values(), layout, extent);
+            return StreamPair(maker(), detail::make_hot,
+                              {store_number_, pool_blocks_, memory_rows_, file_}, keys(), values(),
+                              layout, extent);
         };
         if (scoring())
             return AnyCache(
@@ -92,6 +98,9 @@ class CacheSpec {
     // What the planner reads.
     StoreKind store() const noexcept { return store_; }
     int store_number() const noexcept { return store_number_; }
+    /// Whether old rows go to disk, and how many stay in memory then.
+    bool disk() const noexcept { return memory_rows_ > 0; }
+    int memory_rows() const noexcept { return memory_rows_; }
     KeepKind keep() const noexcept { return keep_; }
     bool scoring() const noexcept { return keep_ != KeepKind::all && keep_ != KeepKind::window; }
     int budget() const noexcept { return budget_; }
@@ -179,7 +188,8 @@ class CacheSpec {
             refuse("\"", text.substr(0, 40), "\" needs a number from 0 to ", row_limit);
         return {name, value};
     }
-    void read_store(std::string_view word) {
+    void read_store(std::string_view words) {
+        const auto [word, option] = split(words, ',');
         const auto [name, number] = numbered(word);
         std::size_t kind = 0;
         while (kind < 4 && store_words[kind] != name) ++kind;
@@ -190,6 +200,16 @@ class CacheSpec {
         store_number_ = number.value_or(store_ == StoreKind::paged ? 16 : 512);
         if (takes && store_number_ == 0) refuse("store ", name, " needs a number above 0");
         if (store_ == StoreKind::tiered) keys_.tag = values_.tag = find("q8_0").tag;
+        if (word.size() == words.size()) return;
+        const auto [key, rows] = numbered(option);
+        if (key != "disk" || !rows || *rows == 0)
+            refuse("store ", name, " has no option \"", option.substr(0, 40),
+                   "\"; known: ", stores);
+        if (store_ != StoreKind::contiguous && store_ != StoreKind::tiered)
+            refuse("store ", name,
+                   " keeps its rows in memory: disk=ROWS suits contiguous and tiered");
+        memory_rows_ = *rows;
+        file_ = std::make_shared<ScratchFile>();
     }
     Word find(std::string_view word) const {
         Word result;
@@ -255,6 +275,10 @@ class CacheSpec {
             refuse(
                 "a keep that chooses rows by score moves them one by one; rows that share scales "
                 "or change form with age (kivi, tiered) cannot be moved");
+        if (disk() && keep_ != KeepKind::all)
+            refuse(
+                "a store that puts old rows on disk keeps all of them; a keep that forgets rows "
+                "needs a store in memory");
         if (keep_ == KeepKind::h2o && second_ > budget_)
             refuse("h2o: recent=", second_, " is more than the budget of ", budget_);
         if (keep_ == KeepKind::hashevict && budget_ <= 14)
@@ -275,6 +299,7 @@ class CacheSpec {
         return result;
     }
     MakeRows maker() const noexcept {
+        if (disk()) return detail::make_spilled;
         switch (store_) {
             case StoreKind::mapped: return detail::make_contiguous<Commit::on_demand>;
             case StoreKind::paged: return detail::make_paged;
@@ -291,6 +316,8 @@ class CacheSpec {
     int budget_ = 0;
     int second_ = 0;
     int pool_blocks_ = 0;
+    int memory_rows_ = 0;
+    std::shared_ptr<ScratchFile> file_;  // of all caches of this spec
 };
 
 }  // namespace cairn::inline CAIRN_ABI

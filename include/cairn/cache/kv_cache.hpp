@@ -38,6 +38,14 @@ concept Keep = PositionalKeep<K> || ScoringKeep<K>;
 namespace detail {
 
 template <class S>
+constexpr bool on_disk() {
+    if constexpr (requires { S::on_disk; })
+        return S::on_disk;
+    else
+        return false;
+}
+
+template <class S>
 constexpr bool movable_rows() {
     if constexpr (requires { typename S::KeyTag; }) return !requires {
             S::KeyTag::ages;
@@ -62,6 +70,9 @@ class KvCache {
     static_assert(!ScoringKeep<K> || detail::movable_rows<S>(),
                   "KvCache<Store, Keep>: a keep that chooses rows by score moves them one by one; "
                   "rows that share scales or change form with age (Kivi, Tiered) cannot be moved.");
+    static_assert(!detail::on_disk<S>() || std::derived_from<K, KeepAll>,
+                  "KvCache<Store, Keep>: a store that puts old rows on disk keeps all of them; a "
+                  "keep that forgets rows needs a store in memory.");
 
   public:
     static constexpr bool scored = ScoringKeep<K>;

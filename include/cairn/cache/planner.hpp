@@ -12,7 +12,7 @@ namespace cairn::inline CAIRN_ABI {
 
 /// Bytes of caches.
 struct CachePlan {
-    std::size_t payload = 0;    ///< the textbook formula for the rows held at the end
+    std::size_t payload = 0;    ///< the textbook formula for the rows held at the end, on disk too
     std::size_t committed = 0;  ///< memory in use at the end: rounding to units, pages and blocks
     std::size_t peak = 0;       ///< the most in use on the way there
     CachePlan& operator+=(const CachePlan& other) noexcept {
@@ -49,6 +49,9 @@ inline std::size_t stream_bytes(const CacheSpec& spec, const StreamFormat& forma
                 std::max(0, std::min(oldest / block, blocks) - (front + block - 1) / block);
             sum += static_cast<std::size_t>(blocks - gone) * form.codec->units(block) *
                    form.codec->unit_bytes(dims) * static_cast<std::size_t>(heads);
+        } else if (spec.disk()) {
+            sum +=
+                SpilledRows::bytes_for(*form.codec, heads, dims, extent, end, spec.memory_rows());
         } else {
             sum += ContiguousRows::bytes_for(*form.codec, heads, dims, extent, end);
         }

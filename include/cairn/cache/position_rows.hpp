@@ -50,8 +50,9 @@ class PositionRows {
           capacity_(capacity),
           keep_(keep),
           streams_(make(keep.extent(capacity, chunk))) {
-        limited_ =
-            keep.window > 0 || streams_.keys().format().ages() || streams_.values().format().ages();
+        for (const Stream* stream : {&streams_.keys(), &streams_.values()})
+            limited_ |= stream->format().ages() || stream->chunked();
+        limited_ |= keep.window > 0;
     }
 
     void stage(const TokenRows& k, const TokenRows& v) {
@@ -218,7 +219,6 @@ class PositionRows {
                     const Codec& codec = *format.forms[static_cast<std::size_t>(f)].codec;
                     if (codec.whole_units)
                         begin = begin / codec.rows_per_unit * codec.rows_per_unit;
-                    if (a.loading()) stream->rows(f).reserve(begin, stop);
                     a.rows(*stream, f, begin, stop, [](int, int) { return true; });
                 };
                 if (f + 1 < format.count) {

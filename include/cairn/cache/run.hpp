@@ -26,6 +26,8 @@ inline int age_boundary(int q, int unit, int to) noexcept {
     return first > 0 ? static_cast<int>(first) : 0;
 }
 
+class RowSource;
+
 /// Rows [begin, end) of one KV head. Address of a row's unit:
 /// data + table[row / block_size] * block_bytes + (row % block_size) / rows_per_unit * stride.
 /// Blocks whose table entries ascend by one lie side by side.
@@ -54,7 +56,8 @@ struct Run {
     const int* block_table = nullptr;  ///< null: one block, used as a ring of block_size rows
     int block_size = 0;                ///< rows; a multiple of the codec's rows_per_unit
     std::ptrdiff_t block_bytes = 0;
-    std::ptrdiff_t stride = 0;  ///< bytes from unit to unit
+    std::ptrdiff_t stride = 0;          ///< bytes from unit to unit
+    const RowSource* source = nullptr;  ///< not null: not in memory yet (cache/row_source.hpp)
 
     /// The rows from `row` to `last`, as far as they lie in one stretch of memory.
     Rows rows(int row, int last) const noexcept {
@@ -96,6 +99,7 @@ class RunList {
     const Run* begin() const noexcept { return runs_.data(); }
     const Run* end() const noexcept { return runs_.data() + count_; }
     const Run& operator[](int i) const noexcept { return runs_[static_cast<std::size_t>(i)]; }
+    Run& operator[](int i) noexcept { return runs_[static_cast<std::size_t>(i)]; }
 
   private:
     std::array<Run, max_runs> runs_{};

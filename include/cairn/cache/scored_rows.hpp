@@ -242,10 +242,6 @@ class ScoredRows {
             a.number("pin", end, begin, row_limit);
         }
         for (Slots& head : heads_) head.archive(a, slots, committed, gaps != 0);
-        if (a.loading()) {
-            streams_.keys().reserve(0, slots);
-            streams_.values().reserve(0, slots);
-        }
         const auto live = [&](int h, int row) {
             const Slots& head = heads_[static_cast<std::size_t>(h)];
             return row < head.used && head.positions[static_cast<std::size_t>(row)] >= 0;

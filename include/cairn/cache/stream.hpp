@@ -215,6 +215,8 @@ class Stream {
             if (format_.forms[static_cast<std::size_t>(f)].codec->finite_only) return true;
         return false;
     }
+    /// Whether a stage may bring no more than a chunk of rows.
+    bool chunked() const noexcept { return part(format_.count - 1).rows->chunked(); }
     /// The rows of a form: 0 is the newest.
     RowStore& rows(int form = 0) noexcept { return *part(form).rows; }
     const RowStore& rows(int form = 0) const noexcept { return *part(form).rows; }

@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -20,6 +19,7 @@
 #include <utility>
 
 #include "cairn/core/checked.hpp"
+#include "cairn/core/quiet_writes.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -105,7 +105,7 @@ class OutputFile {
 
     /// Appends. Throws Error{io}; a limit on file sizes is an error and no signal.
     void write(std::span<const std::byte> from) {
-        const BlockedSignal quiet;
+        const QuietWrites quiet;
         while (!from.empty()) {
             const ssize_t n = ::write(descriptor_, from.data(), from.size());
             if (n < 0 && errno == EINTR) continue;
@@ -134,31 +134,6 @@ class OutputFile {
     }
 
   private:
-    // SIGXFSZ would kill the process where EFBIG says the same.
-    class BlockedSignal {
-      public:
-        BlockedSignal() {
-            sigset_t set;
-            sigemptyset(&set);
-            sigaddset(&set, SIGXFSZ);
-            ::pthread_sigmask(SIG_BLOCK, &set, &before_);
-        }
-        ~BlockedSignal() {
-            sigset_t set;
-            sigemptyset(&set);
-            sigaddset(&set, SIGXFSZ);
-            const timespec now{};
-            if (sigismember(&before_, SIGXFSZ) == 0)
-                while (::sigtimedwait(&set, nullptr, &now) > 0) {
-                }
-            ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-        }
-        BlockedSignal(const BlockedSignal&) = delete;
-        BlockedSignal& operator=(const BlockedSignal&) = delete;
-
-      private:
-        sigset_t before_;
-    };
     // What killed writers of this file left behind.
     void remove_stale() const {
         const std::filesystem::path path(path_);

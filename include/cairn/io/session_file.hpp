@@ -53,7 +53,7 @@ struct SessionOwner {
 namespace detail {
 
 inline constexpr std::string_view session_magic = "CAIRNSES";
-inline constexpr std::uint32_t session_version = 1;
+inline constexpr std::uint32_t session_version = 2;
 
 class SessionWriter final : public CacheArchive {
   public:

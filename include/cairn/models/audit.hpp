@@ -153,6 +153,7 @@ class ShadowedCache {
                 const int dims = s == 0 ? layout().key_dim : layout().value_dim;
                 std::vector<float> wanted(static_cast<std::size_t>(dims));
                 std::vector<float> got(wanted);
+                RowReader reader;
                 for (const Run& run : lists[1][s]) {
                     const Interval seen = visible(run, Run::forever, next, run.begin, run.end);
                     for (int row = seen.begin; row < seen.end; ++row) {
@@ -161,7 +162,7 @@ class ShadowedCache {
                         const Run& plain = lists[0][s][0];
                         plain.codec->decode(plain.rows(position, position + 1), dims, wanted.data(),
                                             dims);
-                        run.codec->decode(run.rows(row, row + 1), dims, got.data(), dims);
+                        run.codec->decode(reader.at(run, row), dims, got.data(), dims);
                         if (run.rotated) kernels::hadamard(got.data(), dims);
                         auto& error = (s == 0 ? audit.keys : audit.values)[static_cast<std::size_t>(
                             Audit::age_class(next - 1 - position))];

@@ -264,7 +264,7 @@ class Paged : public StreamPair {
                   "Paged<Keys, Values, block_rows>: rows of this codec come in units that do not "
                   "divide the block.");
     Paged(const HeadLayout& layout, const Extent& extent)
-        : StreamPair(detail::make_paged, detail::make_hot, {block_rows, 0}, Keys::keys(),
+        : StreamPair(detail::make_paged, detail::make_hot, {block_rows, 0, 0, {}}, Keys::keys(),
                      Values::values(), layout, extent) {}
     explicit Paged(StreamPair pair) : StreamPair(std::move(pair)) {}
 };

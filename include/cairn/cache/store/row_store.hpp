@@ -52,6 +52,8 @@ class RowStore {
     virtual int front() const noexcept = 0;
     /// Fills the store's and the codec's fields of a run that starts at `row`.
     virtual void locate(int head, int row, Run& run) const noexcept = 0;
+    /// Whether no more than the extent's chunk of rows may be staged before a commit.
+    virtual bool chunked() const noexcept { return false; }
     /// Whether rows may be numbered beyond the extent's capacity.
     virtual bool unbounded() const noexcept { return false; }
     /// The same rows, shared until somebody writes.
@@ -68,7 +70,8 @@ class RowStore {
                 codec.encode(x + (row - begin) * stride + h * dims, stride, dims, rows);
             });
     }
-    /// Calls body(codec, rows, first row) for the stretches of one head's rows [begin, end).
+    /// Calls body(codec, rows, first row) for the stretches of one head's rows [begin, end), which
+    /// are in memory.
     template <class Body>
     void each(int head, int begin, int end, Body&& body) const {
         for (int row = begin; row < end;) {
@@ -81,10 +84,14 @@ class RowStore {
     }
 };
 
+class ScratchFile;
+
 /// What a store may want to know besides codec, shape and extent.
 struct StoreOptions {
-    int block_rows = 16;  ///< paged: rows of a block
-    int max_blocks = 0;   ///< paged: blocks of a pool; 0: as many as address space allows
+    int block_rows = 16;                ///< paged: rows of a block
+    int max_blocks = 0;                 ///< paged: blocks of a pool; 0: as address space allows
+    int memory_rows = 0;                ///< spilled: rows that stay in memory
+    std::shared_ptr<ScratchFile> file;  ///< spilled: where the others go
 };
 
 /// Makes the rows of one form of one stream.

@@ -1,0 +1,41 @@
+// Writing past a limit on file sizes is an error of the call, and no signal.
+#pragma once
+
+#include <signal.h>
+
+#include <ctime>
+
+#include "cairn/core/config.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// While it lives, writes of this thread that a limit on file sizes forbids fail with EFBIG;
+/// SIGXFSZ would end the process.
+class QuietWrites {
+  public:
+    QuietWrites() noexcept {
+        const sigset_t set = signals();
+        ::pthread_sigmask(SIG_BLOCK, &set, &before_);
+    }
+    ~QuietWrites() {
+        const sigset_t set = signals();
+        const timespec now{};
+        if (sigismember(&before_, SIGXFSZ) == 0)
+            while (::sigtimedwait(&set, nullptr, &now) > 0) {
+            }
+        ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    QuietWrites(const QuietWrites&) = delete;
+    QuietWrites& operator=(const QuietWrites&) = delete;
+
+  private:
+    static sigset_t signals() noexcept {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGXFSZ);
+        return set;
+    }
+    sigset_t before_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

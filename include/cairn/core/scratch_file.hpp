@@ -1,0 +1,147 @@
+// Slots of bytes in a temporary file that has no name: what does not fit into memory, for as long
+// as the process lives.
+#pragma once
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "cairn/core/error.hpp"
+#include "cairn/core/quiet_writes.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Slots are counted by reference; free ones are used again for the same size. Any thread may call
+/// anything. The file is opened by the first write and is gone with the object, or the process.
+class ScratchFile {
+  public:
+    /// Where a slot begins.
+    using Slot = std::int64_t;
+
+    /// The file will lie in `folder`, or in TMPDIR, or in /tmp.
+    explicit ScratchFile(std::string folder = {}) : folder_(std::move(folder)) {}
+    ~ScratchFile() {
+        if (descriptor_ >= 0) ::close(descriptor_);
+    }
+    ScratchFile(const ScratchFile&) = delete;
+    ScratchFile& operator=(const ScratchFile&) = delete;
+
+    /// A slot of `bytes` bytes with one reference. Throws std::bad_alloc.
+    Slot take(std::size_t bytes) {
+        const std::scoped_lock lock(mutex_);
+        Free& free = free_[bytes];
+        if (!free.slots.empty()) {
+            const Slot slot = free.slots.back();
+            slots_.emplace(slot, Entry{bytes, 1});
+            free.slots.pop_back();
+            return slot;
+        }
+        free.slots.reserve(free.made + 1);  // so that drop() never allocates
+        slots_.emplace(end_, Entry{bytes, 1});
+        ++free.made;
+        return std::exchange(end_, end_ + static_cast<Slot>(bytes));
+    }
+    void share(Slot slot) noexcept {
+        const std::scoped_lock lock(mutex_);
+        ++slots_.find(slot)->second.references;
+    }
+    void drop(Slot slot) noexcept {
+        const std::scoped_lock lock(mutex_);
+        const auto at = slots_.find(slot);
+        if (--at->second.references > 0) return;
+        free_.find(at->second.bytes)->second.slots.push_back(slot);
+        slots_.erase(at);
+    }
+
+    /// Writes bytes [offset, offset + size) of a slot. Throws Error{io} naming the folder.
+    void write(Slot slot, std::size_t offset, const std::byte* from, std::size_t size) {
+        const int descriptor = open();
+        const QuietWrites quiet;
+        for (off_t at = static_cast<off_t>(slot) + static_cast<off_t>(offset); size > 0;) {
+            const ssize_t n = ::pwrite(descriptor, from, size, at);
+            if (n < 0 && errno == EINTR) continue;
+            require(n > 0, ErrorCode::io, "temporary file in ", folder_, ": writing ", size,
+                    " bytes: ", std::strerror(n < 0 ? errno : ENOSPC));
+            from += n;
+            at += n;
+            size -= static_cast<std::size_t>(n);
+        }
+    }
+    /// Reads them; returns 0 or an errno. Bytes that are not there are EIO.
+    int read(Slot slot, std::size_t offset, std::byte* to, std::size_t size) const noexcept {
+        for (off_t at = static_cast<off_t>(slot) + static_cast<off_t>(offset); size > 0;) {
+            const ssize_t n = ::pread(descriptor_, to, size, at);
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) return n < 0 ? errno : EIO;
+            to += n;
+            at += n;
+            size -= static_cast<std::size_t>(n);
+        }
+        return 0;
+    }
+    /// Says that bytes will be read soon.
+    void prefetch(Slot slot, std::size_t offset, std::size_t size) const noexcept {
+#if defined(POSIX_FADV_WILLNEED)
+        ::posix_fadvise(descriptor_, static_cast<off_t>(slot) + static_cast<off_t>(offset),
+                        static_cast<off_t>(size), POSIX_FADV_WILLNEED);
+#else
+        (void)slot, (void)offset, (void)size;
+#endif
+    }
+
+    /// Bytes of the slots in use.
+    std::size_t bytes() const noexcept {
+        const std::scoped_lock lock(mutex_);
+        std::size_t sum = 0;
+        for (const auto& [slot, entry] : slots_) sum += entry.bytes;
+        return sum;
+    }
+    /// The open file; -1 before the first write. For tests that break it.
+    int descriptor() const noexcept { return descriptor_; }
+
+  private:
+    struct Entry {
+        std::size_t bytes;
+        int references;
+    };
+    struct Free {
+        std::vector<Slot> slots;
+        std::size_t made = 0;
+    };
+    int open() {
+        if (descriptor_ >= 0) return descriptor_;
+        const std::scoped_lock lock(mutex_);
+        if (descriptor_ >= 0) return descriptor_;
+        if (folder_.empty()) {
+            const char* given = std::getenv("TMPDIR");
+            folder_ = given != nullptr && *given != '\0' ? given : "/tmp";
+        }
+        std::string name = folder_ + "/cairn-XXXXXX";
+        const int descriptor = ::mkostemp(name.data(), O_CLOEXEC);
+        require(descriptor >= 0, ErrorCode::io, "temporary file in ", folder_, ": ",
+                std::strerror(errno));
+        ::unlink(name.c_str());
+        return descriptor_ = descriptor;
+    }
+
+    std::string folder_;
+    std::atomic<int> descriptor_{-1};
+    mutable std::mutex mutex_;
+    std::unordered_map<Slot, Entry> slots_;  // in use
+    std::map<std::size_t, Free> free_;       // by size
+    Slot end_ = 0;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

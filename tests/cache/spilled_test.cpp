@@ -1,0 +1,201 @@
+// Old rows on disk: the same rows and bits as in memory, a bounded memory, and typed errors where
+// the disk fails.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cairn/attention/batch.hpp>
+#include <cairn/cache/row_source.hpp>
+
+#include "support.hpp"
+using namespace support;
+
+namespace {
+
+const HeadLayout layout{4, 2, 8, 12};
+
+const SpilledRows& spilled(const AnyCache& cache, bool keys = true) {
+    const StreamPair& pair = *cache.streams();
+    const Stream& stream = keys ? pair.keys() : pair.values();
+    return dynamic_cast<const SpilledRows&>(stream.rows(stream.format().count - 1));
+}
+void fill(Random& random, AnyCache& cache, AnyCache& other, int rows) {
+    for (int at = 0; at < rows;) {
+        const int n = std::min(draw(random, 1, cache.max_rows()), rows - at);
+        const RowMatrix k = random_matrix(random, n, layout.kv_heads * layout.key_dim);
+        const RowMatrix v = random_matrix(random, n, layout.kv_heads * layout.value_dim);
+        for (AnyCache* c : {&cache, &other}) {
+            c->stage({k.data(), k.cols(), n}, {v.data(), v.cols(), n});
+            c->commit(n);
+        }
+        at += n;
+    }
+}
+// The decoded rows that the next query reads.
+std::vector<float> rows_of(const AnyCache& cache) {
+    std::vector<float> all;
+    RowReader reader;
+    for (int h = 0; h < layout.kv_heads; ++h) {
+        RunList lists[2];
+        cache.runs(h, lists[0], lists[1]);
+        for (int s = 0; s < 2; ++s)
+            for (const Run& run : lists[s])
+                for (int row = run.begin; row < std::min(run.end, cache.committed()); ++row) {
+                    const int dims = s == 0 ? layout.key_dim : layout.value_dim;
+                    all.resize(all.size() + static_cast<std::size_t>(dims));
+                    run.codec->decode(reader.at(run, row), dims, &all[all.size()] - dims, dims);
+                }
+    }
+    return all;
+}
+RowMatrix attended(const AnyCache& cache, const RowMatrix& q, Context& context) {
+    RowMatrix out(q.rows(), layout.heads * layout.value_dim);
+    AnyCache view = cache.fork();
+    attend(view.ref(),
+           {q.data(), q.cols(), static_cast<int>(q.rows()),
+            cache.committed() - static_cast<int>(q.rows())},
+           {.scale = 0.4F}, layout.heads, out.data(), out.cols(), context);
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("rows on disk are the rows in memory: random scripts of branches", "[spilled]") {
+    Random random(81);
+    ThreadPool pool(3);
+    Context threads(pool);
+    Context alone;
+    const char* specs[][2] = {{"contiguous,disk=32:f32", "contiguous:f32"},
+                              {"contiguous,disk=200:q4_0+rot", "contiguous:q4_0+rot"},
+                              {"contiguous,disk=64:kivi2", "contiguous:kivi2"},
+                              {"tiered=30,disk=1:f16", "tiered=30:f16"}};
+    int on_disk = 0;
+    for (const auto& spec : specs) {
+        struct Pair {
+            AnyCache disk;
+            AnyCache memory;
+        };
+        INFO(spec[0]);
+        const CacheSpec disk = CacheSpec::parse(spec[0]);
+        std::vector<Pair> pairs;
+        pairs.push_back({disk.make(layout, 2000), CacheSpec::parse(spec[1]).make(layout, 2000)});
+        for (int step = 0; step < 120; ++step) {
+            const std::size_t i = random.below(pairs.size());
+            Pair& pair = pairs[i];
+            switch (random.below(6)) {
+                case 0:
+                    if (pairs.size() < 5) {
+                        Pair branch{pair.disk.fork(), pair.memory.fork()};
+                        pairs.push_back(std::move(branch));
+                    }
+                    continue;
+                case 1: {
+                    const int to = draw(random, 0, pair.disk.committed());
+                    REQUIRE(pair.disk.can_truncate(to) == pair.memory.can_truncate(to));
+                    if (pair.disk.can_truncate(to)) {
+                        pair.disk.truncate(to);
+                        pair.memory.truncate(to);
+                    }
+                    break;
+                }
+                case 2:
+                    if (pairs.size() > 1) pairs.erase(pairs.begin() + static_cast<long>(i));
+                    continue;
+                default:
+                    fill(random, pair.disk, pair.memory,
+                         std::min(draw(random, 1, 300), 2000 - pair.disk.committed()));
+            }
+            REQUIRE(rows_of(pair.disk) == rows_of(pair.memory));
+            const int n = std::min(draw(random, 1, 20), pair.disk.committed());
+            const RowMatrix q = random_matrix(random, n, layout.heads * layout.key_dim);
+            REQUIRE(same_bits(attended(pair.disk, q, step % 2 ? threads : alone),
+                              attended(pair.memory, q, alone)));
+            on_disk += spilled(pair.disk).blocks_on_disk();
+        }
+        const int ring = SpilledRows::ring_rows({2000, 0, 0, 128}, disk.memory_rows());
+        CHECK(ring < disk.memory_rows() + 128 + 2 * SpilledRows::block_rows(disk.memory_rows()));
+        const ScratchFile& file = spilled(pairs[0].disk).file();
+        CHECK(file.bytes() > 0);
+        pairs.clear();
+    }
+    CHECK(on_disk > 1000);
+}
+
+TEST_CASE("memory stays bounded, and the file is given back with its branches", "[spilled]") {
+    Random random(82);
+    const CacheSpec spec = CacheSpec::parse("contiguous,disk=256:f16");
+    const AnyCache keeper = spec.make(layout, 8000);
+    AnyCache plain = CacheSpec::parse("contiguous:f16").make(layout, 8000);
+    AnyCache cache = spec.make(layout, 8000);
+    fill(random, cache, plain, 1000);
+    const std::size_t bytes = cache.bytes();
+    fill(random, cache, plain, 6000);
+    CHECK(cache.bytes() == bytes);
+    CHECK(cache.bytes() * 8 < plain.bytes());
+    const ScratchFile& file = spilled(keeper).file();
+    const std::size_t used = file.bytes();
+    CHECK(used >= 6000 * static_cast<std::size_t>(layout.kv_heads) * (8 + 12) * 2);
+    {
+        AnyCache branch = cache.fork();
+        CHECK(file.bytes() == used);  // blocks are shared
+        fill(random, branch, plain, 600);
+        CHECK(file.bytes() > used);
+    }
+    CHECK(file.bytes() == used);
+    cache.clear();
+    CHECK(file.bytes() == 0);
+}
+
+TEST_CASE("a disk that fails is an error, and the cache is as it was", "[spilled]") {
+    Random random(83);
+    const CacheSpec spec = CacheSpec::parse("contiguous,disk=32:f32");
+    AnyCache cache = spec.make(layout, 3000);
+    AnyCache plain = CacheSpec::parse("contiguous:f32").make(layout, 3000);
+    fill(random, cache, plain, 1000);
+    const RowMatrix q = random_matrix(random, 1, layout.heads * layout.key_dim);
+    Context context;
+    const RowMatrix before = attended(cache, q, context);
+    const std::vector<float> rows = rows_of(cache);
+    const int descriptor = spilled(cache).file().descriptor();
+    const off_t size = ::lseek(descriptor, 0, SEEK_END);
+
+    // No room for another block.
+    rlimit limit{};
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    rlimit tight = limit;
+    tight.rlim_cur = static_cast<rlim_t>(size);
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &tight) == 0);
+    const RowMatrix k = random_matrix(random, 100, layout.kv_heads * layout.key_dim);
+    const RowMatrix v = random_matrix(random, 100, layout.kv_heads * layout.value_dim);
+    const auto code = code_of([&] {
+        for (int i = 0; i < 3; ++i) cache.stage({k.data(), k.cols(), 40}, {v.data(), v.cols(), 40});
+    });
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK(code == ErrorCode::io);
+    cache.rollback();
+    CHECK(cache.committed() == 1000);
+    CHECK(rows_of(cache) == rows);
+    CHECK(same_bits(attended(cache, q, context), before));
+    AnyCache longer = cache.fork();
+    fill(random, longer, plain, 300);  // there is room again
+
+    // What was written cannot be read: every way of attending says so, on any thread.
+    REQUIRE(::ftruncate(descriptor, 1) == 0);
+    CHECK(code_of([&] { attended(cache, q, context); }) == ErrorCode::io);
+    ThreadPool pool(3);
+    Context threads(pool);
+    CHECK(code_of([&] { attended(cache, q, threads); }) == ErrorCode::io);
+    RowMatrix out(1, layout.heads * layout.value_dim);
+    const BatchQuery batch[] = {{cache.ref(), q.data(), 999, out.data()}};
+    CHECK(code_of([&] { attend_batch(batch, {.scale = 0.4F}, layout.heads, threads); }) ==
+          ErrorCode::io);
+    CHECK(code_of([&] { rows_of(cache); }) == ErrorCode::io);
+    cache.truncate(500);
+    CHECK(code_of([&] {
+              cache.stage({k.data(), k.cols(), 1}, {v.data(), v.cols(), 1});
+          }) == ErrorCode::io);
+    CHECK(cache.length() == 500);
+    cache.clear();
+    AnyCache fresh = CacheSpec::parse("contiguous:f32").make(layout, 3000);
+    fill(random, cache, fresh, 700);
+    CHECK(rows_of(cache) == rows_of(fresh));
+}
