@@ -17,7 +17,7 @@ as_root() {
 }
 
 # need GROUP...: installs the packages of each group through the system's package manager, once.
-#   build   compiler, CMake, Eigen, nlohmann/json, PCRE2, CLI11     test    Catch2, Python
+#   build   compiler, CMake, Eigen, nlohmann/json, PCRE2, utf8proc, CLI11    test    Catch2, Python
 #   clang   the second compiler and its sanitizer runtime           cross   AArch64 compiler and emulator
 #   python  Python with pip and venv, to fetch SmolLM2
 #   bench   Google Benchmark, matplotlib                            format  clang-format     docs  Doxygen
@@ -25,9 +25,9 @@ need() {
   local debian=() fedora=() brew=() group
   for group in "$@"; do
     case $group in
-      build) debian+=(g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libpcre2-dev libcli11-dev)
-             fedora+=(gcc-c++ cmake ninja-build eigen3-devel json-devel pcre2-devel cli11-devel)
-             brew+=(cmake ninja eigen nlohmann-json pcre2 cli11) ;;
+      build) debian+=(g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libcli11-dev)
+             fedora+=(gcc-c++ cmake ninja-build eigen3-devel json-devel pcre2-devel utf8proc-devel cli11-devel)
+             brew+=(cmake ninja eigen nlohmann-json pcre2 utf8proc cli11) ;;
       test)  debian+=(catch2 python3); fedora+=(catch-devel python3); brew+=(catch2) ;;
       clang) debian+=(clang libclang-rt-dev); fedora+=(clang compiler-rt) ;;
       cross) debian+=(g++-aarch64-linux-gnu qemu-user) ;;

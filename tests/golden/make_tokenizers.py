@@ -3,6 +3,7 @@
 pre-tokenizer and for SentencePiece, as tokenizer.json and as GGUF, and the ids that Hugging Face
 tokenizers and llama.cpp give to many strings.
 
+  tests/golden/make_tokenizers.py --nfc            only tokenizers_nfc.json: NFC before the qwen2 vocabulary
   tests/golden/make_tokenizers.py --text ANY.txt --llama-tokenize PATH [--smollm2 FILE.gguf]
 
 Needs tokenizers and gguf from PyPI, and llama.cpp's llama-tokenize.
@@ -13,6 +14,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import unicodedata
 
 import gguf
 import numpy as np
@@ -95,6 +98,30 @@ def vocabulary(tokenizer):
     return tokens, [m if isinstance(m, str) else " ".join(m) for m in data["merges"]]
 
 
+def nfc():
+    """NFC as Qwen's tokenizer.json asks for it: strings, what they become, and their ids."""
+    with open(os.path.join(OUT, "qwen2.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    config["normalizer"] = {"type": "NFC"}
+    t = Tokenizer.from_str(json.dumps(config))
+    t.encode_special_tokens = True
+    rng = np.random.default_rng(7)
+    texts = [unicodedata.normalize(form, line) for line in MORE.split("\n") for form in ("NFD", "NFC", "NFKD")]
+    texts += ["\u212b \u2126 \u00c5", "e\u0301\u0323 e\u0323\u0301", "a\u0315\u0300\u05ae\u0062", "\u1100\u1161\u11a8 \uac00\u11a8", "\u0958 \ufb1d \u2adc",
+              "\u0344 \u0340", "q\u0307\u0323", "\u0308\u0301 alone", "\ufb2c\u0307", "a\u0301b\u0302" * 20, "\u0f71\u0f72\u0f80", "\U0001d15e \U0002f800"]
+    ranges = [(0x20, 0x7f), (0xc0, 0x250), (0x300, 0x370), (0x590, 0x600), (0x900, 0x980), (0xf00, 0xfd0), (0x1100, 0x1200), (0x1e00, 0x2000), (0xac00, 0xad00), (0xf900, 0xfb50), (0x11090, 0x110c0), (0x1d150, 0x1d1c0)]
+    for _ in range(400):
+        codes = [int(rng.integers(*ranges[rng.integers(len(ranges))])) for _ in range(rng.integers(1, 16))]
+        texts.append("".join(chr(c) for c in codes if unicodedata.category(chr(c)) != "Cn"))
+    texts = [s for s in dict.fromkeys(texts) if s]
+    golden = {"strings": texts, "normalized": [t.normalizer.normalize_str(s) for s in texts],
+              "ids": [t.encode(s, add_special_tokens=False).ids for s in texts]}
+    with open(os.path.join(HERE, "tokenizers_nfc.json"), "w") as f:
+        json.dump(golden, f, ensure_ascii=True, separators=(",", ":"))
+        f.write("\n")
+    print(f"{len(texts)} strings, {sum(a != b for a, b in zip(texts, golden['normalized']))} of them change")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--text", required=True)
@@ -162,4 +189,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    nfc() if sys.argv[1:] == ["--nfc"] else main()

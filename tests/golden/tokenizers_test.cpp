@@ -58,3 +58,23 @@ TEST_CASE("what was encoded decodes to itself", "[golden][tokenizer]") {
         }
     }
 }
+
+TEST_CASE("form C before the vocabulary, as Qwen's tokenizer.json asks for",
+          "[golden][tokenizer]") {
+    const Json nfc = Json::parse(read_text(data + "/tokenizers_nfc.json", 10000000));
+    Json file = Json::parse(read_text(data + "/tokenizers/qwen2.json", 1 << 24));
+    file["normalizer"] = {{"type", "NFC"}};
+    const Tokenizer tokenizer = Tokenizer::parse(file.dump());
+    int changed = 0;
+    REQUIRE(nfc["strings"].size() > 400);
+    for (std::size_t i = 0; i < nfc["strings"].size(); ++i) {
+        const auto text = nfc["strings"][i].get<std::string>();
+        INFO(nfc["strings"][i].dump());
+        const std::string composed = unicode_nfc(text);
+        REQUIRE(Json(composed).dump() == nfc["normalized"][i].dump());
+        REQUIRE(unicode_nfc(composed) == composed);
+        CHECK(tokenizer.encode(text) == nfc["ids"][i].get<std::vector<Token>>());
+        changed += composed != text;
+    }
+    CHECK(changed > 200);
+}

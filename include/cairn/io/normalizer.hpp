@@ -1,5 +1,5 @@
 // What happens to a text before it is cut into tokens: literal replacements and prefixes, as the
-// tokenizers of Llama and Mistral have them.
+// tokenizers of Llama and Mistral have them, and the form C of Unicode, as those of Qwen.
 #pragma once
 
 #include <string>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cairn/io/json.hpp"
+#include "cairn/io/unicode_nfc.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -18,8 +19,8 @@ inline constexpr std::string_view visible_space = "\xE2\x96\x81";
 class Normalizer {
   public:
     Normalizer() = default;
-    /// From tokenizer.json: Prepend, Replace (of a literal), Sequence. Throws Error{bad_tokenizer},
-    /// Error{unsupported} naming what it does not know.
+    /// From tokenizer.json: Prepend, Replace (of a literal), NFC, Sequence. Throws
+    /// Error{bad_tokenizer}, Error{unsupported} naming what it does not know.
     explicit Normalizer(const Json& json) { add(json, 0); }
     /// Writes spaces visibly, after putting one in front if wanted.
     static Normalizer sentence(bool add_space_prefix) {
@@ -28,15 +29,16 @@ class Normalizer {
         result.replace(" ", std::string(visible_space));
         return result;
     }
-    void prepend(std::string text) { steps_.push_back({{}, std::move(text)}); }
+    void prepend(std::string text) { steps_.push_back({Kind::prepend, {}, std::move(text)}); }
     void replace(std::string from, std::string to) {
-        steps_.push_back({std::move(from), std::move(to)});
+        steps_.push_back({Kind::replace, std::move(from), std::move(to)});
     }
+    void compose() { steps_.push_back({Kind::nfc, {}, {}}); }
     bool empty() const noexcept { return steps_.empty(); }
     /// Whether texts get a prefix.
     bool prepends() const noexcept {
         for (const Step& step : steps_)
-            if (step.from.empty()) return true;
+            if (step.kind == Kind::prepend) return true;
         return false;
     }
 
@@ -46,8 +48,10 @@ class Normalizer {
         for (const Step& step : steps_) {
             if (now.empty()) break;
             std::string next;
-            if (step.from.empty()) {
+            if (step.kind == Kind::prepend) {
                 next = step.to + now;
+            } else if (step.kind == Kind::nfc) {
+                next = unicode_nfc(now);
             } else {
                 for (std::size_t at = 0; at < now.size();) {
                     const std::size_t found = std::min(now.find(step.from, at), now.size());
@@ -64,8 +68,10 @@ class Normalizer {
     }
 
   private:
+    enum class Kind : std::uint8_t { prepend, replace, nfc };
     struct Step {
-        std::string from;  ///< empty: `to` is put in front
+        Kind kind;
+        std::string from;
         std::string to;
     };
     static void check(std::size_t size, std::size_t before) {
@@ -84,6 +90,8 @@ class Normalizer {
             for (const Json& item : *list) add(item, depth + 1);
         } else if (type == "Prepend") {
             prepend(object.string("prepend"));
+        } else if (type == "NFC") {
+            compose();
         } else if (type == "Replace") {
             const Json* pattern = object.find("pattern");
             require(pattern != nullptr && pattern->is_object() && pattern->contains("String"),
@@ -97,7 +105,7 @@ class Normalizer {
             replace(std::move(from), object.string("content"));
         } else {
             fail(ErrorCode::unsupported, "tokenizer: normalizer \"", type.substr(0, 60),
-                 "\" is not supported; known: Prepend, Replace, Sequence");
+                 "\" is not supported; known: NFC, Prepend, Replace, Sequence");
         }
     }
     std::vector<Step> steps_;
