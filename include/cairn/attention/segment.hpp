@@ -109,10 +109,13 @@ template <class Body>
 void for_each_block(const Run& run, int begin, int end, Body&& body) {
     for (int row = begin; row < end;) {
         const Rows rows = run.rows(row, end);
-        if (run.block_table != nullptr && row + rows.count < end) {
-            // Hardware does not look across a jump: the next stretch's first lines are asked for.
-            const std::byte* next = run.rows(row + rows.count, row + rows.count + 1).unit;
-            for (int line = 0; line < 8; ++line) __builtin_prefetch(next + 64 * line);
+        if (run.block_table != nullptr && row + 2 * rows.count < end) {
+            // Hardware does not look across a jump: the stretch after the next is asked for, into
+            // the second-level cache: blocks in random order then decode like a contiguous store.
+            const std::byte* later = run.rows(row + 2 * rows.count, row + 2 * rows.count + 1).unit;
+            const std::ptrdiff_t bytes =
+                std::min<std::ptrdiff_t>(rows.count / run.codec->rows_per_unit * run.stride, 4096);
+            for (std::ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(later + at, 0, 2);
         }
         body(rows, row);
         row += rows.count;
