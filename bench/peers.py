@@ -55,6 +55,11 @@ def main():
         print(f"{name:15} {what:13} {statistics.median(x):9.1f} {spread(x):>13} {statistics.median(y):10.1f} {spread(y):>13} {ratio:6.2f}x {bar:4.1f}x {'reached' if ratio >= bar else 'missed '} {extra}", flush=True)
         return {"name": name, "what": what, "cairn": x, "peer": y, "ratio": ratio, "bar": bar}
 
+    def write_report():
+        with open(os.path.join(a.root, "bench/results/peers.json"), "w") as f:
+            json.dump(report, f, indent=1)
+            f.write("\n")
+
     def caches():
         path = os.path.join(models, "smollm2.q4_0.gguf")
         lines = []
@@ -71,16 +76,13 @@ def main():
             entry = line("SmolLM2 Q4_0", f"{cache} @4096", c, q[best], bar, f"llama.cpp with -fa {best}")
             entry["flash_attention"] = best
             lines.append(entry)
-        return lines
+            report["caches"] = lines
+            write_report()
 
     if a.only:
-        results = os.path.join(a.root, "bench/results/peers.json")
-        with open(results) as f:
+        with open(os.path.join(a.root, "bench/results/peers.json")) as f:
             report = json.load(f)
-        report["caches"] = caches()
-        with open(results, "w") as f:
-            json.dump(report, f, indent=1)
-            f.write("\n")
+        caches()
         return
     machine = json.loads(subprocess.run([os.path.join(a.root, "build/bench/bench/machine"), "--rounds", "3", "--json"], capture_output=True, text=True, check=True).stdout)
     bandwidth = machine["read_bandwidth"] / 1e9
@@ -108,7 +110,7 @@ def main():
             q.append(peer(path, 0, 32, depth)[1])
             c.append(cairn(path, 0, 32, depth)[1])
         report["depth"].append(line("SmolLM2 Q4_0", f"decode@{depth}", c, q, bar))
-    report["caches"] = caches()
+    caches()
 
     print("\ntime to the first token from a cold start (load, pack, 32-token prompt), SmolLM2 Q4_1, seconds")
     path = os.path.join(models, FILES[0][1])
@@ -148,9 +150,7 @@ def main():
     theirs = float(re.search(r"PPL = ([0-9.]+)", done.stdout + done.stderr).group(1))
     report["perplexity"] = {"tokens": mine["token_count"], "cairn": mine["perplexity"], "peer": theirs}
     print(f"{mine['token_count']} tokens: Cairn {mine['perplexity']:.4f}   llama.cpp {theirs:.4f}   {100 * (mine['perplexity'] / theirs - 1):+.3f} % (bar 0.1 %)")
-    with open(os.path.join(a.root, "bench/results/peers.json"), "w") as f:
-        json.dump(report, f, indent=1)
-        f.write("\n")
+    write_report()
 
 
 if __name__ == "__main__":
