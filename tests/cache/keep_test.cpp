@@ -363,8 +363,11 @@ TEST_CASE("context shift equals keys rotated anew; refused where rows cannot go"
         const RowMatrix wanted = rotated_anew(t, rotation, seen, places_in_order(seen));
         CHECK((wanted - next.row(i)).cwiseAbs().maxCoeff() < 2e-5F);
     }
-    KvCache<Contiguous<F32>> plain(layout, 60);
-    plain.append(token_rows(t.k.topRows(30)), token_rows(t.v.topRows(30)));
+    STATIC_REQUIRE(Shiftable<KvCache<Paged<F32>>>);
+    STATIC_REQUIRE_FALSE(Shiftable<KvCache<Contiguous<F32>>>);
+    AnyCache plain = CacheSpec::parse("contiguous:f32").make(layout, 60);  // known at run time only
+    plain.stage(token_rows(t.k.topRows(30)), token_rows(t.v.topRows(30)));
+    plain.commit(30);
     CHECK_FALSE(plain.can_shift(4, 10));
     CHECK(code_of([&] { plain.shift(4, 10); }) == ErrorCode::bad_state);
 }

@@ -40,6 +40,8 @@ TEST_CASE("bytes that are no UTF-8 stay, and nothing is composed across them", "
 
 TEST_CASE("texts of nothing but marks end in time, or in an error", "[nfc]") {
     const std::string marks = "\xCC\x81\xCC\xA3";  // in the wrong order
-    CHECK(code_of([&] { unicode_nfc("a" + repeated(marks, 500000)); }) == ErrorCode::limit);
-    CHECK(unicode_nfc(repeated("a" + repeated(marks, 128), 2000)).size() > 900000);
+    CHECK(code_of([&] { unicode_nfc(repeated(marks, 500000)); }) == ErrorCode::limit);
+    std::string most = "a";
+    most += repeated(marks, 128);
+    CHECK(unicode_nfc(repeated(most, 2000)).size() > 900000);
 }

@@ -45,6 +45,16 @@ constexpr bool on_disk() {
         return false;
 }
 
+// Whether rows may be dropped and others come at higher numbers; a store chosen at run time says so
+// itself.
+template <class S>
+constexpr bool flat() {
+    if constexpr (requires { S::flat; })
+        return S::flat;
+    else
+        return false;
+}
+
 template <class S>
 constexpr bool movable_rows() {
     if constexpr (requires { typename S::KeyTag; }) return !requires {
@@ -76,6 +86,8 @@ class KvCache {
 
   public:
     static constexpr bool scored = ScoringKeep<K>;
+    /// Whether the types allow a context shift; the rest is can_shift's to say.
+    static constexpr bool shiftable = !scored && !detail::flat<S>();
 
     /// An empty cache. Throws Error{invalid_argument} for an impossible layout or a capacity below
     /// one, Error{out_of_memory} if the address space is not to be had.
@@ -122,30 +134,30 @@ class KvCache {
     /// Forgets everything; address space and pages stay for the next sequence.
     void clear() { truncate(0); }
     /// Whether `drop(begin, end)` would succeed.
-    bool can_drop(int begin, int end) const noexcept requires(!scored) {
+    bool can_drop(int begin, int end) const noexcept requires shiftable {
         return rows_.can_drop(begin, end);
     }
     /// Forgets rows [begin, end) in the middle; the others keep their numbers and distances. Needs
     /// a paged store and all rows kept; what is dropped later must adjoin what is gone.
     /// Error{bad_state}.
-    void drop(int begin, int end) requires(!scored) {
+    void drop(int begin, int end) requires shiftable {
         const BusyFlag::Hold hold(busy_, "the cache");
         require(can_drop(begin, end), ErrorCode::bad_state, "drop rows ", begin, " to ", end,
                 ": the cache has ", committed());
         rows_.drop(begin, end);
     }
     /// Whether `close(rows)` would succeed.
-    bool can_close(int rows) const noexcept requires(!scored) { return rows_.can_close(rows); }
+    bool can_close(int rows) const noexcept requires shiftable { return rows_.can_close(rows); }
     /// Closes `rows` rows of the hole that drop() left: later queries stand so much nearer to what
     /// is before it, and as many more tokens fit. Keys stay as they are. Error{bad_state}.
-    void close(int rows) requires(!scored) {
+    void close(int rows) requires shiftable {
         const BusyFlag::Hold hold(busy_, "the cache");
         require(can_close(rows), ErrorCode::bad_state, "close ", rows,
                 " rows of a hole: so many were not dropped");
         rows_.close(rows);
     }
     /// Whether `shift(keep, rows)` would succeed.
-    bool can_shift(int keep, int rows) const noexcept requires(!scored) {
+    bool can_shift(int keep, int rows) const noexcept requires shiftable {
         const int gone = rows_.dropped();
         return rows > 0 && rows <= row_limit && (gone == 0 || keep == rows_.hole()) && keep >= 0 &&
                keep <= committed() && can_drop(keep + gone, keep + gone + rows);
@@ -157,12 +169,18 @@ class KvCache {
     void shift(int keep, int rows) {
         static_assert(!scored,
                       "KvCache::shift: rows are chosen by score, which have no place to shift to.");
-        const BusyFlag::Hold hold(busy_, "the cache");
-        require(can_shift(keep, rows), ErrorCode::bad_state, "shift by ", rows, " rows behind ",
-                keep, ": the cache has ", committed());
-        const int begin = keep + rows_.dropped();
-        rows_.drop(begin, begin + rows);
-        rows_.close(rows);
+        static_assert(
+            !detail::flat<S>(),
+            "KvCache::shift: this store's address space ends at the capacity (Contiguous, "
+            "Mapped, Tiered, Spilled); Paged has room for what comes after a shift.");
+        if constexpr (shiftable) {
+            const BusyFlag::Hold hold(busy_, "the cache");
+            require(can_shift(keep, rows), ErrorCode::bad_state, "shift by ", rows, " rows behind ",
+                    keep, ": the cache has ", committed());
+            const int begin = keep + rows_.dropped();
+            rows_.drop(begin, begin + rows);
+            rows_.close(rows);
+        }
     }
 
     /// Announces that a prompt ends before position `end`: keeps that choose rows at a prompt's

@@ -206,6 +206,7 @@ class Contiguous : public StreamPair {
   public:
     using KeyTag = Keys;
     using ValueTag = Values;
+    static constexpr bool flat = true;  // rows are numbered below the capacity
     Contiguous(const HeadLayout& layout, const Extent& extent)
         : StreamPair(detail::make_contiguous<Commit::on_touch>, detail::make_hot, {}, Keys::keys(),
                      Values::values(), layout, extent) {}
@@ -219,6 +220,7 @@ class Mapped : public StreamPair {
   public:
     using KeyTag = Keys;
     using ValueTag = Values;
+    static constexpr bool flat = true;  // rows are numbered below the capacity
     Mapped(const HeadLayout& layout, const Extent& extent)
         : StreamPair(detail::make_contiguous<Commit::on_demand>, detail::make_hot, {}, Keys::keys(),
                      Values::values(), layout, extent) {}

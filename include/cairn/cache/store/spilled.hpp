@@ -217,6 +217,7 @@ class Spilled : public StreamPair {
   public:
     using KeyTag = Keys;
     using ValueTag = Values;
+    static constexpr bool flat = true;  // rows are numbered below the capacity
     static constexpr bool on_disk = true;
     static_assert(memory_rows > 0,
                   "Spilled<Keys, Values, memory_rows>: some rows must be in memory.");
