@@ -117,7 +117,7 @@ def caches(folder):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     for row in data["caches"]:
         name = row["cache"].replace("contiguous:", "")
-        if "=" in name and not name.startswith("tiered") or name in ("f32", "mapped:f32", "paged=16:f32"):
+        if "=" in name and not name.startswith(("tiered", "contiguous,disk")) or name in ("f32", "mapped:f32", "paged=16:f32"):
             continue
         left.plot(row["bytes_at_4096"] / 4096 / 1024, max(row["kl"], 1e-7), "o", color="#4c8ee8")
         left.annotate(name, (row["bytes_at_4096"] / 4096 / 1024, max(row["kl"], 1e-7)), textcoords="offset points",
