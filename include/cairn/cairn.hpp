@@ -1,7 +1,7 @@
 // Cairn: KV-cached transformer decoding over Eigen, in headers. This one includes everything that
-// needs only Eigen. Beside it: caches by name in cairn/cache/cache_spec.hpp, the planner in
-// cairn/cache/planner.hpp, the audit in cairn/models/audit.hpp, prefix reuse in cairn/serve/, files
-// and tokenizers in cairn/io/.
+// needs only Eigen. Beside it: caches by name in cairn/cache/cache_spec.hpp, rows on disk in
+// cairn/cache/store/spilled.hpp, the planner in cairn/cache/planner.hpp, the audit in
+// cairn/models/audit.hpp, prefix reuse in cairn/serve/, files and tokenizers in cairn/io/.
 #pragma once
 
 #include "cairn/attention/engine.hpp"

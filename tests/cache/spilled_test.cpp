@@ -120,6 +120,28 @@ TEST_CASE("rows on disk are the rows in memory: random scripts of branches", "[s
     CHECK(on_disk > 1000);
 }
 
+TEST_CASE("the types are the caches of their words", "[spilled]") {
+    Random random(84);
+    const int rows = 700;
+    const RowMatrix q = random_matrix(random, rows, layout.heads * layout.key_dim);
+    const RowMatrix k = random_matrix(random, rows, layout.kv_heads * layout.key_dim);
+    const RowMatrix v = random_matrix(random, rows, layout.kv_heads * layout.value_dim);
+    const auto through = [&](auto cache) {
+        RowMatrix out(rows, layout.heads * layout.value_dim);
+        Context context;
+        prefill(q, k, v, cache, {.scale = 0.3F}, out, context);
+        return std::pair(out, cache.bytes());
+    };
+    const auto same = [&](auto cache, const char* word) {
+        const auto [out, bytes] = through(std::move(cache));
+        const auto [wanted, wanted_bytes] = through(CacheSpec::parse(word).make(layout, 800));
+        CHECK(same_bits(out, wanted));
+        CHECK(bytes == wanted_bytes);
+    };
+    same(KvCache<Spilled<F16, Q8_0, 64>>(layout, 800), "contiguous,disk=64:k=f16,v=q8_0");
+    same(KvCache<TieredToDisk<Q4_0, F16, 50, 32>>(layout, 800), "tiered=50,disk=32:q4_0");
+}
+
 TEST_CASE("memory stays bounded, and the file is given back with its branches", "[spilled]") {
     Random random(82);
     const CacheSpec spec = CacheSpec::parse("contiguous,disk=256:f16");

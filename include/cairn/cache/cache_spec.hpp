@@ -19,7 +19,7 @@
 #include "cairn/cache/keep/nacl.hpp"
 #include "cairn/cache/keep/snapkv.hpp"
 #include "cairn/cache/store/paged.hpp"
-#include "cairn/cache/store/tiered.hpp"
+#include "cairn/cache/store/spilled.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 

@@ -37,23 +37,18 @@ concept Keep = PositionalKeep<K> || ScoringKeep<K>;
 
 namespace detail {
 
+// Whether old rows go to disk.
 template <class S>
-constexpr bool on_disk() {
-    if constexpr (requires { S::on_disk; })
-        return S::on_disk;
-    else
-        return false;
-}
+concept OnDisk = requires {
+    requires S::on_disk;
+};
 
-// Whether rows may be dropped and others come at higher numbers; a store chosen at run time says so
-// itself.
+// Whether address space ends at the capacity, so that no row can be dropped to have others come at
+// higher numbers; a store chosen at run time says so itself.
 template <class S>
-constexpr bool flat() {
-    if constexpr (requires { S::flat; })
-        return S::flat;
-    else
-        return false;
-}
+concept Flat = requires {
+    requires S::flat;
+};
 
 template <class S>
 constexpr bool movable_rows() {
@@ -80,14 +75,14 @@ class KvCache {
     static_assert(!ScoringKeep<K> || detail::movable_rows<S>(),
                   "KvCache<Store, Keep>: a keep that chooses rows by score moves them one by one; "
                   "rows that share scales or change form with age (Kivi, Tiered) cannot be moved.");
-    static_assert(!detail::on_disk<S>() || std::derived_from<K, KeepAll>,
+    static_assert(!detail::OnDisk<S> || std::derived_from<K, KeepAll>,
                   "KvCache<Store, Keep>: a store that puts old rows on disk keeps all of them; a "
                   "keep that forgets rows needs a store in memory.");
 
   public:
     static constexpr bool scored = ScoringKeep<K>;
     /// Whether the types allow a context shift; the rest is can_shift's to say.
-    static constexpr bool shiftable = !scored && !detail::flat<S>();
+    static constexpr bool shiftable = !scored && !detail::Flat<S>;
 
     /// An empty cache. Throws Error{invalid_argument} for an impossible layout or a capacity below
     /// one, Error{out_of_memory} if the address space is not to be had.
@@ -170,7 +165,7 @@ class KvCache {
         static_assert(!scored,
                       "KvCache::shift: rows are chosen by score, which have no place to shift to.");
         static_assert(
-            !detail::flat<S>(),
+            !detail::Flat<S>,
             "KvCache::shift: this store's address space ends at the capacity (Contiguous, "
             "Mapped, Tiered, Spilled); Paged has room for what comes after a shift.");
         if constexpr (shiftable) {

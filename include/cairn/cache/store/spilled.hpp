@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "cairn/cache/row_source.hpp"
-#include "cairn/cache/store/contiguous.hpp"
+#include "cairn/cache/store/tiered.hpp"
 #include "cairn/core/scratch_file.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -227,5 +227,10 @@ class Spilled : public StreamPair {
                      Values::values(), layout, extent) {}
     explicit Spilled(StreamPair pair) : StreamPair(std::move(pair)) {}
 };
+
+/// Three tiers: recent rows hot, `memory_rows` older ones cold in memory, whole blocks behind them
+/// cold on disk.
+template <CodecTag Cold = Q8_0, CodecTag Hot = F16, int recent = 512, int memory_rows = 4096>
+using TieredToDisk = Spilled<TwoTiers<Cold, Hot, recent>, TwoTiers<Cold, Hot, recent>, memory_rows>;
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cairn/cache/codec/block.hpp"
-#include "cairn/cache/store/spilled.hpp"
+#include "cairn/cache/store/contiguous.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -29,10 +29,5 @@ struct TwoTiers {
 /// The store of `KvCache<Tiered<Q8_0>>`: recent rows hot, the others cold.
 template <CodecTag Cold = Q8_0, CodecTag Hot = F16, int recent = 512>
 using Tiered = Contiguous<TwoTiers<Cold, Hot, recent>>;
-
-/// Three tiers: recent rows hot, `memory_rows` older ones cold in memory, whole blocks behind them
-/// cold on disk.
-template <CodecTag Cold = Q8_0, CodecTag Hot = F16, int recent = 512, int memory_rows = 4096>
-using TieredToDisk = Spilled<TwoTiers<Cold, Hot, recent>, TwoTiers<Cold, Hot, recent>, memory_rows>;
 
 }  // namespace cairn::inline CAIRN_ABI
