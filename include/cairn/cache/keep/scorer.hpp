@@ -84,28 +84,48 @@ class Budget {
     std::vector<int> rows_;
 };
 
-/// Keeps the `count` best of the rows that `candidate(i)` admits; `worth(i)` says how good, ties go
-/// to the later position. The tool that most scorers are made of.
-template <class Candidate, class Worth>
-void keep_best(const HeldRows& rows, int count, const Candidate& candidate, const Worth& worth,
-               std::span<std::uint8_t> keep, std::span<int> order) {
-    int n = 0;
-    for (int i = 0; i < static_cast<int>(rows.positions.size()); ++i) {
-        const auto at = static_cast<std::size_t>(i);
-        if (rows.positions[at] >= 0 && keep[at] == 0 && candidate(i))
-            order[static_cast<std::size_t>(n++)] = i;
-    }
-    count = std::clamp(count, 0, n);
+namespace detail {
+
+// A reference to any `number(int)`, so that ordering rows is compiled once for all of them.
+struct WorthRef {
+    const void* object;
+    double (*call)(const void*, int);
+    double operator()(int row) const { return call(object, row); }
+};
+
+// Marks the `count` best of the rows in `order`.
+inline void keep_best_of(const HeldRows& rows, int count, WorthRef worth,
+                         std::span<std::uint8_t> keep, std::span<int> order) {
+    count = std::clamp(count, 0, static_cast<int>(order.size()));
     const auto better = [&](int a, int b) {
-        const auto x = worth(a);
-        const auto y = worth(b);
+        const double x = worth(a);
+        const double y = worth(b);
         return x != y ? x > y
                       : rows.positions[static_cast<std::size_t>(a)] >
                             rows.positions[static_cast<std::size_t>(b)];
     };
-    std::nth_element(order.begin(), order.begin() + count, order.begin() + n, better);
+    std::nth_element(order.begin(), order.begin() + count, order.end(), better);
     for (int i = 0; i < count; ++i)
         keep[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])] = 1;
+}
+
+}  // namespace detail
+
+/// Keeps the `count` best of the rows that `candidate(i)` admits; the number `worth(i)` says how
+/// good, ties go to the later position. The tool that most scorers are made of.
+template <class Candidate, class Worth>
+void keep_best(const HeldRows& rows, int count, const Candidate& candidate, const Worth& worth,
+               std::span<std::uint8_t> keep, std::span<int> order) {
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < rows.positions.size(); ++i)
+        if (rows.positions[i] >= 0 && keep[i] == 0 && candidate(static_cast<int>(i)))
+            order[n++] = static_cast<int>(i);
+    detail::keep_best_of(rows, count,
+                         {&worth,
+                          [](const void* object, int row) {
+                              return static_cast<double>((*static_cast<const Worth*>(object))(row));
+                          }},
+                         keep, order.first(n));
 }
 
 }  // namespace cairn::inline CAIRN_ABI
