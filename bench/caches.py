@@ -18,10 +18,15 @@ def run(*command):
     return subprocess.run([str(c) for c in command], capture_output=True, check=True, text=True).stdout
 
 
+def chooses_by_score(cache):
+    """Whether a cache wants its prompt announced."""
+    return any(keep in cache for keep in ("h2o", "snapkv", "nacl", "hashevict"))
+
+
 def measure_quality(programs, model, ids, cache):
     print(f"quality of {cache}", file=sys.stderr, flush=True)
     count = len(ids)
-    extra = ["--prompt-tokens", count * 3 // 4] if any(k in cache for k in ("h2o", "snapkv", "nacl", "hashevict")) else []
+    extra = ["--prompt-tokens", count * 3 // 4] if chooses_by_score(cache) else []
     return json.loads(run(f"{programs}/bin/score", "--model", model, "--tokens", ",".join(map(str, ids)),
                           "--compare-cache", cache, "--json", *extra))
 
@@ -32,7 +37,7 @@ def measure_speed(programs, model, caches):
     caches = ["contiguous:f32"] + [c for c in caches if c != "contiguous:f32"]
     depths = sum((["--depth", d] for d in DEPTHS), [])
     words = sum((["--cache", c] for c in caches), [])
-    announce = ["--announce"] if caches[1:] == KEEPS else []
+    announce = ["--announce"] if any(map(chooses_by_score, caches)) else []
     entries = json.loads(run(f"{programs}/bench/cache_speed", model, *words, *depths, "--rounds", 5, "--decode", 8, *announce))
     return {entry["cache"]: entry["depths"] for entry in entries}
 

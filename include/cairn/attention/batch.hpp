@@ -117,9 +117,8 @@ inline void attend_batch(std::span<const BatchQuery> batch, const AttentionParam
                 " has another layout than the first");
         layout = mine;
         wanted[b] = frame.array<int>(segments_of(batch[b].cache.length()) + 1);
-        segments[b] = wanted_segments(batch[b].cache, queries, layout, window, wanted[b]);
+        segments[b] = wanted_segments(batch[b].cache, queries, layout, window, wanted[b], fetched);
         most = std::max(most, segments[b]);
-        add_fetches(batch[b].cache, fetched);
     }
     const FpEnvironment environment;
     auto* leaders = frame.array<int>(static_cast<std::size_t>(n) * static_cast<std::size_t>(most));

@@ -134,9 +134,9 @@ inline std::size_t segments_of(int length) noexcept {
     return static_cast<std::size_t>((length + segment_rows - 1) / segment_rows);
 }
 // Segments that any query sees rows of, of any head, ascending; returns their number. Room for
-// segments_of(length).
+// segments_of(length). Adds to `room` what workers need to read the rows.
 inline int wanted_segments(CacheRef cache, const Queries& queries, const HeadLayout& layout,
-                           int window, int* wanted) {
+                           int window, int* wanted, FetchRoom& room) {
     const int last = cache.length();
     const auto all = static_cast<int>(segments_of(last));
     std::fill_n(wanted, all, 0);
@@ -144,6 +144,7 @@ inline int wanted_segments(CacheRef cache, const Queries& queries, const HeadLay
         RunList keys;
         RunList values;
         cache.runs(h, keys, values);
+        room.add(keys, values);
         for (const Run& run : keys) {
             require(run.positions == nullptr || queries.position + queries.rows <= window,
                     ErrorCode::unsupported, "attend: a window of ", window,
@@ -158,13 +159,6 @@ inline int wanted_segments(CacheRef cache, const Queries& queries, const HeadLay
     for (int s = 0; s < all; ++s)
         if (wanted[s] != 0) wanted[segments++] = s;
     return segments;
-}
-// Adds what workers need to read a cache's rows; a store treats all heads alike.
-inline void add_fetches(CacheRef cache, FetchRoom& room) {
-    RunList keys;
-    RunList values;
-    cache.runs(0, keys, values);
-    room.add(keys, values);
 }
 inline void check_fetched(const std::atomic<int>& failed) {
     require(failed == 0, ErrorCode::io,
@@ -295,14 +289,13 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
     Workspace::Frame frame(context.workspace());
     std::atomic<int> failed = 0;
     FetchRoom fetched{0, 0, &failed};
-    add_fetches(cache, fetched);
+    auto* wanted = frame.array<int>(segments_of(cache.length()));
+    const int segments = wanted_segments(cache, queries, layout, window, wanted, fetched);
     const std::size_t scratch_floats = TileScratch::floats(layout, fetched);
     const std::size_t state_floats = TileState::floats(layout.value_dim);
     float* scratch =
         frame.floats(static_cast<std::size_t>(workers) * (scratch_floats + state_floats));
 
-    auto* wanted = frame.array<int>(segments_of(cache.length()));
-    const int segments = wanted_segments(cache, queries, layout, window, wanted);
     const bool values_rotated = rotated_values(cache);
     if (workers == 1 || tiles >= 4 * workers || segments < 2 || row_tiles > 1) {
         auto task = [&](int i, int worker) {
