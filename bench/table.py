@@ -34,10 +34,10 @@ def main():
             print(f"  {r['model']:<20}{r['generated']:>10}{r['cached_tokens_per_second']:>12.1f}{r['uncached_tokens_per_second']:>14.2f}"
                   f"{r['ratio']:>8.1f}x{r['predicted']:>10.1f}x{r['ratio'] / r['predicted']:>9.2f}")
     else:
-        for name in ("cairn", "transformers"):
-            r = data[name]
-            print(f"  {name:<14}{r['median']:8.1f} tokens/s  ({r['least']:.1f}..{r['most']:.1f})")
-        print(f"  ratio         {data['ratio']:8.2f}x  (torch {data['versions']['torch']}, transformers {data['versions']['transformers']})")
+        for name, r in data.items():
+            about = (f"   Cairn {r['ratio']:.2f}x  ({', '.join(' '.join(v) for v in r['versions'].items())}; best of "
+                     f"{len(r['tried'])} thread settings)") if "ratio" in r else ""
+            print(f"  {name:<14}{r['median']:8.1f} tokens/s  ({r['least']:.1f}..{r['most']:.1f}){about}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,29 @@
 #include "cairn/kernels/cached/dispatch.hpp"
 #include "cairn/kernels/quantised/dispatch.hpp"
 
+namespace cairn::inline CAIRN_ABI::kernels {
+
+template void Table::scores_rows<ElementType::f32>(const RowsIn&, const float*, std::ptrdiff_t, int, float*,
+    std::ptrdiff_t) const;
+template void Table::weigh_rows<ElementType::f32>(const RowsIn&, const float*, std::ptrdiff_t, int, float*,
+    std::ptrdiff_t) const;
+template void Table::encode<ElementType::f32>(const float*, std::ptrdiff_t, std::byte*) const;
+template void Table::decode<ElementType::f32>(const std::byte*, std::ptrdiff_t, float*) const;
+template void Table::scores_tiles<ElementType::f16>(const RowsIn&, const float*, std::ptrdiff_t, int, float*,
+    std::ptrdiff_t) const;
+template void Table::weigh_rows<ElementType::f16>(const RowsIn&, const float*, std::ptrdiff_t, int, float*,
+    std::ptrdiff_t) const;
+template void Table::encode<ElementType::f16>(const float*, std::ptrdiff_t, std::byte*) const;
+template void Table::decode<ElementType::f16>(const std::byte*, std::ptrdiff_t, float*) const;
+template void Table::scores_tiles<ElementType::bf16>(const RowsIn&, const float*, std::ptrdiff_t, int, float*,
+    std::ptrdiff_t) const;
+template void Table::weigh_rows<ElementType::bf16>(const RowsIn&, const float*, std::ptrdiff_t, int, float*,
+    std::ptrdiff_t) const;
+template void Table::encode<ElementType::bf16>(const float*, std::ptrdiff_t, std::byte*) const;
+template void Table::decode<ElementType::bf16>(const std::byte*, std::ptrdiff_t, float*) const;
+
+}  // namespace cairn::inline CAIRN_ABI::kernels
+
 namespace cairn::inline CAIRN_ABI::kernels::cached {
 
 template const Products& products_for<q8_0>(const kernels::Table&) noexcept;

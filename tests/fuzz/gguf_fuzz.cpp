@@ -1,6 +1,6 @@
-// GGUF containers and the tokenizer in their metadata, with a mutator that keeps files mostly
-// valid: half of the mutations change one field of a parsed file's kind at a known place, the rest
-// are the fuzzer's own.
+// GGUF containers and the tokenizer in their metadata. Most mutations change one
+// field or one entry and keep the file mostly valid (gguf_fields.hpp); the rest are the fuzzer's
+// own.
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -9,6 +9,7 @@
 #include <cairn/io/tokenizer_gguf.hpp>
 
 #include "fuzz.hpp"
+#include "gguf_fields.hpp"
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
 
@@ -29,13 +30,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t most, unsigned seed) {
-    if (size < 32 || seed % 2 == 0) return LLVMFuzzerMutate(data, size, most);
-    const std::uint64_t interesting[] = {
-        0,   1,     2,        7,          13,         31,         32,    33,
-        255, 65535, 1U << 20, 1ULL << 31, 1ULL << 32, 1ULL << 62, ~0ULL, ~0ULL - 1};
-    const std::uint64_t value = interesting[(seed >> 1) % 16];
-    const std::size_t width = (seed >> 5) % 3 == 0 ? 8 : (seed >> 5) % 3 == 1 ? 4 : 1;
-    const std::size_t at = (seed >> 8) % (size - width);
-    std::memcpy(data + at, &value, width);
-    return size;
+    if (size < 32 || seed % 4 == 0) return LLVMFuzzerMutate(data, size, most);
+    const std::string changed =
+        changed_gguf(std::string(reinterpret_cast<const char*>(data), size), seed);
+    if (changed.size() > most) return LLVMFuzzerMutate(data, size, most);
+    std::memcpy(data, changed.data(), changed.size());
+    return changed.size();
 }

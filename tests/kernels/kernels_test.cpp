@@ -109,11 +109,11 @@ TEST_CASE("products: any number of rows, any panels, every type", "[kernels]") {
         const std::vector<float> many = everywhere(
             [&](const Table& t, std::vector<float>& y) {
                 std::vector<float> tiles(static_cast<std::size_t>((rows + t.tile_rows) * in));
-                t.pack_rows(x.data(), in, rows, in, tiles.data(), t.tile_rows);
+                t.pack_rows(x.data(), in, rows, in, tiles.data());
                 kernels::Linear c = call;
                 c.x = tiles.data();
                 c.y = y.data();
-                t.gemm[static_cast<std::size_t>(type)](c);
+                t.gemm(type)(c);
             },
             size);
         const std::vector<float> single = everywhere(
@@ -125,10 +125,10 @@ TEST_CASE("products: any number of rows, any panels, every type", "[kernels]") {
                     c.y = y.data() + r * out;
                     c.rows = 1;
                     c.panel_end = c.panel_end / 2;
-                    t.gemv[static_cast<std::size_t>(type)](c);
+                    t.gemv(type)(c);
                     c.panel_begin = c.panel_end;
                     c.panel_end = call.panel_end;
-                    t.gemv[static_cast<std::size_t>(type)](c);
+                    t.gemv(type)(c);
                 }
             },
             size);
@@ -334,11 +334,11 @@ TEST_CASE("conversions match the reference for every instruction set", "[kernels
     for (const Table* t : kernels::available()) {
         INFO(t->name);
         std::vector<std::uint16_t> h(x.size());
-        t->encode[1](x.data(), static_cast<std::ptrdiff_t>(x.size()),
-                     reinterpret_cast<std::byte*>(h.data()));
+        t->encode<ElementType::f16>(x.data(), static_cast<std::ptrdiff_t>(x.size()),
+                                    reinterpret_cast<std::byte*>(h.data()));
         for (std::size_t i = 0; i < x.size(); ++i) REQUIRE(h[i] == f32_to_f16_saturated(x[i]));
-        t->encode[2](x.data(), static_cast<std::ptrdiff_t>(x.size()),
-                     reinterpret_cast<std::byte*>(h.data()));
+        t->encode<ElementType::bf16>(x.data(), static_cast<std::ptrdiff_t>(x.size()),
+                                     reinterpret_cast<std::byte*>(h.data()));
         for (std::size_t i = 0; i < x.size(); ++i)
             REQUIRE(h[i] == (std::isfinite(x[i]) && std::isinf(bf16_to_f32(f32_to_bf16(x[i])))
                                  ? std::uint16_t{0x7F7F}

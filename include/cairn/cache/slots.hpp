@@ -139,16 +139,16 @@ struct Slots {
         positions.resize(size());
         scores.resize(size());
         signatures.resize(size());
-        std::vector<bool> seen(a.loading() ? static_cast<std::size_t>(committed) : 0);
+        std::vector<std::uint8_t> seen(a.loading() ? static_cast<std::size_t>(committed) : 0);
         int rows = 0;
         for (std::size_t s = 0; s < size(); ++s) {
             a.number("position of a row", positions[s], -1, committed - 1);
             const int position = positions[s];
             rows += position >= 0 ? 1 : 0;
             if (a.loading() && position >= 0) {
-                require(!seen[static_cast<std::size_t>(position)], ErrorCode::bad_file,
+                require(seen[static_cast<std::size_t>(position)] == 0, ErrorCode::bad_file,
                         "archive: position ", position, " is held twice");
-                seen[static_cast<std::size_t>(position)] = true;
+                seen[static_cast<std::size_t>(position)] = 1;
             }
             std::int64_t code = signatures[s];
             a.number("signature", code, 0, 0xFFFFFFFFLL);

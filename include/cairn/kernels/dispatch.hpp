@@ -2,7 +2,6 @@
 // environment.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <span>
@@ -18,27 +17,10 @@
 #include "cairn/kernels/table.hpp"
 
 #if !defined(CAIRN_EXTERN_KERNELS) || defined(CAIRN_KERNELS_IMPLEMENTATION)
-#include "cairn/kernels/isa/avx2.hpp"
-#include "cairn/kernels/isa/avx512.hpp"
-#include "cairn/kernels/isa/neon.hpp"
-#include "cairn/kernels/isa/portable.hpp"
+#include "cairn/kernels/table_calls.hpp"
 #endif
 
 namespace cairn::inline CAIRN_ABI::kernels {
-
-namespace detail {
-
-// Float kernels are shared by machines that differ only in integer products (kernels/quantised).
-inline const Table& renamed(const Table& table, const char* name) {
-    static const Table instance = [&] {
-        Table copy = table;
-        copy.name = name;
-        return copy;
-    }();
-    return instance;
-}
-
-}  // namespace detail
 
 #if defined(CAIRN_EXTERN_KERNELS) && !defined(CAIRN_KERNELS_IMPLEMENTATION)
 /// The tables this processor can run, slowest first. Compiled in the library `cairn::kernels`.
@@ -52,35 +34,41 @@ std::span<const Table* const> available() noexcept;
 #endif
 /// The tables this processor can run, slowest first.
 CAIRN_KERNELS_LINKAGE std::span<const Table* const> available() noexcept {
-    static const auto list = [] {
-        struct {
-            std::array<const Table*, 5> tables{};
-            std::size_t count = 0;
-        } found;
-        found.tables[found.count++] = &portable::table("portable");
 #if defined(__x86_64__)
+    // Machines that differ only in integer products (kernels/quantised) share the float kernels.
+    static constexpr Table tables[] = {
+        {"portable", Isa::portable, portable::gemm_rows},
+        {"avx2", Isa::avx2, avx2::gemm_rows},
+        {"avx512", Isa::avx512, avx512::gemm_rows},
+        {"avx512vnni", Isa::avx512, avx512::gemm_rows},
+    };
+    static const std::size_t count = []() -> std::size_t {
         __builtin_cpu_init();
-        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-            found.tables[found.count++] = &avx2::table("avx2");
-            if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-                found.tables[found.count++] = &avx512::table("avx512");
-            if (found.count == 3 && __builtin_cpu_supports("avx512vnni"))
-                found.tables[found.count++] =
-                    &detail::renamed(avx512::table("avx512"), "avx512vnni");
-        }
-#elif defined(__aarch64__)
-        found.tables[found.count++] = &neon::table("neon");
-#if defined(__linux__)
-        const bool dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
-#else
-        const bool dot = true;
-#endif
-        if (dot) found.tables[found.count++] = &detail::renamed(neon::table("neon"), "neondot");
-#endif
-        return found;
+        if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 1;
+        if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+            !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+            return 2;
+        return __builtin_cpu_supports("avx512vnni") ? 4 : 3;
     }();
-    return {list.tables.data(), list.count};
+    static constexpr Table const* all[] = {tables, tables + 1, tables + 2, tables + 3};
+#elif defined(__aarch64__)
+    static constexpr Table tables[] = {
+        {"portable", Isa::portable, portable::gemm_rows},
+        {"neon", Isa::neon, neon::gemm_rows},
+        {"neondot", Isa::neon, neon::gemm_rows},
+    };
+#if defined(__linux__)
+    static const std::size_t count = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0 ? 3 : 2;
+#else
+    static const std::size_t count = 3;
+#endif
+    static constexpr Table const* all[] = {tables, tables + 1, tables + 2};
+#else
+    static constexpr Table tables[] = {{"portable", Isa::portable, portable::gemm_rows}};
+    static constexpr std::size_t count = 1;
+    static constexpr Table const* all[] = {tables};
+#endif
+    return {all, count};
 }
 #undef CAIRN_KERNELS_LINKAGE
 #endif

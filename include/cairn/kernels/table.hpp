@@ -1,4 +1,4 @@
-// What a kernel is: the one table of functions that every instruction set fills. Raw pointers and
+// What a kernel is: the one list of functions that every instruction set has. Raw pointers and
 // sizes in, no Eigen, no allocation, no exceptions. Every entry does the same floating-point
 // operations in the same order on every instruction set.
 #pragma once
@@ -45,69 +45,81 @@ struct RowsIn {
 /// The instruction set a table is compiled for.
 enum class Isa : std::uint8_t { portable, avx2, avx512, neon };
 
+/// The kernels of one instruction set. Each is a function that is compiled only where it is called:
+/// a program pays for the layers and the codecs it uses.
 struct Table {
+    /// A product with packed weights.
+    using Product = void (*)(const Linear&);
+
     const char* name;
     Isa isa;
     int tile_rows;  ///< rows of an activation tile of `gemm`
 
-    /// One row. Indexed by plain ElementType.
-    void (*gemv[3])(const Linear&);
+    /// One row. For f32, f16 and bf16.
+    Product gemv(ElementType weights) const noexcept;
     /// Any number of rows, x packed.
-    void (*gemm[3])(const Linear&);
+    Product gemm(ElementType weights) const noexcept;
     /// [rows][stride] -> [rows / tile_rows][k][tile_rows], missing rows zero.
-    void (*pack_rows)(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows, std::ptrdiff_t k,
-                      float* packed, int tile_rows);
+    void pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows, std::ptrdiff_t k,
+                   float* packed) const;
 
     /// s[i][j] = q[i] . key row j in the dim-ascending chain; keys as [pos/16][dim][16];
     /// for f16 and bf16.
-    void (*scores_tiles[3])(const RowsIn&, const float* q, std::ptrdiff_t q_stride, int queries,
-                            float* s, std::ptrdiff_t s_stride);
+    template <ElementType type>
+    void scores_tiles(const RowsIn&, const float* q, std::ptrdiff_t q_stride, int queries, float* s,
+                      std::ptrdiff_t s_stride) const;
     /// The same with keys as rows: 16 virtual lanes and a fixed tree; for f32.
-    void (*scores_rows[3])(const RowsIn&, const float* q, std::ptrdiff_t q_stride, int queries,
-                           float* s, std::ptrdiff_t s_stride);
+    template <ElementType type>
+    void scores_rows(const RowsIn&, const float* q, std::ptrdiff_t q_stride, int queries, float* s,
+                     std::ptrdiff_t s_stride) const;
     /// o[i][d] += sum over rows j ascending of p[i][j] * value[j][d]; values as rows.
-    void (*weigh_rows[3])(const RowsIn&, const float* p, std::ptrdiff_t p_stride, int queries,
-                          float* o, std::ptrdiff_t o_stride);
+    template <ElementType type>
+    void weigh_rows(const RowsIn&, const float* p, std::ptrdiff_t p_stride, int queries, float* o,
+                    std::ptrdiff_t o_stride) const;
 
     /// In place s[begin, end) -> exp(s - max); returns max and sum (lanes by offset, fixed tree).
     /// s has room for whole vectors around the interval. All -inf: max -inf, sum 0.
-    void (*softmax)(float* s, int begin, int end, float* max, float* sum);
+    void softmax(float* s, int begin, int end, float* max, float* sum) const;
     /// Joins a later segment (m, l, o) to the running state (max, sum, out).
-    void (*merge)(float* max, float* sum, float* out, float m, float l, const float* o, int dims);
+    void merge(float* max, float* sum, float* out, float m, float l, const float* o,
+               int dims) const;
     /// s[j] = cap * tanh(s[j] / cap).
-    void (*soft_cap)(float* s, int begin, int end, float cap);
+    void soft_cap(float* s, int begin, int end, float cap) const;
 
     /// y = (x - mean) / sqrt(var + eps) * weight + bias, population variance.
-    void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps,
-                       std::ptrdiff_t n, float* y);
+    void layer_norm(const float* x, const float* weight, const float* bias, float eps,
+                    std::ptrdiff_t n, float* y) const;
     /// y = x / sqrt(mean(x^2) + eps) * weight.
-    void (*rms_norm)(const float* x, const float* weight, float eps, std::ptrdiff_t n, float* y);
-    void (*gelu_erf)(float* x, std::ptrdiff_t n);
-    void (*gelu_tanh)(float* x, std::ptrdiff_t n);
-    void (*silu)(float* x, std::ptrdiff_t n);
+    void rms_norm(const float* x, const float* weight, float eps, std::ptrdiff_t n, float* y) const;
+    void gelu_erf(float* x, std::ptrdiff_t n) const;
+    void gelu_tanh(float* x, std::ptrdiff_t n) const;
+    void silu(float* x, std::ptrdiff_t n) const;
     /// gate = silu(gate) * up.
-    void (*silu_multiply)(float* gate, const float* up, std::ptrdiff_t n);
+    void silu_multiply(float* gate, const float* up, std::ptrdiff_t n) const;
     /// y += x.
-    void (*add)(const float* x, std::ptrdiff_t n, float* y);
+    void add(const float* x, std::ptrdiff_t n, float* y) const;
     /// y += a * x.
-    void (*axpy)(float a, const float* x, std::ptrdiff_t n, float* y);
+    void axpy(float a, const float* x, std::ptrdiff_t n, float* y) const;
     /// x *= a.
-    void (*scale)(float a, std::ptrdiff_t n, float* x);
+    void scale(float a, std::ptrdiff_t n, float* x) const;
     /// Whether no value is NaN or infinite.
-    bool (*all_finite)(const float* x, std::ptrdiff_t n);
-    /// Rotates pairs (x[i], x[i + pairs]) (half) or (x[2i], x[2i+1]) (interleaved) by cos, sin.
-    void (*rotate_half)(float* x, const float* cosine, const float* sine, std::ptrdiff_t pairs);
-    void (*rotate_interleaved)(float* x, const float* cosine, const float* sine,
-                               std::ptrdiff_t pairs);
+    bool all_finite(const float* x, std::ptrdiff_t n) const;
+    /// Rotates pairs (x[i], x[i + pairs]) by cos, sin.
+    void rotate_half(float* x, const float* cosine, const float* sine, std::ptrdiff_t pairs) const;
+    /// Rotates pairs (x[2i], x[2i + 1]) by cos, sin.
+    void rotate_interleaved(float* x, const float* cosine, const float* sine,
+                            std::ptrdiff_t pairs) const;
     /// Rows of a cache: f32 -> storage, finite values beyond the range saturated.
-    void (*encode[3])(const float* x, std::ptrdiff_t n, std::byte* to);
-    void (*decode[3])(const std::byte* from, std::ptrdiff_t n, float* x);
+    template <ElementType type>
+    void encode(const float* x, std::ptrdiff_t n, std::byte* to) const;
+    template <ElementType type>
+    void decode(const std::byte* from, std::ptrdiff_t n, float* x) const;
     /// Least and largest of n > 0 finite numbers.
-    void (*range)(const float* x, std::ptrdiff_t n, float* least, float* most);
+    void range(const float* x, std::ptrdiff_t n, float* least, float* most) const;
     /// y = nearest((x - least) * inverse), ties to even; |y| below 2^21.
-    void (*codes)(const float* x, std::ptrdiff_t n, float least, float inverse, float* y);
-    /// The f32 elementary functions, elementwise, for tests and for code outside the kernels.
-    void (*exp)(float* x, std::ptrdiff_t n);
+    void codes(const float* x, std::ptrdiff_t n, float least, float inverse, float* y) const;
+    /// e^x in place, elementwise, for tests and for code outside the kernels.
+    void exp(float* x, std::ptrdiff_t n) const;
 };
 
 }  // namespace cairn::inline CAIRN_ABI::kernels

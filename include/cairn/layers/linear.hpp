@@ -68,7 +68,6 @@ inline PreparedProduct prepare_plain(const Product& product, const Activations& 
                                      Workspace::Frame& frame, ElementType stored) {
     const kernels::Table& kernel = kernels::active();
     const WeightMatrix& weights = *product.weights;
-    const auto type = static_cast<std::size_t>(stored);
     if (x.rows > 1 && shared.packed == nullptr) {
         const std::ptrdiff_t tiles = (x.rows + kernel.tile_rows - 1) / kernel.tile_rows;
         float* packed =
@@ -78,7 +77,7 @@ inline PreparedProduct prepare_plain(const Product& product, const Activations& 
                          const std::ptrdiff_t first = begin * kernel.tile_rows;
                          const std::ptrdiff_t last = std::min(end * kernel.tile_rows, x.rows);
                          kernel.pack_rows(x.row(first), x.stride, last - first, weights.in(),
-                                          packed + first * weights.in(), kernel.tile_rows);
+                                          packed + first * weights.in());
                      });
         shared.packed = packed;
     }
@@ -86,7 +85,7 @@ inline PreparedProduct prepare_plain(const Product& product, const Activations& 
     *state = {
         {weights.data(), product.bias, weights.in(), weights.out(),
          x.rows == 1 ? x.data : shared.packed, product.y.data, product.y.stride, x.rows, 0, 0},
-        x.rows == 1 ? kernel.gemv[type] : kernel.gemm[type]};
+        x.rows == 1 ? kernel.gemv(stored) : kernel.gemm(stored)};
     return {state, run_plain, (weights.out() + kernels::panel - 1) / kernels::panel};
 }
 

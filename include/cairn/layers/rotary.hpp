@@ -167,9 +167,11 @@ class Rotary final : public Rotation {
 
     void rotate(float* row, int position) const override {
         const float* cosine = table_->row(position);
-        const auto turn = layout == PairLayout::half ? kernels::active().rotate_half
-                                                     : kernels::active().rotate_interleaved;
-        turn(row, cosine, cosine + pairs_, pairs_);
+        const kernels::Table& kernel = kernels::active();
+        if constexpr (layout == PairLayout::half)
+            kernel.rotate_half(row, cosine, cosine + pairs_, pairs_);
+        else
+            kernel.rotate_interleaved(row, cosine, cosine + pairs_, pairs_);
     }
     int positions() const noexcept override { return RotaryTable::positions; }
     int dims() const noexcept { return 2 * pairs_; }

@@ -64,7 +64,8 @@ struct Gpt2Filler {
 
 using Gpt2Weights = DecoderWeights<Gpt2Block, LearnedPositions>;
 
-inline Gpt2Weights build_gpt2(const Gpt2Config& c, const Gpt2Filler& fill, bool tied) {
+[[gnu::cold]] inline Gpt2Weights build_gpt2(const Gpt2Config& c, const Gpt2Filler& fill,
+                                            bool tied) {
     const std::ptrdiff_t d = c.width;
     const std::ptrdiff_t hidden = c.hidden_width();
     const HeadLayout layout{c.heads, c.heads, c.width / c.heads, c.width / c.heads};
@@ -205,8 +206,8 @@ inline Gpt2 load_gpt2(const Gpt2Config& c, const TensorSource& source,
 
 /// A GPT-2 with random weights, the same on every machine: for tests and for measuring. Weights are
 /// uniform with GPT-2's standard deviation of 0.02, residual projections smaller by sqrt(2 layers).
-inline Gpt2 random_gpt2(const Gpt2Config& c, std::uint64_t seed,
-                        ElementType type = ElementType::f32) {
+[[gnu::cold]] inline Gpt2 random_gpt2(const Gpt2Config& c, std::uint64_t seed,
+                                      ElementType type = ElementType::f32) {
     validate(c);
     Random random(seed);
     const auto uniform = [&](float deviation) {

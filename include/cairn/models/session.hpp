@@ -27,7 +27,7 @@ class Session final : public SessionState {
                   [](int, const HeadLayout& layout, int rows) { return Cache(layout, rows); }) {}
     /// The same with caches from `make(layer, layout, capacity)`: chosen at run time, or by layer.
     template <class Make>
-    Session(Model model, int capacity, Executor& executor, const Make& make)
+    [[gnu::cold]] Session(Model model, int capacity, Executor& executor, const Make& make)
         : SessionState(capacity), model_(std::move(model)), context_(executor) {
         require(capacity > 0, ErrorCode::invalid_argument, "session of ", capacity, " tokens");
         caches_.reserve(static_cast<std::size_t>(model_.layers()));

@@ -17,7 +17,6 @@ namespace detail {
 
 template <ElementType type>
 struct PlainCodec {
-    static constexpr auto index = static_cast<std::size_t>(type);
     static constexpr std::size_t size = type == ElementType::f32 ? 4 : 2;
     static constexpr int tile = kernels::key_tile;
 
@@ -28,25 +27,26 @@ struct PlainCodec {
     }
 
     static void encode_rows(const float* x, std::ptrdiff_t stride, int dims, const Rows& to) {
-        const auto encode = kernels::active().encode[index];
-        for (int r = 0; r < to.count; ++r) encode(x + r * stride, dims, to.unit + r * to.stride);
+        const kernels::Table& kernel = kernels::active();
+        for (int r = 0; r < to.count; ++r)
+            kernel.encode<type>(x + r * stride, dims, to.unit + r * to.stride);
     }
     static void decode_rows(const Rows& from, int dims, float* x, std::ptrdiff_t stride) {
-        const auto decode = kernels::active().decode[index];
+        const kernels::Table& kernel = kernels::active();
         for (int r = 0; r < from.count; ++r)
-            decode(from.unit + r * from.stride, dims, x + r * stride);
+            kernel.decode<type>(from.unit + r * from.stride, dims, x + r * stride);
     }
     static void weigh_rows(const Rows& values, int dims, const float* p, std::ptrdiff_t p_stride,
                            int queries, float* o, std::ptrdiff_t o_stride) {
-        kernels::active().weigh_rows[index](in(values, dims), p, p_stride, queries, o, o_stride);
+        kernels::active().weigh_rows<type>(in(values, dims), p, p_stride, queries, o, o_stride);
     }
     static void scores_rows(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
                             int queries, float* s, std::ptrdiff_t s_stride) {
-        kernels::active().scores_rows[index](in(keys, dims), q, q_stride, queries, s, s_stride);
+        kernels::active().scores_rows<type>(in(keys, dims), q, q_stride, queries, s, s_stride);
     }
     static void scores_tiles(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
                              int queries, float* s, std::ptrdiff_t s_stride) {
-        kernels::active().scores_tiles[index](in(keys, dims), q, q_stride, queries, s, s_stride);
+        kernels::active().scores_tiles<type>(in(keys, dims), q, q_stride, queries, s, s_stride);
     }
 
     // Unit [dim][16]: row `lane` of it is a column.
@@ -57,26 +57,27 @@ struct PlainCodec {
     }
     static constexpr int piece = 64;
     static void encode_tiles(const float* x, std::ptrdiff_t stride, int dims, const Rows& to) {
-        const auto encode = kernels::active().encode[index];
+        const kernels::Table& kernel = kernels::active();
         std::uint16_t packed[piece];
         for (int r = 0; r < to.count; ++r) {
             std::uint16_t* at = column(to, r);
             for (int d = 0; d < dims; d += piece) {
                 const int n = dims - d < piece ? dims - d : piece;
-                encode(x + r * stride + d, n, reinterpret_cast<std::byte*>(packed));
+                kernel.encode<type>(x + r * stride + d, n, reinterpret_cast<std::byte*>(packed));
                 for (int i = 0; i < n; ++i) at[(d + i) * tile] = packed[i];
             }
         }
     }
     static void decode_tiles(const Rows& from, int dims, float* x, std::ptrdiff_t stride) {
-        const auto decode = kernels::active().decode[index];
+        const kernels::Table& kernel = kernels::active();
         std::uint16_t packed[piece];
         for (int r = 0; r < from.count; ++r) {
             const std::uint16_t* at = column(from, r);
             for (int d = 0; d < dims; d += piece) {
                 const int n = dims - d < piece ? dims - d : piece;
                 for (int i = 0; i < n; ++i) packed[i] = at[(d + i) * tile];
-                decode(reinterpret_cast<const std::byte*>(packed), n, x + r * stride + d);
+                kernel.decode<type>(reinterpret_cast<const std::byte*>(packed), n,
+                                    x + r * stride + d);
             }
         }
     }

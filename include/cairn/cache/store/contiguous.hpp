@@ -29,7 +29,8 @@ enum class Commit : std::uint8_t { on_touch, on_demand };
 class ContiguousRows final : public RowStore {
   public:
     /// Reserves address space. Throws Error{out_of_memory, limit}.
-    ContiguousRows(const Codec& codec, int heads, int dims, const Extent& extent, Commit commit)
+    [[gnu::cold]] ContiguousRows(const Codec& codec, int heads, int dims, const Extent& extent,
+                                 Commit commit)
         : codec_(&codec), heads_(heads), commit_(commit), ring_(extent.ring(codec.rows_per_unit)) {
         front_ = ring_ > 0 ? extent.front(codec.rows_per_unit) : 0;
         capacity_ = ring_ > 0 ? ring_ : extent.capacity;

@@ -153,19 +153,21 @@ CAIRN_INLINE void weigh_queries(const RowsIn& v, const float* p, std::ptrdiff_t 
     for (; d + 16 * U <= v.dims; d += 16 * U) weigh_block<T, Q, U>(v, d, p, p_stride, o, o_stride);
     if constexpr (U > 1)
         for (; d + 16 <= v.dims; d += 16) weigh_block<T, Q, 1>(v, d, p, p_stride, o, o_stride);
-    if (d < v.dims) {
-        const std::ptrdiff_t rest = v.dims - d;
-        V sum[Q];
-        CAIRN_UNROLL
-        for (int i = 0; i < Q; ++i) sum[i] = load_first(o + i * o_stride + d, rest);
+}
+
+// The dims past the last whole vector, one query at a time.
+template <class T>
+[[gnu::noinline]] void weigh_rest(const RowsIn& v, const float* p, std::ptrdiff_t p_stride,
+                                  int queries, float* o, std::ptrdiff_t o_stride) {
+    const std::ptrdiff_t d = v.dims / 16 * 16;
+    const std::ptrdiff_t rest = v.dims - d;
+    for (int i = 0; i < queries; ++i) {
+        V sum = load_first(o + i * o_stride + d, rest);
         const std::byte* row = v.unit + d * static_cast<std::ptrdiff_t>(sizeof(T));
-        for (int j = 0; j < v.count; ++j, row += v.stride) {
-            const V value = load_first(reinterpret_cast<const T*>(row), rest);
-            CAIRN_UNROLL
-            for (int i = 0; i < Q; ++i) sum[i] = fma(value, splat(p[i * p_stride + j]), sum[i]);
-        }
-        CAIRN_UNROLL
-        for (int i = 0; i < Q; ++i) store_first(o + i * o_stride + d, sum[i], rest);
+        for (int j = 0; j < v.count; ++j, row += v.stride)
+            sum = fma(load_first(reinterpret_cast<const T*>(row), rest), splat(p[i * p_stride + j]),
+                      sum);
+        store_first(o + i * o_stride + d, sum, rest);
     }
 }
 
@@ -182,6 +184,7 @@ void weigh_rows(const RowsIn& v, const float* p, std::ptrdiff_t p_stride, int qu
             weigh_queries<T, 3>(v, p + i * p_stride, p_stride, o + i * o_stride, o_stride);
     for (; i < queries; ++i)
         weigh_queries<T, 1>(v, p + i * p_stride, p_stride, o + i * o_stride, o_stride);
+    if (v.dims % 16 != 0) weigh_rest<T>(v, p, p_stride, queries, o, o_stride);
 }
 
 inline void softmax(float* s, int begin, int end, float* max, float* sum) {

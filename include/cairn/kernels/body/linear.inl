@@ -51,6 +51,15 @@ inline void pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows
     }
 }
 
+// The part of a tile [..][width] that lies inside the matrix.
+[[gnu::noinline]] inline void store_edge(const float* tile, int width, std::ptrdiff_t rows,
+                                         std::ptrdiff_t columns, float* y,
+                                         std::ptrdiff_t y_stride) {
+    for (std::ptrdiff_t r = 0; r < rows; ++r)
+        for (std::ptrdiff_t n = 0; n < width && n < columns; ++n)
+            y[r * y_stride + n] = tile[r * width + n];
+}
+
 // One register tile: gemm_rows rows of packed activations times P panels.
 template <class T, int P>
 CAIRN_INLINE void gemm_tile(const Linear& a, std::ptrdiff_t first, std::ptrdiff_t row) {
@@ -78,15 +87,20 @@ CAIRN_INLINE void gemm_tile(const Linear& a, std::ptrdiff_t first, std::ptrdiff_
             for (int p = 0; p < P; ++p) sum[r][p] = fma(weight[p], value, sum[r][p]);
         }
     }
-    CAIRN_UNROLL
-    for (int r = 0; r < R; ++r) {
-        if (row + r >= a.rows) break;
+    float* y = a.y + row * a.y_stride + first * panel;
+    const std::ptrdiff_t rows = a.rows - row;
+    const std::ptrdiff_t columns = a.out - first * panel;
+    if (rows >= R && columns >= P * panel) {
         CAIRN_UNROLL
-        for (int p = 0; p < P; ++p) {
-            const std::ptrdiff_t n = (first + p) * panel;
-            store_upto(a.y + (row + r) * a.y_stride + n, sum[r][p], a.out - n);
-        }
+        for (int r = 0; r < R; ++r) CAIRN_UNROLL
+        for (int p = 0; p < P; ++p) store(y + r * a.y_stride + p * panel, sum[r][p]);
+        return;
     }
+    float edge[R * P * panel];
+    CAIRN_UNROLL
+    for (int r = 0; r < R; ++r) CAIRN_UNROLL
+    for (int p = 0; p < P; ++p) store(edge + (r * P + p) * panel, sum[r][p]);
+    store_edge(edge, P * panel, rows < R ? rows : R, columns, y, a.y_stride);
 }
 
 // Panels outside, rows inside: a panel group stays in the second-level cache while all rows pass.

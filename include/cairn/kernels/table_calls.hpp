@@ -1,0 +1,151 @@
+// Table's functions: each goes to the namespace of its instruction set. Included where the kernels
+// are compiled: in every program that uses the headers alone, or in the library cairn::kernels.
+#pragma once
+
+#include "cairn/kernels/isa/avx2.hpp"
+#include "cairn/kernels/isa/avx512.hpp"
+#include "cairn/kernels/isa/neon.hpp"
+#include "cairn/kernels/isa/portable.hpp"
+#include "cairn/kernels/table.hpp"
+
+#if defined(__x86_64__)
+#define CAIRN_PICK(...)                               \
+    switch (isa) {                                    \
+        case Isa::avx2: return avx2::__VA_ARGS__;     \
+        case Isa::avx512: return avx512::__VA_ARGS__; \
+        default: return portable::__VA_ARGS__;        \
+    }
+#elif defined(__aarch64__)
+#define CAIRN_PICK(...) return isa == Isa::neon ? neon::__VA_ARGS__ : portable::__VA_ARGS__
+#else
+#define CAIRN_PICK(...) return portable::__VA_ARGS__
+#endif
+#if defined(CAIRN_KERNELS_IMPLEMENTATION)
+#define CAIRN_KERNEL
+#else
+#define CAIRN_KERNEL inline
+#endif
+
+namespace cairn::inline CAIRN_ABI::kernels {
+
+namespace detail {
+
+template <ElementType type>
+struct Stored;
+template <>
+struct Stored<ElementType::f32> {
+    using Type = float;
+};
+template <>
+struct Stored<ElementType::f16> {
+    using Type = half_t;
+};
+template <>
+struct Stored<ElementType::bf16> {
+    using Type = brain_t;
+};
+template <ElementType type>
+using stored_t = typename Stored<type>::Type;
+
+}  // namespace detail
+
+CAIRN_KERNEL Table::Product Table::gemv(ElementType weights) const noexcept {
+    switch (weights) {
+        case ElementType::f16: CAIRN_PICK(gemv<half_t>);
+        case ElementType::bf16: CAIRN_PICK(gemv<brain_t>);
+        default: CAIRN_PICK(gemv<float>);
+    }
+}
+CAIRN_KERNEL Table::Product Table::gemm(ElementType weights) const noexcept {
+    switch (weights) {
+        case ElementType::f16: CAIRN_PICK(gemm<half_t>);
+        case ElementType::bf16: CAIRN_PICK(gemm<brain_t>);
+        default: CAIRN_PICK(gemm<float>);
+    }
+}
+CAIRN_KERNEL void Table::pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows,
+                                   std::ptrdiff_t k, float* packed) const {
+    CAIRN_PICK(pack_rows(x, stride, rows, k, packed, tile_rows));
+}
+template <ElementType type>
+void Table::scores_tiles(const RowsIn& rows, const float* q, std::ptrdiff_t q_stride, int queries,
+                         float* s, std::ptrdiff_t s_stride) const {
+    CAIRN_PICK(scores_tiles<detail::stored_t<type>>(rows, q, q_stride, queries, s, s_stride));
+}
+template <ElementType type>
+void Table::scores_rows(const RowsIn& rows, const float* q, std::ptrdiff_t q_stride, int queries,
+                        float* s, std::ptrdiff_t s_stride) const {
+    CAIRN_PICK(scores_rows<detail::stored_t<type>>(rows, q, q_stride, queries, s, s_stride));
+}
+template <ElementType type>
+void Table::weigh_rows(const RowsIn& rows, const float* p, std::ptrdiff_t p_stride, int queries,
+                       float* o, std::ptrdiff_t o_stride) const {
+    CAIRN_PICK(weigh_rows<detail::stored_t<type>>(rows, p, p_stride, queries, o, o_stride));
+}
+CAIRN_KERNEL void Table::softmax(float* s, int begin, int end, float* max, float* sum) const {
+    CAIRN_PICK(softmax(s, begin, end, max, sum));
+}
+CAIRN_KERNEL void Table::merge(float* max, float* sum, float* out, float m, float l, const float* o,
+                               int dims) const {
+    CAIRN_PICK(merge(max, sum, out, m, l, o, dims));
+}
+CAIRN_KERNEL void Table::soft_cap(float* s, int begin, int end, float cap) const {
+    CAIRN_PICK(soft_cap(s, begin, end, cap));
+}
+CAIRN_KERNEL void Table::layer_norm(const float* x, const float* weight, const float* bias,
+                                    float eps, std::ptrdiff_t n, float* y) const {
+    CAIRN_PICK(layer_norm(x, weight, bias, eps, n, y));
+}
+CAIRN_KERNEL void Table::rms_norm(const float* x, const float* weight, float eps, std::ptrdiff_t n,
+                                  float* y) const {
+    CAIRN_PICK(rms_norm(x, weight, eps, n, y));
+}
+CAIRN_KERNEL void Table::gelu_erf(float* x, std::ptrdiff_t n) const { CAIRN_PICK(gelu_erf(x, n)); }
+CAIRN_KERNEL void Table::gelu_tanh(float* x, std::ptrdiff_t n) const {
+    CAIRN_PICK(gelu_tanh(x, n));
+}
+CAIRN_KERNEL void Table::silu(float* x, std::ptrdiff_t n) const { CAIRN_PICK(silu(x, n)); }
+CAIRN_KERNEL void Table::silu_multiply(float* gate, const float* up, std::ptrdiff_t n) const {
+    CAIRN_PICK(silu_multiply(gate, up, n));
+}
+CAIRN_KERNEL void Table::add(const float* x, std::ptrdiff_t n, float* y) const {
+    CAIRN_PICK(add_to(x, n, y));
+}
+CAIRN_KERNEL void Table::axpy(float a, const float* x, std::ptrdiff_t n, float* y) const {
+    CAIRN_PICK(axpy(a, x, n, y));
+}
+CAIRN_KERNEL void Table::scale(float a, std::ptrdiff_t n, float* x) const {
+    CAIRN_PICK(scale(a, n, x));
+}
+CAIRN_KERNEL bool Table::all_finite(const float* x, std::ptrdiff_t n) const {
+    CAIRN_PICK(all_finite(x, n));
+}
+CAIRN_KERNEL void Table::rotate_half(float* x, const float* cosine, const float* sine,
+                                     std::ptrdiff_t pairs) const {
+    CAIRN_PICK(rotate_half(x, cosine, sine, pairs));
+}
+CAIRN_KERNEL void Table::rotate_interleaved(float* x, const float* cosine, const float* sine,
+                                            std::ptrdiff_t pairs) const {
+    CAIRN_PICK(rotate_interleaved(x, cosine, sine, pairs));
+}
+template <ElementType type>
+void Table::encode(const float* x, std::ptrdiff_t n, std::byte* to) const {
+    CAIRN_PICK(encode<detail::stored_t<type>>(x, n, to));
+}
+template <ElementType type>
+void Table::decode(const std::byte* from, std::ptrdiff_t n, float* x) const {
+    CAIRN_PICK(decode<detail::stored_t<type>>(from, n, x));
+}
+CAIRN_KERNEL void Table::range(const float* x, std::ptrdiff_t n, float* least, float* most) const {
+    CAIRN_PICK(range(x, n, least, most));
+}
+CAIRN_KERNEL void Table::codes(const float* x, std::ptrdiff_t n, float least, float inverse,
+                               float* y) const {
+    CAIRN_PICK(codes(x, n, least, inverse, y));
+}
+CAIRN_KERNEL void Table::exp(float* x, std::ptrdiff_t n) const { CAIRN_PICK(exp_in_place(x, n)); }
+
+}  // namespace cairn::inline CAIRN_ABI::kernels
+
+#undef CAIRN_PICK
+#undef CAIRN_KERNEL
