@@ -27,7 +27,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("root")
     p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--only", choices=["caches"], help="this part; the others stay as they are in peers.json")
+    p.add_argument("--only", choices=["caches", "texts"], help="this part; the others stay as they are in peers.json")
     p.add_argument("--isa", choices=["avx2"], help="both programs without AVX-512; the table of speeds alone")
     a = p.parse_args()
     if a.isa:
@@ -84,10 +84,51 @@ def main():
             report["caches"] = lines
             write_report()
 
+    def texts():
+        print("\ntime to the first token from a cold start (load, pack, 32-token prompt), SmolLM2 Q4_1, seconds")
+        path = os.path.join(models, FILES[0][1])
+        prompt = "The quick brown fox jumps over the lazy dog. " * 3 + "And then it sleeps"
+        c, q = [], []
+        for _ in range(a.rounds):
+            start = time.time()
+            subprocess.run([f"{llama}/llama-completion", "-m", path, "-p", prompt, "-n", "1", "-no-cnv", "-t", threads, "--temp", "0", "--no-warmup"], capture_output=True, check=True)
+            q.append(time.time() - start)
+            start = time.time()
+            subprocess.run([generate, "--model", path, "--prompt", prompt, "-n", "1", "--cache", "contiguous:f16"], capture_output=True, check=True)
+            c.append(time.time() - start)
+        report["cold"] = {"cairn": c, "peer": q}
+        print(f"Cairn {statistics.median(c):.2f} ({min(c):.2f}..{max(c):.2f})   llama.cpp {statistics.median(q):.2f} ({min(q):.2f}..{max(q):.2f})")
+
+        print("\nthe same prompt cut in other pieces: perplexity of the first chunks, SmolLM2, f16 cache")
+        text = os.path.join(models, "english.txt")
+        short = os.path.join(models, "english-2k.txt")
+        with open(text, encoding="utf-8") as f, open(short, "w", encoding="utf-8") as out:
+            out.write(f.read()[:9000])
+        for name, file, *_ in FILES[:4]:
+            path = os.path.join(models, file)
+            row = {"name": name, "cairn": {}, "peer": {}}
+            for piece in (512, 16, 1):
+                done = subprocess.run([f"{llama}/llama-perplexity", "-m", path, "-f", short, "-c", "512", "-b", "512", "-ub", str(piece), "-t", threads], capture_output=True, text=True)
+                row["peer"][str(piece)] = float(re.search(r"PPL = ([0-9.]+)", done.stdout + done.stderr).group(1))
+                done = subprocess.run([score, "--model", path, "--text-file", short, "--chunks", "512", "--cache", "contiguous:f16", "--json", *(["--chunk", str(piece)] if piece < 512 else [])], capture_output=True, text=True, check=True)
+                row["cairn"][str(piece)] = json.loads(done.stdout)["perplexity"]
+            report["cut"].append(row)
+            moved = [max(v.values()) - min(v.values()) for v in (row["cairn"], row["peer"])]
+            print(f"{name:15} Cairn whole, 16, 1: moves by {moved[0]:g}      llama.cpp: {row['peer']['512']}, {row['peer']['16']}, {row['peer']['1']}: moves by {moved[1]:.4f}", flush=True)
+
+        print("\nperplexity in chunks of 512, second half scored (llama-perplexity's protocol), SmolLM2 Q4_1")
+        path = os.path.join(models, FILES[0][1])
+        mine = json.loads(subprocess.run([score, "--model", path, "--text-file", text, "--chunks", "512", "--cache", "contiguous:f16", "--json"], capture_output=True, text=True, check=True).stdout)
+        done = subprocess.run([f"{llama}/llama-perplexity", "-m", path, "-f", text, "-c", "512", "-t", threads], capture_output=True, text=True)
+        theirs = float(re.search(r"PPL = ([0-9.]+)", done.stdout + done.stderr).group(1))
+        report["perplexity"] = {"tokens": mine["token_count"], "cairn": mine["perplexity"], "peer": theirs}
+        print(f"{mine['token_count']} tokens: Cairn {mine['perplexity']:.4f}   llama.cpp {theirs:.4f}   {100 * (mine['perplexity'] / theirs - 1):+.3f} % (bar 0.1 %)")
+        write_report()
+
     if a.only:
         with open(results) as f:
             report = json.load(f)
-        caches()
+        {"caches": caches, "texts": texts}[a.only]()
         return
     machine = json.loads(subprocess.run([os.path.join(a.root, "build/bench/bench/machine"), "--rounds", "3", "--json"], capture_output=True, text=True, check=True).stdout)
     bandwidth = machine["read_bandwidth"] / 1e9
@@ -121,45 +162,7 @@ def main():
         report["depth"].append(line("SmolLM2 Q4_0", f"decode@{depth}", c, q, bar))
     caches()
 
-    print("\ntime to the first token from a cold start (load, pack, 32-token prompt), SmolLM2 Q4_1, seconds")
-    path = os.path.join(models, FILES[0][1])
-    prompt = "The quick brown fox jumps over the lazy dog. " * 3 + "And then it sleeps"
-    c, q = [], []
-    for _ in range(a.rounds):
-        start = time.time()
-        subprocess.run([f"{llama}/llama-completion", "-m", path, "-p", prompt, "-n", "1", "-no-cnv", "-t", threads, "--temp", "0", "--no-warmup"], capture_output=True, check=True)
-        q.append(time.time() - start)
-        start = time.time()
-        subprocess.run([generate, "--model", path, "--prompt", prompt, "-n", "1", "--cache", "contiguous:f16"], capture_output=True, check=True)
-        c.append(time.time() - start)
-    report["cold"] = {"cairn": c, "peer": q}
-    print(f"Cairn {statistics.median(c):.2f} ({min(c):.2f}..{max(c):.2f})   llama.cpp {statistics.median(q):.2f} ({min(q):.2f}..{max(q):.2f})")
-
-    print("\nthe same prompt cut in other pieces: perplexity of the first chunks, SmolLM2, f16 cache")
-    text = os.path.join(models, "english.txt")
-    short = os.path.join(models, "english-2k.txt")
-    with open(text, encoding="utf-8") as f, open(short, "w", encoding="utf-8") as out:
-        out.write(f.read()[:9000])
-    for name, file, *_ in FILES[:4]:
-        path = os.path.join(models, file)
-        row = {"name": name, "cairn": {}, "peer": {}}
-        for piece in (512, 16, 1):
-            done = subprocess.run([f"{llama}/llama-perplexity", "-m", path, "-f", short, "-c", "512", "-b", "512", "-ub", str(piece), "-t", threads], capture_output=True, text=True)
-            row["peer"][str(piece)] = float(re.search(r"PPL = ([0-9.]+)", done.stdout + done.stderr).group(1))
-            done = subprocess.run([score, "--model", path, "--text-file", short, "--chunks", "512", "--cache", "contiguous:f16", "--json", *(["--chunk", str(piece)] if piece < 512 else [])], capture_output=True, text=True, check=True)
-            row["cairn"][str(piece)] = json.loads(done.stdout)["perplexity"]
-        report["cut"].append(row)
-        moved = [max(v.values()) - min(v.values()) for v in (row["cairn"], row["peer"])]
-        print(f"{name:15} Cairn whole, 16, 1: moves by {moved[0]:g}      llama.cpp: {row['peer']['512']}, {row['peer']['16']}, {row['peer']['1']}: moves by {moved[1]:.4f}", flush=True)
-
-    print("\nperplexity in chunks of 512, second half scored (llama-perplexity's protocol), SmolLM2 Q4_1")
-    path = os.path.join(models, FILES[0][1])
-    mine = json.loads(subprocess.run([score, "--model", path, "--text-file", text, "--chunks", "512", "--cache", "contiguous:f16", "--json"], capture_output=True, text=True, check=True).stdout)
-    done = subprocess.run([f"{llama}/llama-perplexity", "-m", path, "-f", text, "-c", "512", "-t", threads], capture_output=True, text=True)
-    theirs = float(re.search(r"PPL = ([0-9.]+)", done.stdout + done.stderr).group(1))
-    report["perplexity"] = {"tokens": mine["token_count"], "cairn": mine["perplexity"], "peer": theirs}
-    print(f"{mine['token_count']} tokens: Cairn {mine['perplexity']:.4f}   llama.cpp {theirs:.4f}   {100 * (mine['perplexity'] / theirs - 1):+.3f} % (bar 0.1 %)")
-    write_report()
+    texts()
 
 
 if __name__ == "__main__":
