@@ -33,6 +33,12 @@ class GgufFields {
         at_ += sizeof value;
         return value;
     }
+    bool scalar(std::size_t width) {
+        const std::size_t at = at_;
+        if (!skip(width)) return false;
+        numbers.push_back({at, width});
+        return true;
+    }
     bool skip(std::uint64_t size) {
         if (size > file_.size() - at_) return false;
         at_ += size;
@@ -50,17 +56,13 @@ class GgufFields {
         constexpr std::size_t width[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
         if (type > 12 || depth > 3) return false;
         if (type == 8) return text();
-        if (type != 9) {
-            numbers.push_back({at_, width[type]});
-            return skip(width[type]);
-        }
+        if (type != 9) return scalar(width[type]);
         const auto element = take<std::uint32_t>();
         const auto count = take<std::uint64_t>();
         if (!element || !count || *element > 12) return false;
         if (width[*element] > 0) {
             if (*count > file_.size()) return false;
-            if (*count > 0) numbers.push_back({at_, width[*element]});
-            return skip(*count * width[*element]);
+            return *count == 0 || (scalar(width[*element]) && skip((*count - 1) * width[*element]));
         }
         for (std::uint64_t i = 0; i < *count; ++i)
             if (!value(*element, depth + 1)) return false;
