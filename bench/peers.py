@@ -104,6 +104,7 @@ def main():
         short = os.path.join(models, "english-2k.txt")
         with open(text, encoding="utf-8") as f, open(short, "w", encoding="utf-8") as out:
             out.write(f.read()[:9000])
+        report["cut"] = []
         for name, file, *_ in FILES[:4]:
             path = os.path.join(models, file)
             row = {"name": name, "cairn": {}, "peer": {}}
@@ -132,7 +133,7 @@ def main():
         return
     machine = json.loads(subprocess.run([os.path.join(a.root, "build/bench/bench/machine"), "--rounds", "3", "--json"], capture_output=True, text=True, check=True).stdout)
     bandwidth = machine["read_bandwidth"] / 1e9
-    report = {"threads": int(threads), "rounds": a.rounds, "machine": machine, "speed": [], "depth": [], "cold": {}, "cut": []}
+    report = {"threads": int(threads), "rounds": a.rounds, "machine": machine, "speed": [], "depth": []}
     print(f"{'file':15} {'what':13} {'Cairn':>9} {'spread':>13} {'llama.cpp':>10} {'spread':>13} {'ratio':>7} {'bar':>5}")
 
     for name, file, prefill, decode, *bars in FILES:
