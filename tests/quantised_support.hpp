@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cairn/layers/quantised.hpp>
+#include <optional>
 
 #include "support.hpp"
 
@@ -9,14 +10,15 @@ namespace support {
 
 inline ElementType block_type(int i) { return static_cast<ElementType>(3 + i); }
 
-/// Random blocks of `rows` x `columns`, as a file holds them; scales are f16 of sane size.
-inline std::vector<std::byte> random_blocks(Random& random, int rows, int columns,
-                                            ElementType type) {
+/// Random blocks of `rows` x `columns`, as a file holds them; scales are f16 of sane size. With a
+/// `fill`, every other byte is that one.
+inline std::vector<std::byte> random_blocks(Random& random, int rows, int columns, ElementType type,
+                                            std::optional<std::byte> fill = std::nullopt) {
     const BlockSize& size = block_size(type);
     const std::size_t blocks =
         static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) / size.values;
     std::vector<std::byte> bytes(blocks * size.bytes);
-    for (std::byte& b : bytes) b = static_cast<std::byte>(random.below(256));
+    for (std::byte& b : bytes) b = fill.value_or(static_cast<std::byte>(random.below(256)));
     std::vector<std::size_t> scales{0};
     if (type == ElementType::q4_1 || type == ElementType::q5_1 || type == ElementType::q4_k ||
         type == ElementType::q5_k)

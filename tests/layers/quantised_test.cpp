@@ -89,6 +89,42 @@ TEST_CASE("products have the bits of their definition", "[quantised]") {
     }
 }
 
+TEST_CASE("codes and activations at their ends overflow no sum", "[quantised]") {
+    Random random(15);
+    constexpr int in = 256, out = 16, rows = 4;
+    for (int f = 0; f < 12; ++f)
+        for (const int fill : {0x00, 0x80, 0xFF}) {
+            const ElementType type = block_type(f);
+            INFO(block_size(type).name << ", bytes of " << fill);
+            const auto blocks = random_blocks(random, out, in, type, static_cast<std::byte>(fill));
+            const WeightMatrix weights = packed(blocks, out, in, type);
+            const std::size_t row_bytes = block_size(type).size_of(in);
+            RowMatrix x = RowMatrix::Ones(rows, in);  // 127 each
+            x.row(1) *= -1.0F;
+            for (int i = 0; i < in; i += 2) x(2, i) = -1.0F;
+            for (int i = 0; i < in; i += 8) x.row(3).segment(i, 4) *= -1.0F;
+            RowMatrix wanted(rows, out), y(rows, out), one(1, out);
+            for (int r = 0; r < rows; ++r)
+                for (int n = 0; n < out; ++n)
+                    wanted(r, n) = product_by_definition(
+                        quantised::block_format(type),
+                        blocks.data() + static_cast<std::size_t>(n) * row_bytes,
+                        quantise_row(std::span(x.row(r).data(), std::size_t{in})), 0.0F);
+            for (const kernels::Table* table : kernels::available()) {
+                INFO(table->name);
+                const kernels::Override use(*table);
+                Context context;
+                multiply(weights, nullptr, {x.data(), in, rows}, {y.data(), out, rows}, context);
+                REQUIRE(same_bits(y, wanted));
+                for (int r = 0; r < rows; ++r) {
+                    multiply(weights, nullptr, {x.row(r).data(), in, 1}, {one.data(), out, 1},
+                             context);
+                    REQUIRE(same_bits(one, wanted.row(r)));
+                }
+            }
+        }
+}
+
 TEST_CASE("activations that are no numbers stay visible", "[quantised]") {
     Random random(13);
     const WeightMatrix weights =

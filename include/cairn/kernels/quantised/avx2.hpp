@@ -1,6 +1,5 @@
 // Products with quantised weights for AVX2: two registers are the 64 bytes. pmaddubsw takes
-// unsigned times signed bytes; codes of 8 bits go through |w| * sign(a, w), which cannot overflow
-// 16 bits.
+// unsigned times signed bytes to sums of pairs in 16 bits.
 #pragma once
 
 #if defined(__x86_64__)
@@ -60,22 +59,32 @@ CAIRN_INLINE B lookup(const std::uint8_t* table, B x) {
     return {_mm256_shuffle_epi8(t, x.a), _mm256_shuffle_epi8(t, x.b)};
 }
 CAIRN_INLINE I splat_int(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
-CAIRN_INLINE I wide_start(std::int32_t) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-CAIRN_INLINE __m256i add_pairs(__m256i sum, __m256i pairs) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+// Sums of pairs in 16 bits.
+struct Part {
+    __m256i a;
+    __m256i b;
+};
+CAIRN_INLINE Part start_part(I) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+// A compiler would turn the chain of sums into a tree, which takes more registers than there are.
+CAIRN_INLINE __m256i in_turn(__m256i sum) {
+    asm("" : "+x"(sum));
+    return sum;
 }
-CAIRN_INLINE I dot_narrow(I sum, B codes, std::int32_t four) {
+template <bool>
+CAIRN_INLINE I first_sum(std::int32_t start) {
+    return splat_int(start);
+}
+template <int by>
+CAIRN_INLINE I add_part(I sum, Part part) {
+    const __m256i factor = _mm256_set1_epi16(by);
+    return {in_turn(_mm256_add_epi32(sum.a, _mm256_madd_epi16(part.a, factor))),
+            in_turn(_mm256_add_epi32(sum.b, _mm256_madd_epi16(part.b, factor)))};
+}
+template <bool>
+CAIRN_INLINE Part dot(Part part, B codes, std::int32_t four) {
     const __m256i q = _mm256_set1_epi32(four);
-    return {add_pairs(sum.a, _mm256_maddubs_epi16(codes.a, q)),
-            add_pairs(sum.b, _mm256_maddubs_epi16(codes.b, q))};
-}
-CAIRN_INLINE __m256i signed_pairs(__m256i codes, __m256i q) {
-    const __m256i w = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
-    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w));
-}
-CAIRN_INLINE I dot_wide(I sum, B codes, std::int32_t four) {
-    const __m256i q = _mm256_set1_epi32(four);
-    return {add_pairs(sum.a, signed_pairs(codes.a, q)), add_pairs(sum.b, signed_pairs(codes.b, q))};
+    return {in_turn(_mm256_add_epi16(part.a, _mm256_maddubs_epi16(codes.a, q))),
+            in_turn(_mm256_add_epi16(part.b, _mm256_maddubs_epi16(codes.b, q)))};
 }
 CAIRN_INLINE V to_float(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
 template <int t>

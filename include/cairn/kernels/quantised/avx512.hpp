@@ -88,20 +88,28 @@ inline constexpr int gemv_streams = 4;
 inline constexpr int gemm_rows = 6;
 inline constexpr int gemm_panels = 2;
 
-CAIRN_INLINE I wide_start(std::int32_t) { return {_mm512_setzero_si512()}; }
-CAIRN_INLINE I add_pairs(I sum, __m512i pairs) {
-    return {_mm512_add_epi32(sum.r, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
+// Sums of pairs in 16 bits.
+struct Part {
+    __m512i r;
+};
+CAIRN_INLINE Part start_part(I) { return {_mm512_setzero_si512()}; }
+template <bool>
+CAIRN_INLINE I first_sum(std::int32_t start) {
+    return splat_int(start);
 }
-CAIRN_INLINE I dot_narrow(I sum, B codes, std::int32_t four) {
-    return add_pairs(sum, _mm512_maddubs_epi16(codes.r, _mm512_set1_epi32(four)));
+// A compiler would turn the chain of sums into a tree, which takes more registers than there are.
+CAIRN_INLINE __m512i in_turn(__m512i sum) {
+    asm("" : "+v"(sum));
+    return sum;
 }
-// |w| * (w < 0 ? -a : a) cannot overflow 16 bits.
-CAIRN_INLINE I dot_wide(I sum, B codes, std::int32_t four) {
-    const __m512i w = _mm512_xor_si512(codes.r, _mm512_set1_epi8(-128));
-    const __m512i q = _mm512_set1_epi32(four);
-    const __m512i turned =
-        _mm512_mask_sub_epi8(q, _mm512_movepi8_mask(w), _mm512_setzero_si512(), q);
-    return add_pairs(sum, _mm512_maddubs_epi16(_mm512_abs_epi8(w), turned));
+template <int by>
+CAIRN_INLINE I add_part(I sum, Part part) {
+    return {in_turn(_mm512_add_epi32(sum.r, _mm512_madd_epi16(part.r, _mm512_set1_epi16(by))))};
+}
+template <bool>
+CAIRN_INLINE Part dot(Part part, B codes, std::int32_t four) {
+    return {
+        in_turn(_mm512_add_epi16(part.r, _mm512_maddubs_epi16(codes.r, _mm512_set1_epi32(four))))};
 }
 
 #include "cairn/kernels/body/quantised.inl"
@@ -148,6 +156,7 @@ CAIRN_INLINE I dot_narrow(I sum, B codes, std::int32_t four) {
 }
 CAIRN_INLINE I dot_wide(I sum, B codes, std::int32_t four) { return dot_narrow(sum, codes, four); }
 
+#include "cairn/kernels/body/quantised_parts.inl"
 #include "cairn/kernels/body/quantised.inl"
 
 }  // namespace blocks

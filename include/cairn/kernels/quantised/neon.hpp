@@ -137,6 +137,7 @@ CAIRN_INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t q) {
 }
 
 #include "cairn/kernels/body/quantised_neon.inl"
+#include "cairn/kernels/body/quantised_parts.inl"
 #include "cairn/kernels/body/quantised.inl"
 
 }  // namespace blocks
@@ -167,6 +168,7 @@ CAIRN_INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t q) {
 }
 
 #include "cairn/kernels/body/quantised_neon.inl"
+#include "cairn/kernels/body/quantised_parts.inl"
 #include "cairn/kernels/body/quantised.inl"
 
 }  // namespace blocks

@@ -109,6 +109,7 @@ inline float most_of(const V& x) {
 }
 #undef CAIRN_EACH
 
+#include "cairn/kernels/body/quantised_parts.inl"
 #include "cairn/kernels/body/quantised.inl"
 
 #undef CAIRN_INLINE
