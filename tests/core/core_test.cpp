@@ -77,6 +77,26 @@ TEST_CASE("parallel_for covers every index once", "[context]") {
     }
 }
 
+TEST_CASE("a slow worker's share is done by the others", "[context]") {
+    ThreadPool pool(2);
+    if (pool.workers() < 2) return;  // the system granted no second thread
+    constexpr std::ptrdiff_t count = 64;
+    std::atomic<std::ptrdiff_t> done = 0;
+    std::atomic<bool> alone = false;
+    parallel_for(pool, count, 1, [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
+        if (begin == 0) {
+            const auto late = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+            while (done < count - end && !alone) {
+                std::this_thread::yield();
+                if (std::chrono::steady_clock::now() > late) alone = true;
+            }
+        }
+        done += end - begin;
+    });
+    CHECK_FALSE(alone);
+    CHECK(done == count);
+}
+
 TEST_CASE("a pool runs each task once, whoever calls, asleep or awake", "[thread_pool]") {
     ThreadPool pool(4);
     CHECK(pool.workers() == 4);

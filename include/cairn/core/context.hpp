@@ -100,17 +100,4 @@ class Context {
     Workspace workspace_;
 };
 
-/// Calls `body(begin, end, worker)` on ranges that cover 0..count, each at least `grain` long.
-template <class Body>
-void parallel_for(Executor& executor, std::ptrdiff_t count, std::ptrdiff_t grain, Body&& body) {
-    const std::ptrdiff_t most =
-        executor.workers() == 1 ? 1 : std::ptrdiff_t{4} * executor.workers();
-    const std::ptrdiff_t parts = std::clamp<std::ptrdiff_t>(
-        count / std::max<std::ptrdiff_t>(grain, 1), count > 0 ? 1 : 0, most);
-    auto task = [&](int i, int worker) {
-        body(count * i / parts, count * (i + 1) / parts, worker);
-    };
-    executor.run(static_cast<int>(parts), task);
-}
-
 }  // namespace cairn::inline CAIRN_ABI

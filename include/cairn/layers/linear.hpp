@@ -8,6 +8,7 @@
 
 #include "cairn/core/context.hpp"
 #include "cairn/core/fp_environment.hpp"
+#include "cairn/core/parallel_for.hpp"
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/layers/weight_matrix.hpp"
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cairn/core/parallel_for.hpp"
 #include "cairn/kernels/quantised/dispatch.hpp"
 #include "cairn/layers/linear.hpp"
 #include "cairn/numeric/quantised/formats.hpp"

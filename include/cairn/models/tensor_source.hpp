@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "cairn/core/error.hpp"
-#include "cairn/core/executor.hpp"
+#include "cairn/core/parallel_for.hpp"
 #include "cairn/layers/weight_matrix.hpp"
 
 namespace cairn::inline CAIRN_ABI {
