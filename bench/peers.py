@@ -27,7 +27,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("root")
     p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--only", choices=["caches", "texts"], help="this part; the others stay as they are in peers.json")
+    p.add_argument("--only", choices=["caches", "texts", "speed"], help="this part; the others stay as they are in peers.json")
     p.add_argument("--isa", choices=["avx2"], help="both programs without AVX-512; the table of speeds alone")
     a = p.parse_args()
     if a.isa:
@@ -126,43 +126,49 @@ def main():
         print(f"{mine['token_count']} tokens: Cairn {mine['perplexity']:.4f}   llama.cpp {theirs:.4f}   {100 * (mine['perplexity'] / theirs - 1):+.3f} % (bar 0.1 %)")
         write_report()
 
+    def speed():
+        machine = json.loads(subprocess.run([os.path.join(a.root, "build/bench/bench/machine"), "--rounds", "3", "--json"], capture_output=True, text=True, check=True).stdout)
+        bandwidth = machine["read_bandwidth"] / 1e9
+        report.update({"threads": int(threads), "rounds": a.rounds, "machine": machine, "speed": [], "depth": []})
+        print(f"{'file':15} {'what':13} {'Cairn':>9} {'spread':>13} {'llama.cpp':>10} {'spread':>13} {'ratio':>7} {'bar':>5}")
+
+        for name, file, prefill, decode, *bars in FILES:
+            bar_decode, bar_prefill = AVX2_BARS if a.isa else bars
+            path = os.path.join(models, file)
+            samples = {"c": [], "p": []}
+            for _ in range(a.rounds):
+                samples["p"].append(peer(path, prefill, decode))
+                time.sleep(0.2)
+                samples["c"].append(cairn(path, prefill, decode))
+            c, q = samples["c"], samples["p"]
+            rate = statistics.median(s[1] for s in c) * c[0][2] / 1e9
+            share = f"{rate:.1f} GB/s of weights" + (f", {100 * rate / bandwidth:.0f} % of read bandwidth" if bandwidth else "")
+            entry = line(name, "decode", [s[1] for s in c], [s[1] for s in q], bar_decode, share)
+            entry["bytes_per_second"] = rate * 1e9
+            report["speed"].append(entry)
+            report["speed"].append(line(name, f"prefill {prefill}", [s[0] for s in c], [s[0] for s in q], bar_prefill))
+        if a.isa:
+            write_report()
+            return
+        path = os.path.join(models, "smollm2.q4_0.gguf")
+        for depth, bar in DEPTHS:
+            c, q = [], []
+            for _ in range(max(3, a.rounds - 2)):
+                q.append(peer(path, 0, 32, depth)[1])
+                c.append(cairn(path, 0, 32, depth)[1])
+            report["depth"].append(line("SmolLM2 Q4_0", f"decode@{depth}", c, q, bar))
+        write_report()
+
+    report = {}
     if a.only:
         with open(results) as f:
             report = json.load(f)
-        {"caches": caches, "texts": texts}[a.only]()
+        {"caches": caches, "texts": texts, "speed": speed}[a.only]()
         return
-    machine = json.loads(subprocess.run([os.path.join(a.root, "build/bench/bench/machine"), "--rounds", "3", "--json"], capture_output=True, text=True, check=True).stdout)
-    bandwidth = machine["read_bandwidth"] / 1e9
-    report = {"threads": int(threads), "rounds": a.rounds, "machine": machine, "speed": [], "depth": []}
-    print(f"{'file':15} {'what':13} {'Cairn':>9} {'spread':>13} {'llama.cpp':>10} {'spread':>13} {'ratio':>7} {'bar':>5}")
-
-    for name, file, prefill, decode, *bars in FILES:
-        bar_decode, bar_prefill = AVX2_BARS if a.isa else bars
-        path = os.path.join(models, file)
-        samples = {"c": [], "p": []}
-        for _ in range(a.rounds):
-            samples["p"].append(peer(path, prefill, decode))
-            time.sleep(0.2)
-            samples["c"].append(cairn(path, prefill, decode))
-        c, q = samples["c"], samples["p"]
-        rate = statistics.median(s[1] for s in c) * c[0][2] / 1e9
-        share = f"{rate:.1f} GB/s of weights" + (f", {100 * rate / bandwidth:.0f} % of read bandwidth" if bandwidth else "")
-        entry = line(name, "decode", [s[1] for s in c], [s[1] for s in q], bar_decode, share)
-        entry["bytes_per_second"] = rate * 1e9
-        report["speed"].append(entry)
-        report["speed"].append(line(name, f"prefill {prefill}", [s[0] for s in c], [s[0] for s in q], bar_prefill))
+    speed()
     if a.isa:
-        write_report()
         return
-    path = os.path.join(models, "smollm2.q4_0.gguf")
-    for depth, bar in DEPTHS:
-        c, q = [], []
-        for _ in range(max(3, a.rounds - 2)):
-            q.append(peer(path, 0, 32, depth)[1])
-            c.append(cairn(path, 0, 32, depth)[1])
-        report["depth"].append(line("SmolLM2 Q4_0", f"decode@{depth}", c, q, bar))
     caches()
-
     texts()
 
 
