@@ -192,7 +192,7 @@ int main(int argc, char** argv) {
                                                        cairn::ChatFormat::names.end())));
     app.add_option("--system", options.system, "What the model is told first");
     app.add_option("-n", options.count, "Most tokens of an answer")
-        ->check(CLI::PositiveNumber)
+        ->check(at_least(1))
         ->capture_default_str();
     app.add_option("--temperature", s.temperature, "0: always the best token")
         ->capture_default_str();

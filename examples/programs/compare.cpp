@@ -72,7 +72,7 @@ int main(int argc, char** argv) {
     options.add_to(app);
     app.add_option("--prompt", options.prompt, "Text to continue")->capture_default_str();
     app.add_option("-n", options.count, "Tokens to generate")
-        ->check(CLI::PositiveNumber)
+        ->check(at_least(1))
         ->capture_default_str();
     return run(app, argc, argv, [&] { compare(options); });
 }

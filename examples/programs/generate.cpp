@@ -198,7 +198,7 @@ int main(int argc, char** argv) {
     app.add_option("--prompt-file", options.prompt_file, "File with the text to continue");
     app.add_option("--tokens", options.tokens, "Token ids to continue: 1,2,3");
     app.add_option("-n", options.count, "Tokens to generate")
-        ->check(CLI::NonNegativeNumber)
+        ->check(at_least(0))
         ->capture_default_str();
     options.add_to(app);
     app.add_option("--temperature", s.temperature, "0: always the best token")

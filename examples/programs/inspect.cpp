@@ -119,7 +119,7 @@ int main(int argc, char** argv) {
     app.add_option("model", path, "GGUF file, or folder with config.json and *.safetensors")
         ->required();
     app.add_option("--context", context, "Tokens to plan for (0: the model's context)")
-        ->check(CLI::NonNegativeNumber);
+        ->check(at_least(0));
     app.add_flag("--all", all, "List metadata and tensors too");
     app.add_flag("--json", json, "Print one JSON object on standard output");
     return run(app, argc, argv, [&] { inspect(path, context, all, json); });

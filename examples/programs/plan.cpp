@@ -136,9 +136,9 @@ int main(int argc, char** argv) {
     app.add_option("--shape", options.shape, "LAYERS,HEADS,KV_HEADS,HEAD_WIDTH instead of a model");
     app.add_option("--cache", options.caches, "Cache SPEC; may be repeated (default: a choice)");
     app.add_option("--context", options.context, "Tokens of a sequence (0: the model's context)")
-        ->check(CLI::NonNegativeNumber);
+        ->check(at_least(0));
     app.add_option("--prompt", options.prompt, "Of these, prompt (default: all)")
-        ->check(CLI::NonNegativeNumber);
+        ->check(at_least(0));
     app.add_option("--sequences", options.sequences, "Sequences held at once")
         ->check(CLI::Range(1, 1 << 20));
     app.add_option("--budget", options.budget,

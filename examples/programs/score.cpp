@@ -381,10 +381,8 @@ int main(int argc, char** argv) {
     app.add_option("--text-file", options.text_file, "File with a text");
     app.add_option("--logits", options.logits,
                    "Write the logits of every position to this .npy file");
-    app.add_option("--window", options.window, "Score in windows of W tokens")
-        ->check(CLI::PositiveNumber);
-    app.add_option("--stride", options.stride, "Step from window to window")
-        ->check(CLI::PositiveNumber);
+    app.add_option("--window", options.window, "Score in windows of W tokens")->check(at_least(1));
+    app.add_option("--stride", options.stride, "Step from window to window")->check(at_least(1));
     app.add_option("--chunks", options.chunks,
                    "Perplexity as llama-perplexity has it: chunks of N tokens, second half scored")
         ->check(CLI::Range(2, 1 << 24));
@@ -396,7 +394,7 @@ int main(int argc, char** argv) {
                    "layer and age");
     app.add_option("--prompt-tokens", options.prompt_tokens,
                    "With --compare-cache: announce the first N tokens as a prompt")
-        ->check(CLI::NonNegativeNumber);
+        ->check(at_least(0));
     app.add_option("--max-kl", options.most_kl,
                    "With --compare-cache: fail if the mean KL is above this");
     return run(app, argc, argv, [&] { score(options); });

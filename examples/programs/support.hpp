@@ -64,6 +64,22 @@ int run(CLI::App& app, int argc, char** argv, Body&& body) {
     return 1;
 }
 
+/// Numbers from `least` on; the answer to another one names it and the bound.
+inline CLI::Validator at_least(int least) {
+    const std::string bound = ">= " + std::to_string(least);
+    return CLI::Validator(
+        [least, bound](std::string& text) {
+            long long value = 0;
+            const auto [stop, error] =
+                std::from_chars(text.data(), text.data() + text.size(), value);
+            if (error == std::errc::result_out_of_range) return text + " does not fit";
+            if (error != std::errc() || stop != text.data() + text.size())
+                return "\"" + text + "\" is no whole number";
+            return value < least ? text + " is not " + bound : std::string();
+        },
+        bound);
+}
+
 /// A progress bar on standard error, if that is a terminal and the work takes more than a second.
 class ProgressBar {
   public:
@@ -132,9 +148,9 @@ struct ModelOptions {
                          ->capture_default_str();
         app.add_flag("--no-cache", no_cache, "Recompute everything at each step")->excludes(spec);
         app.add_option("--chunk", chunk, "Rows of the prompt fed at once (0: all)")
-            ->check(CLI::NonNegativeNumber);
+            ->check(at_least(0));
         app.add_option("--context", context, "Tokens to make room for (0: the model's context)")
-            ->check(CLI::NonNegativeNumber);
+            ->check(at_least(0));
         app.add_option("--threads", threads, "Threads")
             ->check(CLI::Range(1, 1024))
             ->capture_default_str();

@@ -25,6 +25,14 @@ execute_process(COMMAND ${CXX} -std=c++20 -fsyntax-only -fno-exceptions -I${ROOT
 if(result EQUAL 0 OR NOT text MATCHES "cannot be compiled with -fno-exceptions")
   string(APPEND bad "-fno-exceptions should be one sentence:\n${text}\n")
 endif()
+# Who names f32 compiles no product with f16 or bf16: compile time is part of the interface.
+execute_process(COMMAND ${CXX} -std=c++20 -O0 -S -o - -I${ROOT}/include ${eigen} ${ROOT}/examples/programs/hello.cpp
+                RESULT_VARIABLE result OUTPUT_VARIABLE assembly ERROR_VARIABLE text)
+if(NOT result EQUAL 0 OR NOT assembly MATCHES "gemvIf")
+  string(APPEND bad "hello.cpp should compile, with products of f32:\n${text}\n")
+elseif(assembly MATCHES "gem[mv]I[^ \t\n]*(half_t|brain_t)")
+  string(APPEND bad "hello.cpp names f32 weights and compiles ${CMAKE_MATCH_0}\n")
+endif()
 if(bad)
   message(FATAL_ERROR "${bad}")
 endif()

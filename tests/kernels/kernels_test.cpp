@@ -113,7 +113,7 @@ TEST_CASE("products: any number of rows, any panels, every type", "[kernels]") {
                 kernels::Linear c = call;
                 c.x = tiles.data();
                 c.y = y.data();
-                t.gemm(type)(c);
+                packed.plain()->gemm(t, c);
             },
             size);
         const std::vector<float> single = everywhere(
@@ -125,10 +125,10 @@ TEST_CASE("products: any number of rows, any panels, every type", "[kernels]") {
                     c.y = y.data() + r * out;
                     c.rows = 1;
                     c.panel_end = c.panel_end / 2;
-                    t.gemv(type)(c);
+                    packed.plain()->gemv(t, c);
                     c.panel_begin = c.panel_end;
                     c.panel_end = call.panel_end;
-                    t.gemv(type)(c);
+                    packed.plain()->gemv(t, c);
                 }
             },
             size);

@@ -26,6 +26,7 @@ class Programs(unittest.TestCase):
         lines = r.stderr.decode().splitlines()
         self.assertEqual((r.returncode, len(lines), r.stdout), (exit_code, 1, b""), (args, r))
         self.assertTrue(lines[0].startswith(f"error[{code}]: "), lines)
+        return lines[0]
 
     def generate(self, *args):
         return json.loads(self.good("generate", "--model", MODEL, "--json", *args))
@@ -88,6 +89,8 @@ class Programs(unittest.TestCase):
                      m + ("--prompt", "x", "--logit-bias", "5"), m + ("--prompt", "x", "--logit-bias", "5=x"), m + ("--prompt", "x", "--stop", ""),
                      m + ("--prompt", "x", "--threads", "0"), m + ("--prompt", "x", "--compute", "slow"), m + ("--prompt", "x", "stray")]:
             self.bad(2, "usage", "generate", *args)
+        self.assertIn("-n: -5 is not >= 1 ", self.bad(2, "usage", "compare", *m, "-n", "-5"))
+        self.assertIn("does not fit", self.bad(2, "usage", "compare", *m, "-n", "9" * 30))
         self.bad(2, "usage", "score", *m)
         self.bad(2, "usage", "score", *m, "--tokens", "1,2", "--window", "5")
         self.bad(2, "usage", "score", *m, "--tokens", "1,2", "--window", "5", "--stride", "6")

@@ -80,21 +80,17 @@ namespace detail {
 // are many of them, and compile time is part of the interface.
 class MessagePart {
   public:
-    MessagePart(const char* text) noexcept : kind_(Kind::text), text_(text) {}         // NOLINT
-    MessagePart(std::string_view text) noexcept : kind_(Kind::text), text_(text) {}    // NOLINT
-    MessagePart(const std::string& text) noexcept : kind_(Kind::text), text_(text) {}  // NOLINT
-    template <std::signed_integral T>
-    MessagePart(T value) noexcept : kind_(Kind::integer), integer_(value) {}  // NOLINT
-    template <std::unsigned_integral T>
-    MessagePart(T value) noexcept : kind_(Kind::natural), natural_(value) {}  // NOLINT
-    template <std::floating_point T>
-    MessagePart(T value) noexcept
-        : kind_(Kind::real), real_(static_cast<double>(value)) {}  // NOLINT
+    explicit MessagePart(std::string_view text) noexcept
+        : kind_(Kind::text), size_(text.size()), text_(text.data()) {}
+    explicit MessagePart(long long value) noexcept : kind_(Kind::integer), integer_(value) {}
+    explicit MessagePart(unsigned long long value) noexcept
+        : kind_(Kind::natural), natural_(value) {}
+    explicit MessagePart(double value) noexcept : kind_(Kind::real), real_(value) {}
 
     void append_to(std::string& message) const {
         char buffer[32];
         switch (kind_) {
-            case Kind::text: message += text_; return;
+            case Kind::text: message.append(text_, size_); return;
             case Kind::integer: message += std::to_string(integer_); return;
             case Kind::natural: message += std::to_string(natural_); return;
             case Kind::real: std::snprintf(buffer, sizeof buffer, "%g", real_); message += buffer;
@@ -104,11 +100,28 @@ class MessagePart {
   private:
     enum class Kind : std::uint8_t { text, integer, natural, real };
     Kind kind_;
-    std::string_view text_{};
-    long long integer_ = 0;
-    unsigned long long natural_ = 0;
-    double real_ = 0.0;
+    std::size_t size_ = 0;
+    union {
+        const char* text_;
+        long long integer_;
+        unsigned long long natural_;
+        double real_;
+    };
 };
+
+// The four types that all pieces are passed as: functions that throw are compiled for the order of
+// kinds in a sentence, not for the length of its words.
+template <class T>
+constexpr auto widened(const T& value) noexcept {
+    if constexpr (std::signed_integral<T>)
+        return static_cast<long long>(value);
+    else if constexpr (std::unsigned_integral<T>)
+        return static_cast<unsigned long long>(value);
+    else if constexpr (std::floating_point<T>)
+        return static_cast<double>(value);
+    else
+        return std::string_view(value);
+}
 
 [[noreturn, gnu::cold, gnu::noinline]] inline void fail_with(
     ErrorCode code, std::initializer_list<MessagePart> parts) {
@@ -117,12 +130,17 @@ class MessagePart {
     throw Error(code, message);
 }
 
+template <class... Parts>
+[[noreturn, gnu::cold, gnu::noinline]] void fail_widened(ErrorCode code, Parts... parts) {
+    fail_with(code, {MessagePart(parts)...});
+}
+
 }  // namespace detail
 
 /// Throws Error{code} with the parts (text and numbers) one after another.
 template <class... Parts>
-[[noreturn, gnu::cold, gnu::noinline]] void fail(ErrorCode code, const Parts&... parts) {
-    detail::fail_with(code, {detail::MessagePart(parts)...});
+[[noreturn]] void fail(ErrorCode code, const Parts&... parts) {
+    detail::fail_widened(code, detail::widened(parts)...);
 }
 
 /// `fail` unless the condition holds.

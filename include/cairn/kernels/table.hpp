@@ -48,17 +48,16 @@ enum class Isa : std::uint8_t { portable, avx2, avx512, neon };
 /// The kernels of one instruction set. Each is a function that is compiled only where it is called:
 /// a program pays for the layers and the codecs it uses.
 struct Table {
-    /// A product with packed weights.
-    using Product = void (*)(const Linear&);
-
     const char* name;
     Isa isa;
     int tile_rows;  ///< rows of an activation tile of `gemm`
 
-    /// One row. For f32, f16 and bf16.
-    Product gemv(ElementType weights) const noexcept;
+    /// One row. For weights of f32, f16 and bf16.
+    template <ElementType type>
+    void gemv(const Linear&) const;
     /// Any number of rows, x packed.
-    Product gemm(ElementType weights) const noexcept;
+    template <ElementType type>
+    void gemm(const Linear&) const;
     /// [rows][stride] -> [rows / tile_rows][k][tile_rows], missing rows zero.
     void pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows, std::ptrdiff_t k,
                    float* packed) const;

@@ -49,19 +49,13 @@ using stored_t = typename Stored<type>::Type;
 
 }  // namespace detail
 
-CAIRN_KERNEL Table::Product Table::gemv(ElementType weights) const noexcept {
-    switch (weights) {
-        case ElementType::f16: CAIRN_PICK(gemv<half_t>);
-        case ElementType::bf16: CAIRN_PICK(gemv<brain_t>);
-        default: CAIRN_PICK(gemv<float>);
-    }
+template <ElementType type>
+void Table::gemv(const Linear& product) const {
+    CAIRN_PICK(gemv<detail::stored_t<type>>(product));
 }
-CAIRN_KERNEL Table::Product Table::gemm(ElementType weights) const noexcept {
-    switch (weights) {
-        case ElementType::f16: CAIRN_PICK(gemm<half_t>);
-        case ElementType::bf16: CAIRN_PICK(gemm<brain_t>);
-        default: CAIRN_PICK(gemm<float>);
-    }
+template <ElementType type>
+void Table::gemm(const Linear& product) const {
+    CAIRN_PICK(gemm<detail::stored_t<type>>(product));
 }
 CAIRN_KERNEL void Table::pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows,
                                    std::ptrdiff_t k, float* packed) const {

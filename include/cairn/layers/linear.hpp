@@ -54,19 +54,20 @@ namespace detail {
 
 struct PlainProduct {
     kernels::Linear call;
-    void (*kernel)(const kernels::Linear&);
+    const kernels::Table* table;
+    void (*kernel)(const kernels::Table&, const kernels::Linear&);
 };
 inline void run_plain(const void* state, std::ptrdiff_t begin, std::ptrdiff_t end, int) {
     const auto* product = static_cast<const PlainProduct*>(state);
     kernels::Linear part = product->call;
     part.panel_begin = begin;
     part.panel_end = end;
-    product->kernel(part);
+    product->kernel(*product->table, part);
 }
 
 inline PreparedProduct prepare_plain(const Product& product, const Activations& x,
                                      SharedActivations& shared, Context& context,
-                                     Workspace::Frame& frame, ElementType stored) {
+                                     Workspace::Frame& frame, const PlainWeights& type) {
     const kernels::Table& kernel = kernels::active();
     const WeightMatrix& weights = *product.weights;
     if (x.rows > 1 && shared.packed == nullptr) {
@@ -86,7 +87,8 @@ inline PreparedProduct prepare_plain(const Product& product, const Activations& 
     *state = {
         {weights.data(), product.bias, weights.in(), weights.out(),
          x.rows == 1 ? x.data : shared.packed, product.y.data, product.y.stride, x.rows, 0, 0},
-        x.rows == 1 ? kernel.gemv(stored) : kernel.gemm(stored)};
+        &kernel,
+        x.rows == 1 ? type.gemv : type.gemm};
     return {state, run_plain, (weights.out() + kernels::panel - 1) / kernels::panel};
 }
 
@@ -106,7 +108,7 @@ inline void multiply(std::span<const Product> products, const Activations& x, Co
         const BlockOperations* blocks = products[i].weights->operations();
         ready[i] = blocks != nullptr ? blocks->prepare(products[i], x, shared, context, frame)
                                      : detail::prepare_plain(products[i], x, shared, context, frame,
-                                                             products[i].weights->type());
+                                                             *products[i].weights->plain());
         panels += ready[i].panels;
     }
     // One row is bound by reading the weights: four panels are four streams. Many rows: whole

@@ -169,8 +169,7 @@ inline void run_fast(const void* state, std::ptrdiff_t begin, std::ptrdiff_t end
 
 // f32 products over panels that are decoded first: the bits of the same product with f32 weights.
 struct AccurateProduct {
-    kernels::Linear call;  // weights are set panel by panel
-    void (*kernel)(const kernels::Linear&);
+    PlainProduct plain;  // weights are set panel by panel
     void (*decode)(const std::byte*, std::ptrdiff_t, float*);
     const std::byte* weights;
     std::ptrdiff_t panel_bytes;
@@ -179,21 +178,21 @@ struct AccurateProduct {
 };
 inline void run_accurate(const void* state, std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
     const auto* product = static_cast<const AccurateProduct*>(state);
-    const std::ptrdiff_t panel_floats = product->call.in * kernels::panel;
+    const std::ptrdiff_t panel_floats = product->plain.call.in * kernels::panel;
     float* scratch = product->scratch + worker * product->group * panel_floats;
     for (std::ptrdiff_t p = begin; p < end; p += product->group) {
         const std::ptrdiff_t count = std::min(product->group, end - p);
         for (std::ptrdiff_t i = 0; i < count; ++i)
-            product->decode(product->weights + (p + i) * product->panel_bytes, product->call.in,
-                            scratch + i * panel_floats);
-        kernels::Linear part = product->call;
+            product->decode(product->weights + (p + i) * product->panel_bytes,
+                            product->plain.call.in, scratch + i * panel_floats);
+        kernels::Linear part = product->plain.call;
         part.weights = reinterpret_cast<const std::byte*>(scratch);
         if (part.bias != nullptr) part.bias += p * kernels::panel;
         part.y += p * kernels::panel;
         part.out -= p * kernels::panel;
         part.panel_begin = 0;
         part.panel_end = count;
-        product->kernel(part);
+        product->plain.kernel(*product->plain.table, part);
     }
 }
 
@@ -241,12 +240,10 @@ inline PreparedProduct prepare_quantised(const Product& product, const Activatio
     const std::ptrdiff_t workers = context.executor().workers();
     if (context.compute == Compute::accurate) {
         const PreparedProduct plain =
-            prepare_plain(product, x, shared, context, frame, ElementType::f32);
-        const auto* call = static_cast<const PlainProduct*>(plain.state);
+            prepare_plain(product, x, shared, context, frame, plain_weights<ElementType::f32>);
         constexpr std::ptrdiff_t group = 3;
         auto* state = frame.array<AccurateProduct>(1);
-        *state = {call->call,
-                  call->kernel,
+        *state = {*static_cast<const PlainProduct*>(plain.state),
                   kernel.decode[index],
                   weights.data(),
                   panel_bytes(layout, in),

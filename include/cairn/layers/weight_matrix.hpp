@@ -9,12 +9,41 @@
 #include "cairn/core/eigen.hpp"
 #include "cairn/core/fingerprint.hpp"
 #include "cairn/core/memory.hpp"
-#include "cairn/kernels/table.hpp"
+#include "cairn/kernels/dispatch.hpp"
 #include "cairn/numeric/plain_format.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
 struct BlockOperations;
+
+/// A plain storage type of weights: its numbers and its products.
+struct PlainWeights {
+    ElementType type;
+    const PlainFormat* format;
+    void (*gemv)(const kernels::Table&, const kernels::Linear&);
+    void (*gemm)(const kernels::Table&, const kernels::Linear&);
+};
+/// The description of f32, f16 or bf16; who names one compiles no kernel of another.
+template <ElementType type>
+inline constexpr PlainWeights plain_weights{
+    type, &plain_format<type>,
+    [](const kernels::Table& kernel, const kernels::Linear& product) {
+        kernel.gemv<type>(product);
+    },
+    [](const kernels::Table& kernel, const kernels::Linear& product) {
+        kernel.gemm<type>(product);
+    }};
+/// The same by value. Throws Error{invalid_argument} for a block type.
+inline const PlainWeights& plain_weights_of(ElementType type) {
+    switch (type) {
+        case ElementType::f32: return plain_weights<ElementType::f32>;
+        case ElementType::f16: return plain_weights<ElementType::f16>;
+        case ElementType::bf16: return plain_weights<ElementType::bf16>;
+        default: break;
+    }
+    fail(ErrorCode::invalid_argument, "weight matrix: ", block_size(type).name,
+         " is no plain type; use quantised_matrix");
+}
 
 /// A matrix W [out][in] for y = W x. Movable. Plain types: element (n, k) lies at
 /// ((n/16) * in + k) * 16 + n%16. Block types are made by `quantised_matrix`
@@ -24,14 +53,14 @@ class WeightMatrix {
     WeightMatrix() = default;
     /// All zeros, of a plain type. Throws Error{invalid_argument, limit, out_of_memory}.
     WeightMatrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type)
-        : out_(out), in_(in), type_(type) {
+        : WeightMatrix(out, in, plain_weights_of(type)) {}
+    /// The same.
+    WeightMatrix(std::ptrdiff_t out, std::ptrdiff_t in, const PlainWeights& plain)
+        : out_(out), in_(in), type_(plain.type), plain_(&plain) {
         require(out > 0 && in > 0, ErrorCode::invalid_argument, "weight matrix of ", out, " x ",
                 in);
-        require(is_plain(type), ErrorCode::invalid_argument,
-                "weight matrix: ", block_size(type).name,
-                " is no plain type; use quantised_matrix");
         const std::size_t padded = round_up(static_cast<std::size_t>(out), kernels::panel);
-        memory_ = Mapping(format_of(type).size_of(
+        memory_ = Mapping(plain.format->size_of(
                               checked_mul(padded, static_cast<std::size_t>(in), "weight matrix")),
                           Mapping::Pages::huge);
     }
@@ -42,10 +71,16 @@ class WeightMatrix {
           in_(in),
           type_(type),
           memory_(bytes, Mapping::Pages::huge),
+          plain_(nullptr),
           operations_(&operations) {}
     /// A copy of an Eigen matrix [out][in] in another storage type, rounded to nearest.
-    static WeightMatrix from(const MatrixIn& matrix, ElementType type = ElementType::f32) {
-        WeightMatrix result(matrix.rows(), matrix.cols(), type);
+    static WeightMatrix from(const MatrixIn& matrix, ElementType type) {
+        return from(matrix, plain_weights_of(type));
+    }
+    /// The same; f32 unless told otherwise.
+    static WeightMatrix from(const MatrixIn& matrix,
+                             const PlainWeights& plain = plain_weights<ElementType::f32>) {
+        WeightMatrix result(matrix.rows(), matrix.cols(), plain);
         result.put(0, 0, matrix.rows(), matrix.cols(), matrix.data(), matrix.outerStride(), 1);
         return result;
     }
@@ -59,9 +94,10 @@ class WeightMatrix {
                     column + columns <= in_,
                 ErrorCode::shape_mismatch, "weights: block ", rows, "x", columns, " at ", row, ",",
                 column, " of a ", out_, "x", in_, " matrix");
-        require(is_plain(type_), ErrorCode::bad_state, "weights: single numbers into ",
+        if (rows == 0 || columns == 0) return;
+        require(plain_ != nullptr, ErrorCode::bad_state, "weights: single numbers into ",
                 block_size(type_).name);
-        const PlainFormat& format = format_of(type_);
+        const PlainFormat& format = *plain_->format;
         float lanes[kernels::panel];
         std::byte encoded[kernels::panel * sizeof(float)];
         for (std::ptrdiff_t r = row; r < row + rows;) {
@@ -99,17 +135,20 @@ class WeightMatrix {
     }
     /// How a block type is multiplied; null for plain types.
     const BlockOperations* operations() const noexcept { return operations_; }
+    /// How a plain type is multiplied; null for block types.
+    const PlainWeights* plain() const noexcept { return plain_; }
 
   private:
     std::byte* at(std::ptrdiff_t n, std::ptrdiff_t k) const noexcept {
         const std::ptrdiff_t element =
             ((n / kernels::panel) * in_ + k) * kernels::panel + n % kernels::panel;
-        return memory_.data() + element * static_cast<std::ptrdiff_t>(format_of(type_).bytes);
+        return memory_.data() + element * static_cast<std::ptrdiff_t>(plain_->format->bytes);
     }
     std::ptrdiff_t out_ = 0;
     std::ptrdiff_t in_ = 0;
     ElementType type_ = ElementType::f32;
     Mapping memory_;
+    const PlainWeights* plain_ = &plain_weights<ElementType::f32>;
     const BlockOperations* operations_ = nullptr;
 };
 
@@ -157,7 +196,7 @@ inline void WeightMatrix::row(std::ptrdiff_t n, float* to) const {
         operations_->row(*this, n, to);
         return;
     }
-    const PlainFormat& format = format_of(type_);
+    const PlainFormat& format = *plain_->format;
     for (std::ptrdiff_t k = 0; k < in_; ++k) format.decode(at(n, k), 1, to + k);
 }
 

@@ -207,7 +207,7 @@ inline Gpt2 load_gpt2(const Gpt2Config& c, const TensorSource& source,
 /// A GPT-2 with random weights, the same on every machine: for tests and for measuring. Weights are
 /// uniform with GPT-2's standard deviation of 0.02, residual projections smaller by sqrt(2 layers).
 [[gnu::cold]] inline Gpt2 random_gpt2(const Gpt2Config& c, std::uint64_t seed,
-                                      ElementType type = ElementType::f32) {
+                                      const PlainWeights& type = plain_weights<ElementType::f32>) {
     validate(c);
     Random random(seed);
     const auto uniform = [&](float deviation) {
@@ -237,6 +237,10 @@ inline Gpt2 load_gpt2(const Gpt2Config& c, const TensorSource& source,
                                         return result;
                                     }},
                                    c.tied));
+}
+/// The same with the type by value. Throws Error{invalid_argument} for a block type.
+inline Gpt2 random_gpt2(const Gpt2Config& c, std::uint64_t seed, ElementType type) {
+    return random_gpt2(c, seed, plain_weights_of(type));
 }
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -35,9 +35,13 @@ class TinyGpt {
   public:
     /// Random weights, the same on every machine. Throws Error{bad_config}.
     static TinyGpt random(const TinyShape& shape, std::uint64_t seed,
-                          ElementType type = ElementType::f32) {
+                          const PlainWeights& type = plain_weights<ElementType::f32>) {
         return TinyGpt(random_gpt2(
             {shape.layers, shape.heads, shape.width, 0, shape.context, shape.vocab}, seed, type));
+    }
+    /// The same with the type by value. Throws Error{invalid_argument} for a block type.
+    static TinyGpt random(const TinyShape& shape, std::uint64_t seed, ElementType type) {
+        return random(shape, seed, plain_weights_of(type));
     }
     /// The same with the shape checked by the compiler.
     template <TinyShape shape>

@@ -1,7 +1,6 @@
 // The plain number formats, each number for itself: how they become f32 and back.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -50,17 +49,29 @@ inline void encode_f32(const float* from, std::size_t count, std::byte* to) noex
     std::memcpy(to, from, count * sizeof(float));
 }
 
-inline constexpr std::array<PlainFormat, 3> plain_formats{{
-    {"f32", 4, decode_f32, encode_f32},
-    {"f16", 2, decode_16<f16_to_f32>, encode_16<f32_to_f16>},
-    {"bf16", 2, decode_16<bf16_to_f32>, encode_16<f32_to_bf16>},
-}};
+template <ElementType type>
+constexpr PlainFormat describe_plain() noexcept {
+    if constexpr (type == ElementType::f16)
+        return {"f16", 2, decode_16<f16_to_f32>, encode_16<f32_to_f16>};
+    else if constexpr (type == ElementType::bf16)
+        return {"bf16", 2, decode_16<bf16_to_f32>, encode_16<f32_to_bf16>};
+    else
+        return {"f32", 4, decode_f32, encode_f32};
+}
 
 }  // namespace detail
 
+/// The description of a plain format; who names one compiles no other.
+template <ElementType type>
+inline constexpr PlainFormat plain_format = detail::describe_plain<type>();
+
 /// The description of a plain format; block formats are in numeric/quantised/.
-constexpr const PlainFormat& format_of(ElementType type) noexcept {
-    return detail::plain_formats[static_cast<std::size_t>(type)];
+inline const PlainFormat& format_of(ElementType type) noexcept {
+    switch (type) {
+        case ElementType::f16: return plain_format<ElementType::f16>;
+        case ElementType::bf16: return plain_format<ElementType::bf16>;
+        default: return plain_format<ElementType::f32>;
+    }
 }
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 #include "cairn/cache/codec/codec.hpp"
 #include "cairn/kernels/dispatch.hpp"
@@ -19,6 +20,7 @@ template <ElementType type>
 struct PlainCodec {
     static constexpr std::size_t size = type == ElementType::f32 ? 4 : 2;
     static constexpr int tile = kernels::key_tile;
+    static constexpr std::string_view name = plain_format<type>.name;
 
     static std::size_t row_bytes(int dims) { return static_cast<std::size_t>(dims) * size; }
     static std::size_t tile_bytes(int dims) { return row_bytes(dims) * tile; }
@@ -91,15 +93,12 @@ struct PlainCodec {
         for (int d = 0; d < dims; ++d) target[d * tile] = source[d * tile];
     }
 
-    static constexpr Codec row_codec{format_of(type).name, 1,           row_bytes,
-                                     encode_rows,          decode_rows, scores_rows,
-                                     weigh_rows,           row_bytes,   copy_row};
-    static constexpr Codec row_values{format_of(type).name, 1,           row_bytes,
-                                      encode_rows,          decode_rows, nullptr,
-                                      weigh_rows,           row_bytes,   copy_row};
-    static constexpr Codec tile_keys{format_of(type).name, tile,         tile_bytes, encode_tiles,
-                                     decode_tiles,         scores_tiles, nullptr,    row_bytes,
-                                     copy_column};
+    static constexpr Codec row_codec{name,        1,          row_bytes, encode_rows, decode_rows,
+                                     scores_rows, weigh_rows, row_bytes, copy_row};
+    static constexpr Codec row_values{name,    1,          row_bytes, encode_rows, decode_rows,
+                                      nullptr, weigh_rows, row_bytes, copy_row};
+    static constexpr Codec tile_keys{name,         tile,    tile_bytes, encode_tiles, decode_tiles,
+                                     scores_tiles, nullptr, row_bytes,  copy_column};
 };
 
 }  // namespace detail

@@ -73,6 +73,9 @@ template <Layout F, int Q, int U>
         const float* query = q + b * F.group;
         int d = 0;
         for (; d + 4 <= n; d += 4) {
+            const std::ptrdiff_t ahead = d * key_tile * F.bits / 8;
+            if (ahead % line_bytes < 8 * F.bits) CAIRN_UNROLL
+            for (int u = 0; u < U; ++u) fetch_line(codes + (U + u) * stride + ahead);
             CAIRN_UNROLL
             for (int x = 0; x < 4; ++x) {
                 V value[U];
@@ -155,6 +158,7 @@ CAIRN_INLINE void weigh_vectors(const RowsIn& v, int b, int first, const float* 
     const std::byte* block =
         v.unit + b * (F.parameter_bytes() + F.code_bytes(v.dims));
     for (int j = 0; j < v.count; ++j, block += v.stride) {
+        fetch_line(block + rows_ahead * v.stride + 2 * first * F.bits);
         [[maybe_unused]] V scale = splat(1.0F);
         [[maybe_unused]] V least = splat(0.0F);
         if constexpr (F.scaled()) {
