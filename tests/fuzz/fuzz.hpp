@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
+#include <variant>
 
 #include <cairn/core/error.hpp>
 
@@ -24,4 +25,15 @@ int fuzz(const std::uint8_t* data, std::size_t size, Body&& body) {
         }
     }
     return 0;
+}
+
+/// What a parser accepted must be a model that can be: an error here is a bug, and no good end.
+template <class Model>
+void check_possible(const Model& model) {
+    try {
+        std::visit([](const auto& config) { validate(config); }, model);
+    } catch (const cairn::Error& error) {
+        std::fprintf(stderr, "accepted, but %s\n", error.what());
+        std::abort();
+    }
 }

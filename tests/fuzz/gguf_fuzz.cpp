@@ -1,11 +1,12 @@
-// GGUF containers and the tokenizer in their metadata. Most mutations change one
-// field or one entry and keep the file mostly valid (gguf_fields.hpp); the rest are the fuzzer's
-// own.
+// GGUF containers, and the model's numbers and the tokenizer in their metadata. Most mutations
+// change one field or one entry and keep the file mostly valid (gguf_fields.hpp); the rest are the
+// fuzzer's own.
 #include <algorithm>
 #include <cstring>
 #include <string>
 
 #include <cairn/io/gguf.hpp>
+#include <cairn/io/gguf_config.hpp>
 #include <cairn/io/tokenizer_gguf.hpp>
 
 #include "fuzz.hpp"
@@ -19,6 +20,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         for (const auto& [name, tensor] : header.tensors)
             if (tensor.begin > text.size() || tensor.bytes > text.size() - tensor.begin)
                 std::abort();
+        const auto embedding = header.tensors.find("token_embd.weight");
+        try {
+            check_possible(cairn::gguf_config(
+                header.metadata,
+                embedding == header.tensors.end() ? nullptr : &embedding->second.shape,
+                !header.tensors.contains("output.weight")));
+        } catch (const cairn::Error&) {
+            // The tokenizer does not need it.
+        }
         cairn::FileLimits limits;
         limits.vocabulary = 4096;
         const auto tokenizer = cairn::gguf_tokenizer(header.metadata, limits);

@@ -23,10 +23,11 @@ inline constexpr Gpt2Names gpt2_gguf_names{
     "output",
     detail::StoredAs::out_in};
 
-/// The numbers of the model in a file. Throws Error{bad_file, bad_config}, Error{unsupported} for
-/// an architecture that is not known.
-inline ModelConfig gguf_config(const GgufSource& source, const FileLimits& limits = {}) {
-    const GgufMetadata& m = source.metadata();
+/// The numbers of the model that metadata describe; `embedding` is the shape of token_embd.weight
+/// or null, `tied` whether there is no output.weight. Throws Error{bad_file, bad_config},
+/// Error{unsupported} for an architecture that is not known.
+inline ModelConfig gguf_config(const GgufMetadata& m, const std::vector<std::size_t>* embedding,
+                               bool tied, const FileLimits& limits = {}) {
     const std::string architecture = m.string("general.architecture");
     require(architecture == "gpt2" || architecture == "llama" || architecture == "qwen2",
             ErrorCode::unsupported, m.where(), ": architecture \"", architecture.substr(0, 60),
@@ -37,12 +38,10 @@ inline ModelConfig gguf_config(const GgufSource& source, const FileLimits& limit
                              std::optional<std::int64_t> fallback = std::nullopt) {
         return static_cast<int>(m.integer(key(name), 1, limit, fallback));
     };
-    const auto* embedding = source.shape("token_embd.weight");
     require(embedding != nullptr && embedding->size() == 2 &&
                 (*embedding)[0] <= static_cast<std::size_t>(most),
             ErrorCode::bad_config, m.where(), ": tensor token_embd.weight is missing or no matrix");
     const int vocabulary = static_cast<int>((*embedding)[0]);
-    const bool tied = source.shape("output.weight") == nullptr;
     const int layers = integer("block_count", 1024);
     const int width = integer("embedding_length", most / 8);
     const int context = integer("context_length", most);
@@ -103,6 +102,11 @@ inline ModelConfig gguf_config(const GgufSource& source, const FileLimits& limit
     check_cache(static_cast<std::size_t>(c.heads.kv_heads) *
                 static_cast<std::size_t>(c.heads.key_dim));
     return c;
+}
+/// The same of a file, or of all files of a split one.
+inline ModelConfig gguf_config(const GgufSource& source, const FileLimits& limits = {}) {
+    return gguf_config(source.metadata(), source.shape("token_embd.weight"),
+                       source.shape("output.weight") == nullptr, limits);
 }
 
 }  // namespace cairn::inline CAIRN_ABI
