@@ -227,7 +227,7 @@ void compare_cache(const Options& options, Program& program, const std::vector<T
     const cairn::Audit audit = cairn::audit_cache(
         program.loaded().model, tokens,
         [&](int layer, const cairn::HeadLayout& layout, int rows) {
-            return spec.make(layout, rows, layer);
+            return make_cache(spec, layout, rows, layer);
         },
         options.prompt_tokens, program.pool(), std::ref(bar));
     cairn::Json layers = cairn::Json::array();

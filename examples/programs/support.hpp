@@ -164,30 +164,19 @@ struct ModelOptions {
 
 using Session = cairn::Session<cairn::AnyModel, cairn::AnyCache>;
 
-/// A loaded model, its threads, and sessions on the cache the flags name.
+/// `CacheSpec::make`, compiled once for all programs (program.cpp).
+cairn::AnyCache make_cache(const cairn::CacheSpec& spec, const cairn::HeadLayout& layout, int rows,
+                           int layer);
+
+/// A loaded model, its threads, and sessions on the cache the flags name. What knows every model
+/// and every cache is compiled once, in program.cpp.
 class Program {
   public:
-    explicit Program(const ModelOptions& options)
-        : spec_(cairn::CacheSpec::parse(options.cache)),
-          pool_(options.threads),
-          loaded_(load(options, pool_, seconds_)),
-          compute_(options.compute == "accurate" ? cairn::Compute::accurate
-                                                 : cairn::Compute::fast) {
-        const int most = loaded_.model.context();
-        const bool streams = spec_.keep() == cairn::CacheSpec::KeepKind::window &&
-                             loaded_.model.relative_positions() && !options.no_cache;
-        require(options.context <= most || streams, ErrorCode::capacity, "--context ",
-                options.context, ": the model has ", most, " positions");
-        context_ = options.context > 0 ? options.context : most;
-    }
-    Session session() {
-        Session result(loaded_.model, context_, pool_,
-                       [&](int layer, const cairn::HeadLayout& layout, int rows) {
-                           return spec_.make(layout, rows, layer);
-                       });
-        result.context().compute = compute_;
-        return result;
-    }
+    /// Loads the model. Throws what `load_model` throws, Error{usage} for a cache SPEC and
+    /// Error{capacity} for a context that the model does not have.
+    explicit Program(const ModelOptions& options);
+    /// A session on the cache the flags name.
+    Session session();
     const cairn::Tokenizer& tokenizer() const {
         require(loaded_.tokenizer.has_value(), ErrorCode::unsupported,
                 "the model has no tokenizer: give --tokens instead of text");
@@ -207,14 +196,6 @@ class Program {
     double load_seconds() const noexcept { return seconds_; }
 
   private:
-    static cairn::LoadedModel load(const ModelOptions& options, cairn::Executor& pool,
-                                   double& seconds) {
-        const auto start = std::chrono::steady_clock::now();
-        ProgressBar bar("loading");
-        auto loaded = cairn::load_model(options.path, {std::nullopt, std::ref(bar), &pool});
-        seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        return loaded;
-    }
     double seconds_ = 0.0;
     cairn::CacheSpec spec_;
     cairn::ThreadPool pool_;
