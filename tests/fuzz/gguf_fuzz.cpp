@@ -15,20 +15,19 @@
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    return fuzz(data, size, [](std::string_view text) {
+    return fuzz(data, size, [&](std::string_view text) {
         const auto header = cairn::parse_gguf(std::as_bytes(std::span(text)), "fuzz");
         for (const auto& [name, tensor] : header.tensors)
             if (tensor.begin > text.size() || tensor.bytes > text.size() - tensor.begin)
                 std::abort();
         const auto embedding = header.tensors.find("token_embd.weight");
-        try {
+        // By itself: the tokenizer does not need what it may refuse.
+        fuzz(data, size, [&](std::string_view) {
             check_possible(cairn::gguf_config(
                 header.metadata,
                 embedding == header.tensors.end() ? nullptr : &embedding->second.shape,
                 !header.tensors.contains("output.weight")));
-        } catch (const cairn::Error&) {
-            // The tokenizer does not need it.
-        }
+        });
         cairn::FileLimits limits;
         limits.vocabulary = 4096;
         const auto tokenizer = cairn::gguf_tokenizer(header.metadata, limits);

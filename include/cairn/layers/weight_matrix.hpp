@@ -94,7 +94,6 @@ class WeightMatrix {
                     column + columns <= in_,
                 ErrorCode::shape_mismatch, "weights: block ", rows, "x", columns, " at ", row, ",",
                 column, " of a ", out_, "x", in_, " matrix");
-        if (rows == 0 || columns == 0) return;
         require(plain_ != nullptr, ErrorCode::bad_state, "weights: single numbers into ",
                 block_size(type_).name);
         const PlainFormat& format = *plain_->format;
