@@ -178,30 +178,27 @@ void converse(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app{
+    Flags flags(
         std::string("Talk to a chat model. Each line is one turn; only its tokens are fed.\n") +
         commands +
         ".\n\nExamples:\n"
         "  chat --model build/models/SmolLM2-135M-Instruct.Q4_1.gguf\n"
-        "  echo 'What is a cairn?' | chat --model model.gguf --system 'Answer briefly.'"};
+        "  echo 'What is a cairn?' | chat --model model.gguf --system 'Answer briefly.'");
     Options options;
     cairn::SamplingSettings& s = options.sampling;
-    options.add_to(app);
-    app.add_option("--format", options.format, "Chat format, if the file's template is unknown")
-        ->check(CLI::IsMember(std::vector<std::string>(cairn::ChatFormat::names.begin(),
-                                                       cairn::ChatFormat::names.end())));
-    app.add_option("--system", options.system, "What the model is told first");
-    app.add_option("-n", options.count, "Most tokens of an answer")
-        ->check(at_least(1))
-        ->capture_default_str();
-    app.add_option("--temperature", s.temperature, "0: always the best token")
-        ->capture_default_str();
-    app.add_option("--top-k", s.top_k, "Only the K best tokens (0: all)")->capture_default_str();
-    app.add_option("--top-p", s.top_p, "The fewest best tokens that reach probability P")
-        ->capture_default_str();
-    app.add_option("--repetition-penalty", s.repetition_penalty,
-                   "Divides the logits of tokens that occurred")
-        ->capture_default_str();
-    app.add_option("--seed", s.seed, "Seed of the draws")->capture_default_str();
-    return run(app, argc, argv, [&] { converse(options); });
+    options.add_to(flags);
+    flags.add("--format", options.format, "Chat format, if the file's template is unknown")
+        .one_of(std::vector<std::string>(cairn::ChatFormat::names.begin(),
+                                         cairn::ChatFormat::names.end()));
+    flags.add("--system", options.system, "What the model is told first");
+    flags.add("-n", options.count, "Most tokens of an answer").at_least(1).shown();
+    flags.add("--temperature", s.temperature, "0: always the best token").shown();
+    flags.add("--top-k", s.top_k, "Only the K best tokens (0: all)").shown();
+    flags.add("--top-p", s.top_p, "The fewest best tokens that reach probability P").shown();
+    flags
+        .add("--repetition-penalty", s.repetition_penalty,
+             "Divides the logits of tokens that occurred")
+        .shown();
+    flags.add("--seed", s.seed, "Seed of the draws").shown();
+    return flags.run(argc, argv, [&] { converse(options); });
 }

@@ -63,16 +63,14 @@ void compare(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app{
+    Flags flags(
         "Generate greedily with the cache and without it, and compare.\n\n"
         "Examples:\n"
         "  compare --model examples/models/shakespeare\n"
-        "  compare --model examples/models/shakespeare --cache contiguous:f16 -n 256"};
+        "  compare --model examples/models/shakespeare --cache contiguous:f16 -n 256");
     Options options;
-    options.add_to(app);
-    app.add_option("--prompt", options.prompt, "Text to continue")->capture_default_str();
-    app.add_option("-n", options.count, "Tokens to generate")
-        ->check(at_least(1))
-        ->capture_default_str();
-    return run(app, argc, argv, [&] { compare(options); });
+    options.add_to(flags);
+    flags.add("--prompt", options.prompt, "Text to continue").shown();
+    flags.add("-n", options.count, "Tokens to generate").at_least(1).shown();
+    return flags.run(argc, argv, [&] { compare(options); });
 }

@@ -181,7 +181,7 @@ void generate(Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app{
+    Flags flags(
         "Continue a prompt with a model, on any cache.\n\n"
         "Examples:\n"
         "  generate --model examples/models/shakespeare --prompt 'ROMEO:' -n 200 --temperature 0.8 "
@@ -191,51 +191,43 @@ int main(int argc, char** argv) {
         "  generate --model examples/models/shakespeare --tokens 1,2,3 -n 8 --no-cache\n"
         "  generate --model examples/models/shakespeare --prompt 'ROMEO:' -n 50 --save-session "
         "romeo.cairn\n"
-        "  generate --model examples/models/shakespeare --load-session romeo.cairn -n 50"};
+        "  generate --model examples/models/shakespeare --load-session romeo.cairn -n 50");
     Options options;
     cairn::SamplingSettings& s = options.sampling;
-    app.add_option("--prompt", options.prompt, "Text to continue");
-    app.add_option("--prompt-file", options.prompt_file, "File with the text to continue");
-    app.add_option("--tokens", options.tokens, "Token ids to continue: 1,2,3");
-    app.add_option("-n", options.count, "Tokens to generate")
-        ->check(at_least(0))
-        ->capture_default_str();
-    options.add_to(app);
-    app.add_option("--temperature", s.temperature, "0: always the best token")
-        ->capture_default_str();
-    app.add_option("--top-k", s.top_k, "Only the K best tokens (0: all)")->capture_default_str();
-    app.add_option("--top-p", s.top_p, "The fewest best tokens that reach probability P")
-        ->capture_default_str();
-    app.add_option("--min-p", s.min_p, "Tokens at least P times as likely as the best")
-        ->capture_default_str();
-    app.add_option("--typical-p", s.typical_p, "Locally typical tokens that reach probability P")
-        ->capture_default_str();
-    app.add_option("--repetition-penalty", s.repetition_penalty,
-                   "Divides the logits of tokens that occurred")
-        ->capture_default_str();
-    app.add_option("--presence-penalty", s.presence_penalty, "Taken from tokens that occurred")
-        ->capture_default_str();
-    app.add_option("--frequency-penalty", s.frequency_penalty,
-                   "Taken from tokens for each time they occurred")
-        ->capture_default_str();
-    app.add_option("--logit-bias", options.biases,
-                   "ID=BIAS, added to a token's logit; may be repeated");
-    app.add_option("--seed", s.seed,
-                   "Seed of the draws; the same seed gives the same text everywhere")
-        ->capture_default_str();
-    app.add_option("--stop", options.stops, "Text that ends the output; may be repeated");
-    app.add_option("--save-session", options.save_session,
-                   "Write the session to this file when done");
-    app.add_option("--load-session", options.load_session,
-                   "Go on from a saved session; a prompt is appended, none is needed");
-    app.add_flag("--ignore-eos", options.ignore_eos, "Go on after an end-of-text token");
-    app.add_flag("--special", options.special,
-                 "Names of special tokens in the prompt stand for them");
-    return run(app, argc, argv, [&] {
+    flags.add("--prompt", options.prompt, "Text to continue");
+    flags.add("--prompt-file", options.prompt_file, "File with the text to continue");
+    flags.add("--tokens", options.tokens, "Token ids to continue: 1,2,3");
+    flags.add("-n", options.count, "Tokens to generate").at_least(0).shown();
+    options.add_to(flags);
+    flags.add("--temperature", s.temperature, "0: always the best token").shown();
+    flags.add("--top-k", s.top_k, "Only the K best tokens (0: all)").shown();
+    flags.add("--top-p", s.top_p, "The fewest best tokens that reach probability P").shown();
+    flags.add("--min-p", s.min_p, "Tokens at least P times as likely as the best").shown();
+    flags.add("--typical-p", s.typical_p, "Locally typical tokens that reach probability P")
+        .shown();
+    flags
+        .add("--repetition-penalty", s.repetition_penalty,
+             "Divides the logits of tokens that occurred")
+        .shown();
+    flags.add("--presence-penalty", s.presence_penalty, "Taken from tokens that occurred").shown();
+    flags
+        .add("--frequency-penalty", s.frequency_penalty,
+             "Taken from tokens for each time they occurred")
+        .shown();
+    flags.add("--logit-bias", options.biases, "ID=BIAS, added to a token's logit; may be repeated");
+    flags.add("--seed", s.seed, "Seed of the draws; the same seed gives the same text everywhere")
+        .shown();
+    flags.add("--stop", options.stops, "Text that ends the output; may be repeated");
+    flags.add("--save-session", options.save_session, "Write the session to this file when done");
+    flags.add("--load-session", options.load_session,
+              "Go on from a saved session; a prompt is appended, none is needed");
+    flags.add("--ignore-eos", options.ignore_eos, "Go on after an end-of-text token");
+    flags.add("--special", options.special, "Names of special tokens in the prompt stand for them");
+    return flags.run(argc, argv, [&] {
         for (const char* flag :
              {"--temperature", "--top-k", "--top-p", "--min-p", "--typical-p",
               "--repetition-penalty", "--presence-penalty", "--frequency-penalty", "--logit-bias"})
-            options.sampling_given = options.sampling_given || app.count(flag) > 0;
+            options.sampling_given = options.sampling_given || flags.given(flag);
         generate(options);
     });
 }

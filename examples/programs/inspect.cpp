@@ -106,21 +106,19 @@ void inspect(const std::string& path, int context, bool all, bool json) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app{
+    Flags flags(
         "What is in a model file, and the memory a context needs with each cache.\n\n"
         "Examples:\n"
         "  inspect model.gguf\n"
         "  inspect examples/models/shakespeare --all --context 256\n"
-        "  inspect model.gguf --json"};
+        "  inspect model.gguf --json");
     std::string path;
     int context = 0;
     bool all = false;
     bool json = false;
-    app.add_option("model", path, "GGUF file, or folder with config.json and *.safetensors")
-        ->required();
-    app.add_option("--context", context, "Tokens to plan for (0: the model's context)")
-        ->check(at_least(0));
-    app.add_flag("--all", all, "List metadata and tensors too");
-    app.add_flag("--json", json, "Print one JSON object on standard output");
-    return run(app, argc, argv, [&] { inspect(path, context, all, json); });
+    flags.add("model", path, "GGUF file, or folder with config.json and *.safetensors").required();
+    flags.add("--context", context, "Tokens to plan for (0: the model's context)").at_least(0);
+    flags.add("--all", all, "List metadata and tensors too");
+    flags.add("--json", json, "Print one JSON object on standard output");
+    return flags.run(argc, argv, [&] { inspect(path, context, all, json); });
 }

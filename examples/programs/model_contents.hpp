@@ -1,7 +1,6 @@
 // What a model file says about itself, without loading its weights.
 #pragma once
 
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,52 +23,8 @@ struct Contents {
     std::size_t file_bytes = 0;
 };
 
-inline std::string shown(const cairn::GgufValue& value) {
-    std::ostringstream text;
-    if (const auto* array = std::get_if<cairn::GgufArray>(&value.value)) {
-        text << array->size() << " x "
-             << cairn::gguf_type_names[static_cast<std::size_t>(array->type)];
-    } else if (const auto* s = std::get_if<std::string>(&value.value)) {
-        text << one_line(*s).substr(0, 70) << (s->size() > 70 ? "..." : "");
-    } else if (const auto* x = std::get_if<double>(&value.value)) {
-        text << *x;
-    } else if (const auto* b = std::get_if<bool>(&value.value)) {
-        text << (*b ? "true" : "false");
-    } else {
-        text << std::get<std::int64_t>(value.value);
-    }
-    return text.str();
-}
-
-inline Contents read_contents(const std::string& path) {
-    std::error_code error;
-    if (!std::filesystem::is_directory(path, error)) {
-        require(std::filesystem::exists(path, error), ErrorCode::io, path,
-                ": no such file or folder");
-        const cairn::GgufSource source(path);
-        Contents result{"GGUF", cairn::gguf_config(source), {}, {}, source.file_bytes()};
-        for (const auto& [name, tensor] : source.tensors())
-            result.tensors.push_back({name, std::string(cairn::block_size(tensor->type).name),
-                                      tensor->shape, tensor->bytes});
-        for (const auto& [key, value] : source.metadata().values())
-            result.metadata.emplace_back(key, shown(value));
-        return result;
-    }
-    const std::filesystem::path folder(path);
-    const std::string config = (folder / "config.json").string();
-    Contents result{
-        "safetensors",
-        cairn::parse_hf_config(cairn::read_text(config, std::size_t{1} << 28), config).model,
-        {},
-        {},
-        0};
-    const cairn::SafetensorsSource source(folder);
-    for (const auto& [name, tensor] : source.tensors()) {
-        result.tensors.push_back({name, tensor->dtype, tensor->shape, tensor->end - tensor->begin});
-        result.file_bytes += tensor->end - tensor->begin;
-    }
-    return result;
-}
+/// Without loading weights. Throws Error{io, bad_file, unsupported}.
+Contents read_contents(const std::string& path);
 
 struct Shape {
     std::string architecture;
@@ -79,23 +34,6 @@ struct Shape {
     int width;
     int vocabulary;
 };
-inline Shape shape_of(const cairn::ModelConfig& config) {
-    struct {
-        Shape operator()(const cairn::Gpt2Config& c) const {
-            const int head = c.width / c.heads;
-            return {"gpt2",  c.layers,    c.context, {c.heads, c.heads, head, head},
-                    c.width, c.vocabulary};
-        }
-        Shape operator()(const cairn::GptJConfig& c) const {
-            const int head = c.width / c.heads;
-            return {"gptj",  c.layers,    c.context, {c.heads, c.heads, head, head},
-                    c.width, c.vocabulary};
-        }
-        Shape operator()(const cairn::LlamaConfig& c) const {
-            return {c.architecture, c.layers, c.context, c.heads, c.width, c.vocabulary};
-        }
-    } visitor;
-    return std::visit(visitor, config);
-}
+Shape shape_of(const cairn::ModelConfig& config);
 
 }  // namespace programs

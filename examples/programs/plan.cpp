@@ -124,25 +124,22 @@ void plan(Options options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app{
+    Flags flags(
         "What a cache will cost before anything is allocated, and what fits a budget.\n\n"
         "Examples:\n"
         "  plan --model examples/models/shakespeare --context 512\n"
         "  plan --shape 32,32,8,128 --context 8192 --sequences 16 --budget 24G\n"
-        "  plan --shape 30,9,3,64 --cache paged=16:q8_0 --cache contiguous:f16:h2o=512 --json"};
+        "  plan --shape 30,9,3,64 --cache paged=16:q8_0 --cache contiguous:f16:h2o=512 --json");
     Options options;
-    app.add_option("--model", options.path,
-                   "GGUF file, or folder with config.json and *.safetensors");
-    app.add_option("--shape", options.shape, "LAYERS,HEADS,KV_HEADS,HEAD_WIDTH instead of a model");
-    app.add_option("--cache", options.caches, "Cache SPEC; may be repeated (default: a choice)");
-    app.add_option("--context", options.context, "Tokens of a sequence (0: the model's context)")
-        ->check(at_least(0));
-    app.add_option("--prompt", options.prompt, "Of these, prompt (default: all)")
-        ->check(at_least(0));
-    app.add_option("--sequences", options.sequences, "Sequences held at once")
-        ->check(CLI::Range(1, 1 << 20));
-    app.add_option("--budget", options.budget,
-                   "Bytes for caches (512M, 24G): also the longest context and most sequences");
-    app.add_flag("--json", options.json, "Print one JSON object on standard output");
-    return run(app, argc, argv, [&] { plan(options); });
+    flags.add("--model", options.path, "GGUF file, or folder with config.json and *.safetensors");
+    flags.add("--shape", options.shape, "LAYERS,HEADS,KV_HEADS,HEAD_WIDTH instead of a model");
+    flags.add("--cache", options.caches, "Cache SPEC; may be repeated (default: a choice)");
+    flags.add("--context", options.context, "Tokens of a sequence (0: the model's context)")
+        .at_least(0);
+    flags.add("--prompt", options.prompt, "Of these, prompt (default: all)").at_least(0);
+    flags.add("--sequences", options.sequences, "Sequences held at once").between(1, 1 << 20);
+    flags.add("--budget", options.budget,
+              "Bytes for caches (512M, 24G): also the longest context and most sequences");
+    flags.add("--json", options.json, "Print one JSON object on standard output");
+    return flags.run(argc, argv, [&] { plan(options); });
 }

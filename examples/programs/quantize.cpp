@@ -18,24 +18,23 @@ cairn::ElementType parse_type(const std::string& name) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app{
+    Flags flags(
         "Write a model as a GGUF file in another number format. Matrices whose rows do not divide\n"
         "by the format's block become f16; vectors stay f32.\n\n"
         "Examples:\n"
         "  quantize examples/models/shakespeare shakespeare.q8_0.gguf --type q8_0\n"
-        "  quantize model.gguf model.q4_0.gguf --type q4_0 --json"};
+        "  quantize model.gguf model.q4_0.gguf --type q4_0 --json");
     std::string from;
     std::string to;
     std::string type = "q8_0";
     bool json = false;
-    app.add_option("model", from, "GGUF file, or folder with config.json and *.safetensors")
-        ->required();
-    app.add_option("out", to, "GGUF file to write")->required();
-    app.add_option("--type", type, "Format of the matrices")
-        ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"}))
-        ->capture_default_str();
-    app.add_flag("--json", json, "Print one JSON object on standard output");
-    return run(app, argc, argv, [&] {
+    flags.add("model", from, "GGUF file, or folder with config.json and *.safetensors").required();
+    flags.add("out", to, "GGUF file to write").required();
+    flags.add("--type", type, "Format of the matrices")
+        .one_of({"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"})
+        .shown();
+    flags.add("--json", json, "Print one JSON object on standard output");
+    return flags.run(argc, argv, [&] {
         std::error_code error;
         require(!std::filesystem::equivalent(from, to, error), ErrorCode::usage,
                 "the model and the file to write are the same");

@@ -366,7 +366,7 @@ void score(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app{
+    Flags flags(
         "Logits and perplexity of given tokens.\n\n"
         "Examples:\n"
         "  score --model examples/models/shakespeare --text-file README.md --window 256 --stride "
@@ -374,28 +374,29 @@ int main(int argc, char** argv) {
         "  score --model examples/models/shakespeare --text-file prompt.txt --compare-cache "
         "contiguous:q4_0+rot --max-kl 0.02\n"
         "  score --model examples/models/shakespeare --tokens 1,2,3,4 --logits out.npy --chunk 1 "
-        "--json"};
+        "--json");
     Options options;
-    options.add_to(app);
-    app.add_option("--tokens", options.tokens, "Token ids: 1,2,3");
-    app.add_option("--text-file", options.text_file, "File with a text");
-    app.add_option("--logits", options.logits,
-                   "Write the logits of every position to this .npy file");
-    app.add_option("--window", options.window, "Score in windows of W tokens")->check(at_least(1));
-    app.add_option("--stride", options.stride, "Step from window to window")->check(at_least(1));
-    app.add_option("--chunks", options.chunks,
-                   "Perplexity as llama-perplexity has it: chunks of N tokens, second half scored")
-        ->check(CLI::Range(2, 1 << 24));
-    app.add_flag("--compare", options.compare,
-                 "Integer products against f32 products of the same weights: KL, best tokens, "
-                 "perplexity");
-    app.add_option("--compare-cache", options.compare_cache,
-                   "What the cache SPEC costs against f32: KL, best tokens, perplexity, errors by "
-                   "layer and age");
-    app.add_option("--prompt-tokens", options.prompt_tokens,
-                   "With --compare-cache: announce the first N tokens as a prompt")
-        ->check(at_least(0));
-    app.add_option("--max-kl", options.most_kl,
-                   "With --compare-cache: fail if the mean KL is above this");
-    return run(app, argc, argv, [&] { score(options); });
+    options.add_to(flags);
+    flags.add("--tokens", options.tokens, "Token ids: 1,2,3");
+    flags.add("--text-file", options.text_file, "File with a text");
+    flags.add("--logits", options.logits, "Write the logits of every position to this .npy file");
+    flags.add("--window", options.window, "Score in windows of W tokens").at_least(1);
+    flags.add("--stride", options.stride, "Step from window to window").at_least(1);
+    flags
+        .add("--chunks", options.chunks,
+             "Perplexity as llama-perplexity has it: chunks of N tokens, second half scored")
+        .between(2, 1 << 24);
+    flags.add("--compare", options.compare,
+              "Integer products against f32 products of the same weights: KL, best tokens, "
+              "perplexity");
+    flags.add("--compare-cache", options.compare_cache,
+              "What the cache SPEC costs against f32: KL, best tokens, perplexity, errors by "
+              "layer and age");
+    flags
+        .add("--prompt-tokens", options.prompt_tokens,
+             "With --compare-cache: announce the first N tokens as a prompt")
+        .at_least(0);
+    flags.add("--max-kl", options.most_kl,
+              "With --compare-cache: fail if the mean KL is above this");
+    return flags.run(argc, argv, [&] { score(options); });
 }

@@ -15,8 +15,9 @@
 #include <string_view>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <cairn/io/io.hpp>
+
+#include "flags.hpp"
 
 namespace programs {
 
@@ -27,58 +28,7 @@ using cairn::require;
 using cairn::Token;
 
 /// Text safe for one line of a terminal.
-inline std::string one_line(std::string_view text) {
-    std::string result = cairn::to_utf8(text);
-    for (char& c : result)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
-    return result;
-}
-
-/// Runs a program: flags to `options`, then `body`. Exit 0: done, 1: failed, 2: wrong usage.
-template <class Body>
-int run(CLI::App& app, int argc, char** argv, Body&& body) {
-    const auto report = [](std::string_view code, std::string_view message) {
-        std::cerr << "error[" << code << "]: " << one_line(message) << '\n';
-    };
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::CallForHelp& help) {
-        return app.exit(help);
-    } catch (const CLI::ParseError& error) {
-        report("usage", std::string(error.what()) + " (see --help)");
-        return 2;
-    }
-    try {
-        body();
-        std::cout.flush();
-        require(static_cast<bool>(std::cout), ErrorCode::io, "standard output cannot be written");
-        return 0;
-    } catch (const Error& error) {
-        report(cairn::code_name(error.code()), error.what());
-        return error.code() == ErrorCode::usage ? 2 : 1;
-    } catch (const std::bad_alloc&) {
-        report("out_of_memory", "memory is exhausted");
-    } catch (const std::exception& error) {
-        report("internal", error.what());
-    }
-    return 1;
-}
-
-/// Numbers from `least` on; the answer to another one names it and the bound.
-inline CLI::Validator at_least(int least) {
-    const std::string bound = ">= " + std::to_string(least);
-    return CLI::Validator(
-        [least, bound](std::string& text) {
-            long long value = 0;
-            const auto [stop, error] =
-                std::from_chars(text.data(), text.data() + text.size(), value);
-            if (error == std::errc::result_out_of_range) return text + " does not fit";
-            if (error != std::errc() || stop != text.data() + text.size())
-                return "\"" + text + "\" is no whole number";
-            return value < least ? text + " is not " + bound : std::string();
-        },
-        bound);
-}
+std::string one_line(std::string_view text);
 
 /// A progress bar on standard error, if that is a terminal and the work takes more than a second.
 class ProgressBar {
@@ -110,20 +60,7 @@ class ProgressBar {
 };
 
 /// "1,2,3" as token ids. Error{usage}.
-inline std::vector<Token> parse_tokens(std::string_view text) {
-    std::vector<Token> result;
-    for (std::size_t at = 0; at <= text.size();) {
-        const std::size_t end = std::min(text.find(',', at), text.size());
-        Token id = 0;
-        const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, id);
-        require(error == std::errc() && stop == text.data() + end, ErrorCode::usage, "--tokens: \"",
-                text.substr(at, std::min<std::size_t>(end - at, 40)), "\" at character ", at,
-                " is no token id");
-        result.push_back(id);
-        at = end + 1;
-    }
-    return result;
-}
+std::vector<Token> parse_tokens(std::string_view text);
 
 /// Flags that all programs with a model have.
 struct ModelOptions {
@@ -136,30 +73,7 @@ struct ModelOptions {
     std::string compute = "fast";
     bool json = false;
 
-    void add_to(CLI::App& app) {
-        app.add_option("--model", path,
-                       "GGUF file, or folder with config.json, *.safetensors and tokenizer.json")
-            ->required();
-        auto* spec = app.add_option("--cache", cache,
-                                    "Cache SPEC: STORE[:[CODEC][:KEEP]]; stores: " +
-                                        std::string(cairn::CacheSpec::stores) +
-                                        "; codecs: " + std::string(cairn::CacheSpec::codecs) +
-                                        "; keeps: " + std::string(cairn::CacheSpec::keeps))
-                         ->capture_default_str();
-        app.add_flag("--no-cache", no_cache, "Recompute everything at each step")->excludes(spec);
-        app.add_option("--chunk", chunk, "Rows of the prompt fed at once (0: all)")
-            ->check(at_least(0));
-        app.add_option("--context", context, "Tokens to make room for (0: the model's context)")
-            ->check(at_least(0));
-        app.add_option("--threads", threads, "Threads")
-            ->check(CLI::Range(1, 1024))
-            ->capture_default_str();
-        app.add_option("--compute", compute,
-                       "Products with quantised weights: fast (integers) or accurate (f32)")
-            ->check(CLI::IsMember({"fast", "accurate"}))
-            ->capture_default_str();
-        app.add_flag("--json", json, "Print one JSON object on standard output");
-    }
+    void add_to(Flags& flags);
 };
 
 using Session = cairn::Session<cairn::AnyModel, cairn::AnyCache>;

@@ -11,7 +11,7 @@ using namespace support;
 
 namespace {
 
-const HeadLayout layout{4, 2, 16, 16};
+const HeadLayout even_heads{4, 2, 16, 16};
 
 struct Text {
     RowMatrix q, k, v;
@@ -36,7 +36,7 @@ RowMatrix rotated_anew(const Text& t, const Rotation& rotation, const std::vecto
         for (int h = 0; h < 2; ++h) rotation.rotate(k.row(i).data() + h * 16, places[s]);
     }
     for (int h = 0; h < 4; ++h) rotation.rotate(query.data() + h * 16, places.back());
-    return reference_attention<float>(query, k, v, layout, {});
+    return reference_attention<float>(query, k, v, even_heads, {});
 }
 std::vector<int> places_in_order(const std::vector<int>& seen) {
     std::vector<int> places(seen.size());
@@ -47,7 +47,7 @@ using Scored = KvCache<CacheSpec::AnyStore, CacheSpec::Chosen>;
 
 Scored make(std::shared_ptr<const Scorer> scorer, int capacity, int layer = 0) {
     return Scored(
-        layout, capacity, [](const Extent& e) { return Contiguous<F32>(layout, e); },
+        even_heads, capacity, [](const Extent& e) { return Contiguous<F32>(even_heads, e); },
         CacheSpec::Chosen{std::move(scorer), layer});
 }
 std::set<int> kept(const Scored& cache, int head) {
@@ -303,7 +303,7 @@ TEST_CASE("sinks stand where an oracle that rotates keys again puts them", "[kee
     const int sinks = 3;
     const Text t(random, rows);
     const RotaryHalf rotation({16, 10000.0, 512, {}, {}});
-    KvCache<Contiguous<F32>, WindowSinks<12, 3>> cache(layout, 1000);
+    KvCache<Contiguous<F32>, WindowSinks<12, 3>> cache(even_heads, 1000);
     AttentionParameters parameters;
     parameters.rotation = &rotation;
     RowMatrix rotated = t.k;
@@ -337,7 +337,7 @@ TEST_CASE("context shift equals keys rotated anew; refused where rows cannot go"
     Random random(36);
     const Text t(random, 70);
     const RotaryInterleaved rotation({16, 10000.0, 512, {}, {}});
-    KvCache<Paged<F32>> cache(layout, 60);
+    KvCache<Paged<F32>> cache(even_heads, 60);
     AttentionParameters parameters;
     parameters.rotation = &rotation;
     RowMatrix rotated = t.k;
@@ -365,7 +365,8 @@ TEST_CASE("context shift equals keys rotated anew; refused where rows cannot go"
     }
     STATIC_REQUIRE(Shiftable<KvCache<Paged<F32>>>);
     STATIC_REQUIRE_FALSE(Shiftable<KvCache<Contiguous<F32>>>);
-    AnyCache plain = CacheSpec::parse("contiguous:f32").make(layout, 60);  // known at run time only
+    AnyCache plain =
+        CacheSpec::parse("contiguous:f32").make(even_heads, 60);  // known at run time only
     plain.stage(token_rows(t.k.topRows(30)), token_rows(t.v.topRows(30)));
     plain.commit(30);
     CHECK_FALSE(plain.can_shift(4, 10));
@@ -382,7 +383,7 @@ TEST_CASE("rows dropped from the middle: distances stay until the hole is closed
     for (int r = 0; r < 70; ++r)
         for (int h = 0; h < 2; ++h) rotation.rotate(rotated.row(r).data() + h * 16, r);
     for (const int closed : {0, 12, 30}) {
-        KvCache<Paged<F32>> cache(layout, 70);
+        KvCache<Paged<F32>> cache(even_heads, 70);
         RowMatrix out(60, 64);
         Context context;
         prefill(t.q.topRows(60), rotated.topRows(60), t.v.topRows(60), cache, parameters, out,
@@ -451,7 +452,7 @@ TEST_CASE("a keep of one's own, as the page writes it", "[keep]") {
     Random random(37);
     const Text t(random, 130);
     const auto run = [&](int piece) {
-        MyCache cache(layout, 130);
+        MyCache cache(even_heads, 130);
         cache.expect_prompt(120);
         RowMatrix out(130, 64);
         Context context;

@@ -9,7 +9,7 @@ using namespace support;
 
 namespace {
 
-const HeadLayout small{2, 1, 16, 16};
+const HeadLayout two_heads{2, 1, 16, 16};
 
 const PagedRows& paged(const Stream& stream) {
     return dynamic_cast<const PagedRows&>(stream.rows());
@@ -56,7 +56,7 @@ TEST_CASE("10^5 operations on many sequences against a map of vectors", "[paged]
         Cache cache;
         std::vector<std::vector<float>> rows;
     };
-    const Cache root(small, 60);
+    const Cache root(two_heads, 60);
     std::map<int, Sequence> sequences;
     int next = 0;
     const BlockPool& pool = paged(root.streams().keys()).pool();
@@ -115,8 +115,8 @@ TEST_CASE("siblings interleave inside a shared block", "[paged]") {
     for (const char* text : {"paged=16:f32", "paged=32:f16", "contiguous:f16", "mapped:q8_0",
                              "paged=16:q5_1", "tiered=20:q4_0", "paged=32:kivi4"}) {
         const CacheSpec spec = CacheSpec::parse(text);
-        AnyCache a = spec.make(small, 300);
-        AnyCache alone = spec.make(small, 300);
+        AnyCache a = spec.make(two_heads, 300);
+        AnyCache alone = spec.make(two_heads, 300);
         const auto row = [&](AnyCache& cache, float value, int n) {
             std::vector<float> x(static_cast<std::size_t>(n) * 16, value);
             for (std::size_t i = 0; i < x.size(); ++i) x[i] += static_cast<float>(i % 7);
@@ -168,7 +168,7 @@ TEST_CASE("mapped: pages come with tokens and go with truncate", "[mapped]") {
 TEST_CASE("a full pool refuses a stage and changes nothing", "[paged]") {
     CacheSpec spec = CacheSpec::parse("paged=16:f32");
     spec.set_pool_blocks(3);
-    AnyCache a = spec.make(small, 100);
+    AnyCache a = spec.make(two_heads, 100);
     const std::vector<float> rows(16 * 60, 1.0F);
     a.stage({rows.data(), 16, 20}, {rows.data(), 16, 20});
     a.commit(20);

@@ -11,7 +11,7 @@ using namespace support;
 
 namespace {
 
-const HeadLayout layout{4, 2, 8, 12};
+const HeadLayout four_heads{4, 2, 8, 12};
 
 const SpilledRows& spilled(const AnyCache& cache, bool keys = true) {
     const StreamPair& pair = *cache.streams();
@@ -21,8 +21,8 @@ const SpilledRows& spilled(const AnyCache& cache, bool keys = true) {
 void fill(Random& random, AnyCache& cache, AnyCache& other, int rows) {
     for (int at = 0; at < rows;) {
         const int n = std::min(draw(random, 1, cache.max_rows()), rows - at);
-        const RowMatrix k = random_matrix(random, n, layout.kv_heads * layout.key_dim);
-        const RowMatrix v = random_matrix(random, n, layout.kv_heads * layout.value_dim);
+        const RowMatrix k = random_matrix(random, n, four_heads.kv_heads * four_heads.key_dim);
+        const RowMatrix v = random_matrix(random, n, four_heads.kv_heads * four_heads.value_dim);
         for (AnyCache* c : {&cache, &other}) {
             c->stage({k.data(), k.cols(), n}, {v.data(), v.cols(), n});
             c->commit(n);
@@ -34,13 +34,13 @@ void fill(Random& random, AnyCache& cache, AnyCache& other, int rows) {
 std::vector<float> rows_of(const AnyCache& cache) {
     std::vector<float> all;
     RowReader reader;
-    for (int h = 0; h < layout.kv_heads; ++h) {
+    for (int h = 0; h < four_heads.kv_heads; ++h) {
         RunList lists[2];
         cache.runs(h, lists[0], lists[1]);
         for (int s = 0; s < 2; ++s)
             for (const Run& run : lists[s])
                 for (int row = run.begin; row < std::min(run.end, cache.committed()); ++row) {
-                    const int dims = s == 0 ? layout.key_dim : layout.value_dim;
+                    const int dims = s == 0 ? four_heads.key_dim : four_heads.value_dim;
                     all.resize(all.size() + static_cast<std::size_t>(dims));
                     run.codec->decode(reader.at(run, row), dims, &all[all.size()] - dims, dims);
                 }
@@ -48,12 +48,12 @@ std::vector<float> rows_of(const AnyCache& cache) {
     return all;
 }
 RowMatrix attended(const AnyCache& cache, const RowMatrix& q, Context& context) {
-    RowMatrix out(q.rows(), layout.heads * layout.value_dim);
+    RowMatrix out(q.rows(), four_heads.heads * four_heads.value_dim);
     AnyCache view = cache.fork();
     attend(view.ref(),
            {q.data(), q.cols(), static_cast<int>(q.rows()),
             cache.committed() - static_cast<int>(q.rows())},
-           {.scale = 0.4F}, layout.heads, out.data(), out.cols(), context);
+           {.scale = 0.4F}, four_heads.heads, out.data(), out.cols(), context);
     return out;
 }
 
@@ -77,7 +77,8 @@ TEST_CASE("rows on disk are the rows in memory: random scripts of branches", "[s
         INFO(spec[0]);
         const CacheSpec disk = CacheSpec::parse(spec[0]);
         std::vector<Pair> pairs;
-        pairs.push_back({disk.make(layout, 2000), CacheSpec::parse(spec[1]).make(layout, 2000)});
+        pairs.push_back(
+            {disk.make(four_heads, 2000), CacheSpec::parse(spec[1]).make(four_heads, 2000)});
         for (int step = 0; step < 120; ++step) {
             const std::size_t i = random.below(pairs.size());
             Pair& pair = pairs[i];
@@ -106,7 +107,7 @@ TEST_CASE("rows on disk are the rows in memory: random scripts of branches", "[s
             }
             REQUIRE(rows_of(pair.disk) == rows_of(pair.memory));
             const int n = std::min(draw(random, 1, 20), pair.disk.committed());
-            const RowMatrix q = random_matrix(random, n, layout.heads * layout.key_dim);
+            const RowMatrix q = random_matrix(random, n, four_heads.heads * four_heads.key_dim);
             REQUIRE(same_bits(attended(pair.disk, q, step % 2 ? threads : alone),
                               attended(pair.memory, q, alone)));
             on_disk += spilled(pair.disk).blocks_on_disk();
@@ -123,31 +124,31 @@ TEST_CASE("rows on disk are the rows in memory: random scripts of branches", "[s
 TEST_CASE("the types are the caches of their words", "[spilled]") {
     Random random(84);
     const int rows = 700;
-    const RowMatrix q = random_matrix(random, rows, layout.heads * layout.key_dim);
-    const RowMatrix k = random_matrix(random, rows, layout.kv_heads * layout.key_dim);
-    const RowMatrix v = random_matrix(random, rows, layout.kv_heads * layout.value_dim);
+    const RowMatrix q = random_matrix(random, rows, four_heads.heads * four_heads.key_dim);
+    const RowMatrix k = random_matrix(random, rows, four_heads.kv_heads * four_heads.key_dim);
+    const RowMatrix v = random_matrix(random, rows, four_heads.kv_heads * four_heads.value_dim);
     const auto through = [&](auto cache) {
-        RowMatrix out(rows, layout.heads * layout.value_dim);
+        RowMatrix out(rows, four_heads.heads * four_heads.value_dim);
         Context context;
         prefill(q, k, v, cache, {.scale = 0.3F}, out, context);
         return std::pair(out, cache.bytes());
     };
     const auto same = [&](auto cache, const char* word) {
         const auto [out, bytes] = through(std::move(cache));
-        const auto [wanted, wanted_bytes] = through(CacheSpec::parse(word).make(layout, 800));
+        const auto [wanted, wanted_bytes] = through(CacheSpec::parse(word).make(four_heads, 800));
         CHECK(same_bits(out, wanted));
         CHECK(bytes == wanted_bytes);
     };
-    same(KvCache<Spilled<F16, Q8_0, 64>>(layout, 800), "contiguous,disk=64:k=f16,v=q8_0");
-    same(KvCache<TieredToDisk<Q4_0, F16, 50, 32>>(layout, 800), "tiered=50,disk=32:q4_0");
+    same(KvCache<Spilled<F16, Q8_0, 64>>(four_heads, 800), "contiguous,disk=64:k=f16,v=q8_0");
+    same(KvCache<TieredToDisk<Q4_0, F16, 50, 32>>(four_heads, 800), "tiered=50,disk=32:q4_0");
 }
 
 TEST_CASE("memory stays bounded, and the file is given back with its branches", "[spilled]") {
     Random random(82);
     const CacheSpec spec = CacheSpec::parse("contiguous,disk=256:f16");
-    const AnyCache keeper = spec.make(layout, 8000);
-    AnyCache plain = CacheSpec::parse("contiguous:f16").make(layout, 8000);
-    AnyCache cache = spec.make(layout, 8000);
+    const AnyCache keeper = spec.make(four_heads, 8000);
+    AnyCache plain = CacheSpec::parse("contiguous:f16").make(four_heads, 8000);
+    AnyCache cache = spec.make(four_heads, 8000);
     fill(random, cache, plain, 1000);
     const std::size_t bytes = cache.bytes();
     fill(random, cache, plain, 6000);
@@ -155,7 +156,7 @@ TEST_CASE("memory stays bounded, and the file is given back with its branches", 
     CHECK(cache.bytes() * 8 < plain.bytes());
     const ScratchFile& file = spilled(keeper).file();
     const std::size_t used = file.bytes();
-    CHECK(used >= 6000 * static_cast<std::size_t>(layout.kv_heads) * (8 + 12) * 2);
+    CHECK(used >= 6000 * static_cast<std::size_t>(four_heads.kv_heads) * (8 + 12) * 2);
     {
         AnyCache branch = cache.fork();
         CHECK(file.bytes() == used);  // blocks are shared
@@ -170,10 +171,10 @@ TEST_CASE("memory stays bounded, and the file is given back with its branches", 
 TEST_CASE("a disk that fails is an error, and the cache is as it was", "[spilled]") {
     Random random(83);
     const CacheSpec spec = CacheSpec::parse("contiguous,disk=32:f32");
-    AnyCache cache = spec.make(layout, 3000);
-    AnyCache plain = CacheSpec::parse("contiguous:f32").make(layout, 3000);
+    AnyCache cache = spec.make(four_heads, 3000);
+    AnyCache plain = CacheSpec::parse("contiguous:f32").make(four_heads, 3000);
     fill(random, cache, plain, 1000);
-    const RowMatrix q = random_matrix(random, 1, layout.heads * layout.key_dim);
+    const RowMatrix q = random_matrix(random, 1, four_heads.heads * four_heads.key_dim);
     Context context;
     const RowMatrix before = attended(cache, q, context);
     const std::vector<float> rows = rows_of(cache);
@@ -186,8 +187,8 @@ TEST_CASE("a disk that fails is an error, and the cache is as it was", "[spilled
     rlimit tight = limit;
     tight.rlim_cur = static_cast<rlim_t>(size);
     REQUIRE(::setrlimit(RLIMIT_FSIZE, &tight) == 0);
-    const RowMatrix k = random_matrix(random, 100, layout.kv_heads * layout.key_dim);
-    const RowMatrix v = random_matrix(random, 100, layout.kv_heads * layout.value_dim);
+    const RowMatrix k = random_matrix(random, 100, four_heads.kv_heads * four_heads.key_dim);
+    const RowMatrix v = random_matrix(random, 100, four_heads.kv_heads * four_heads.value_dim);
     const auto code = code_of([&] {
         for (int i = 0; i < 3; ++i) cache.stage({k.data(), k.cols(), 40}, {v.data(), v.cols(), 40});
     });
@@ -206,9 +207,9 @@ TEST_CASE("a disk that fails is an error, and the cache is as it was", "[spilled
     ThreadPool pool(3);
     Context threads(pool);
     CHECK(code_of([&] { attended(cache, q, threads); }) == ErrorCode::io);
-    RowMatrix out(1, layout.heads * layout.value_dim);
+    RowMatrix out(1, four_heads.heads * four_heads.value_dim);
     const BatchQuery batch[] = {{cache.ref(), q.data(), 999, out.data()}};
-    CHECK(code_of([&] { attend_batch(batch, {.scale = 0.4F}, layout.heads, threads); }) ==
+    CHECK(code_of([&] { attend_batch(batch, {.scale = 0.4F}, four_heads.heads, threads); }) ==
           ErrorCode::io);
     CHECK(code_of([&] { rows_of(cache); }) == ErrorCode::io);
     cache.truncate(500);
@@ -217,7 +218,7 @@ TEST_CASE("a disk that fails is an error, and the cache is as it was", "[spilled
           }) == ErrorCode::io);
     CHECK(cache.length() == 500);
     cache.clear();
-    AnyCache fresh = CacheSpec::parse("contiguous:f32").make(layout, 3000);
+    AnyCache fresh = CacheSpec::parse("contiguous:f32").make(four_heads, 3000);
     fill(random, cache, fresh, 700);
     CHECK(rows_of(cache) == rows_of(fresh));
 }

@@ -13,24 +13,24 @@ namespace {
 
 const std::vector<std::string> stores = {
     "contiguous", "mapped", "paged=32", "tiered=24", "contiguous,disk=32", "tiered=24,disk=32"};
-const std::vector<std::string> codecs = {"f32",
-                                         "f16",
-                                         "bf16",
-                                         "fp8_e4m3",
-                                         "fp8_e5m2",
-                                         "q8_0",
-                                         "q5_1",
-                                         "q5_0",
-                                         "q4_1",
-                                         "q4_0",
-                                         "iq4_nl",
-                                         "int8",
-                                         "int4",
-                                         "kivi4",
-                                         "kivi2",
-                                         "q4_0+rot",
-                                         "k=q8_0,v=q4_0+rot",
-                                         "k=f32,v=kivi2+rot"};
+const std::vector<std::string> codec_names = {"f32",
+                                              "f16",
+                                              "bf16",
+                                              "fp8_e4m3",
+                                              "fp8_e5m2",
+                                              "q8_0",
+                                              "q5_1",
+                                              "q5_0",
+                                              "q4_1",
+                                              "q4_0",
+                                              "iq4_nl",
+                                              "int8",
+                                              "int4",
+                                              "kivi4",
+                                              "kivi2",
+                                              "q4_0+rot",
+                                              "k=q8_0,v=q4_0+rot",
+                                              "k=f32,v=kivi2+rot"};
 const std::vector<std::string> keeps = {"all",       "window=20,sinks=4", "window=150,sinks=3",
                                         "window=33", "h2o=24,recent=8",   "snapkv=40",
                                         "nacl=30",   "hashevict=25",      "hashevict=25,key=1"};
@@ -165,7 +165,7 @@ TEST_CASE("every store, codec, keep and head layout, however it is fed", "[exact
     }
     int refused = 0;
     int compared = 0;
-    for (const std::string& codec : codecs)
+    for (const std::string& codec : codec_names)
         for (const std::string& keep : keeps)
             for (const Case& c : cases) {
                 std::optional<RowMatrix> firsts[2];

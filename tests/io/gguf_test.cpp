@@ -53,7 +53,7 @@ ErrorCode error(const Bytes& b) {
     return code_of([&] { parse(b); });
 }
 // Two tensors: 8 f32 and one block of q8_0.
-Bytes good() {
+Bytes good_file() {
     Bytes b;
     b.begin(2, 2).key("general.architecture", GgufType::string).string("llama");
     b.key("n", GgufType::u32).number<std::uint32_t>(7);
@@ -68,19 +68,19 @@ Bytes with_value(GgufType type) {
 }  // namespace
 
 TEST_CASE("a good file is read", "[gguf]") {
-    const GgufHeader h = parse(good());
+    const GgufHeader h = parse(good_file());
     CHECK(h.metadata.string("general.architecture") == "llama");
     CHECK(h.metadata.integer("n", 0, 10) == 7);
     REQUIRE(h.tensors.size() == 2);
     CHECK(h.tensors.at("a").shape == std::vector<std::size_t>{2, 4});
     CHECK(h.tensors.at("b").type == ElementType::q8_0);
     CHECK(h.tensors.at("b").begin == h.data_begin + 32);
-    Bytes padded = good();
+    Bytes padded = good_file();
     padded.pad();
     CHECK(parse(padded).tensors.size() == 2);
     Bytes empty;
     CHECK(parse(empty.begin(0, 0)).tensors.empty());
-    Bytes old = good();
+    Bytes old = good_file();
     old.text[4] = 2;
     CHECK(parse(old).tensors.size() == 2);
     Bytes scalar;
@@ -90,11 +90,11 @@ TEST_CASE("a good file is read", "[gguf]") {
 
 TEST_CASE("G1 G2 beginnings", "[gguf]") {
     for (std::size_t n = 0; n < 24; ++n) {
-        Bytes b = good();
+        Bytes b = good_file();
         b.text.resize(n);
         CHECK(error(b) == ErrorCode::bad_file);
     }
-    Bytes magic = good();
+    Bytes magic = good_file();
     magic.text[0] = 'g';
     CHECK(error(magic) == ErrorCode::bad_file);
     for (const std::uint32_t version : {0U, 1U, 4U, 0x80000000U, 0x03000000U}) {
@@ -144,7 +144,7 @@ TEST_CASE("G5 G6 G7 G8 values", "[gguf]") {
 }
 
 TEST_CASE("G9 a value is only read as what it is", "[gguf]") {
-    const GgufHeader h = parse(good());
+    const GgufHeader h = parse(good_file());
     CHECK(code_of([&] { h.metadata.string("n"); }) == ErrorCode::bad_file);
     CHECK(code_of([&] { h.metadata.number("n"); }) == ErrorCode::bad_file);
     CHECK(code_of([&] { h.metadata.boolean("n", false); }) == ErrorCode::bad_file);
@@ -205,7 +205,7 @@ TEST_CASE("G11 to G16 tensors", "[gguf]") {
     Bytes junk = one("a", {8}, 0, 0, 40);
     junk.text.back() = 'x';
     CHECK(error(junk) == ErrorCode::bad_file);
-    const Bytes whole = good();
+    const Bytes whole = good_file();
     for (std::size_t n = 0; n < whole.text.size(); ++n) {
         Bytes cut = whole;
         cut.text.resize(n);

@@ -31,16 +31,16 @@ std::string file_of(const std::string& header, const std::string& data) {
 ErrorCode header_error(const std::string& json, std::size_t data) {
     return code_of([&] { parse_safetensors_header(json, data, "test"); });
 }
-const std::string good =
+const std::string good_header =
     R"({"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"F16","shape":[],"data_offsets":[16,18]}})";
 
 }  // namespace
 
 TEST_CASE("good headers are read", "[safetensors]") {
-    const auto header = parse_safetensors_header(good, 18, "test");
+    const auto header = parse_safetensors_header(good_header, 18, "test");
     CHECK(header.at("a").shape == std::vector<std::size_t>{2, 2});
     CHECK(header.at("b").shape.empty());
-    CHECK(parse_safetensors_header("  " + good + " \n", 18, "test").size() == 2);  // S3
+    CHECK(parse_safetensors_header("  " + good_header + " \n", 18, "test").size() == 2);  // S3
     CHECK(
         parse_safetensors_header(
             R"({"__metadata__":null,"x":{"dtype":"U8","shape":[0,7],"data_offsets":[0,0],"extra":{"deep":[1,{"a":null}]}}})",
@@ -65,13 +65,13 @@ TEST_CASE("bad headers are typed errors", "[safetensors]") {
         "7",
         "\"x\"",
         "{",
-        good.substr(0, good.size() - 1),
-        good + "x",
-        std::string(good + '\0'),
-        "\xEF\xBB\xBF" + good,
+        good_header.substr(0, good_header.size() - 1),
+        good_header + "x",
+        std::string(good_header + '\0'),
+        "\xEF\xBB\xBF" + good_header,
         "{\"\xFF\":1}",
         R"({"\uD800":1})",
-        "// c\n" + good,
+        "// c\n" + good_header,
         R"({"a":{},})",
         R"({"a":NaN})",
         R"({"a":1})",
@@ -110,8 +110,8 @@ TEST_CASE("bad headers are typed errors", "[safetensors]") {
         INFO(json.substr(0, 200));
         CHECK(header_error(json, 1) == ErrorCode::bad_file);
     }
-    CHECK(header_error(good, 17) == ErrorCode::bad_file);
-    CHECK(header_error(good, 19) == ErrorCode::bad_file);
+    CHECK(header_error(good_header, 17) == ErrorCode::bad_file);
+    CHECK(header_error(good_header, 19) == ErrorCode::bad_file);
     for (const char* type : {"F4", "F6_E2M3", "f32", ""})  // S11
         CHECK(header_error(R"({"a":{"dtype":")" + std::string(type) +
                                R"(","shape":[1],"data_offsets":[0,1]}})",
@@ -135,7 +135,7 @@ TEST_CASE("files: lengths, truncations and every one-bit flip", "[safetensors]")
         return SafetensorsFile((folder.path / "t").string());
     };
     const std::string data(18, 'x');
-    const std::string whole = file_of(good, data);
+    const std::string whole = file_of(good_header, data);
     CHECK(open(whole).header().size() == 2);
     for (std::size_t n = 0; n < whole.size(); ++n)
         CHECK(code_of([&] { open(whole.substr(0, n)); }) == ErrorCode::bad_file);
@@ -147,7 +147,7 @@ TEST_CASE("files: lengths, truncations and every one-bit flip", "[safetensors]")
         CHECK(code_of([&] { open(bad); }) == ErrorCode::bad_file);
     }
     int accepted = 0;
-    for (std::size_t bit = 0; bit < (8 + good.size()) * 8; ++bit) {
+    for (std::size_t bit = 0; bit < (8 + good_header.size()) * 8; ++bit) {
         std::string flipped = whole;
         flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
         try {

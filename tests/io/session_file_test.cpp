@@ -13,8 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 using Model = TinyLlama;
 
-AnySession session_of(const Model& model, const char* spec, int capacity,
-                      Executor& executor = Serial::instance()) {
+AnySession session_from(const Model& model, const char* spec, int capacity,
+                        Executor& executor = Serial::instance()) {
     return support::session_of(model, CacheSpec::parse(spec), capacity, executor);
 }
 std::string read_all(const std::string& path) {
@@ -67,17 +67,17 @@ TEST_CASE("save, load, go on: the same bits, into another capacity, store and th
     for (const auto& [first, second] : pairs)
         for (const int cut : {1, 99, 100, 101, 127, 128, 129, 256, 300}) {
             INFO(first << " -> " << second << " at " << cut);
-            auto straight = session_of(model, first, 340);
+            auto straight = session_from(model, first, 340);
             straight.expect_prompt(100);
             std::vector<float> wanted(static_cast<std::size_t>(330 * model.vocabulary()));
             straight.score(tokens, wanted.data());
-            auto before = session_of(model, first, 340);
+            auto before = session_from(model, first, 340);
             before.expect_prompt(100);
             if (cut > 1) before.prefill(part(0, cut - 1));
             before.decode(tokens[static_cast<std::size_t>(cut - 1)]);
             const std::string path = folder.file("a.cairn");
             save_session(path, before, text_of(tokens), owner);
-            auto after = session_of(model, second, 332, pool);
+            auto after = session_from(model, second, 332, pool);
             const SessionText text = load_session(path, after, owner);
             REQUIRE(text.tokens == tokens);
             CHECK(text.sampling.temperature == 0.7F);
@@ -97,13 +97,13 @@ TEST_CASE("every flipped bit and every truncation is refused", "[session_file]")
     const SessionOwner owner = owner_of(model);
     Random random(5);
     const auto tokens = random_tokens(random, 3, model.vocabulary());
-    auto session = session_of(model, "contiguous:q4_0", 30);
+    auto session = session_from(model, "contiguous:q4_0", 30);
     session.prefill(tokens);
     const std::string path = folder.file("b.cairn");
     save_session(path, session, text_of(tokens), owner);
     const std::string good = read_all(path);
     const std::string bad = folder.file("bad.cairn");
-    auto target = session_of(model, "contiguous:q4_0", 30);
+    auto target = session_from(model, "contiguous:q4_0", 30);
     const auto refused = [&](const std::string& bytes) {
         write_all(bad, bytes);
         const ErrorCode code = code_of([&] { load_session(bad, target, owner); });
@@ -130,12 +130,12 @@ TEST_CASE("another model, mode, cache or capacity is named", "[session_file]") {
     const SessionOwner owner = owner_of(model);
     Random random(6);
     const auto tokens = random_tokens(random, 20, model.vocabulary());
-    auto session = session_of(model, "paged=16:f16", 30);
+    auto session = session_from(model, "paged=16:f16", 30);
     session.prefill(tokens);
     const std::string path = folder.file("c.cairn");
     save_session(path, session, text_of(tokens), owner);
     const auto with = [&](const char* spec, int capacity, SessionOwner other) {
-        auto target = session_of(model, spec, capacity);
+        auto target = session_from(model, spec, capacity);
         return code_of([&] { load_session(path, target, other); });
     };
     CHECK(with("paged=16:f16", 30, {owner.weights + 1, 7, Compute::fast}) ==
@@ -157,11 +157,11 @@ TEST_CASE("another model, mode, cache or capacity is named", "[session_file]") {
     CHECK(random_llama<RotaryHalf>(same, shape).fingerprint() == model.fingerprint());
     CHECK(random_llama<RotaryHalf>(same, shape).fingerprint() != model.fingerprint());
     CHECK(code_of([&] {
-              auto target = session_of(model, "paged=16:f16", 30);
+              auto target = session_from(model, "paged=16:f16", 30);
               load_session(folder.path.string(), target, owner);
           }) == ErrorCode::io);
     CHECK(code_of([&] {
-              auto target = session_of(model, "paged=16:f16", 30);
+              auto target = session_from(model, "paged=16:f16", 30);
               load_session(folder.file("missing"), target, owner);
           }) == ErrorCode::io);
 }
@@ -172,7 +172,7 @@ TEST_CASE("a save that fails leaves the old file and nothing else", "[session_fi
     const SessionOwner owner = owner_of(model);
     Random random(7);
     const auto tokens = random_tokens(random, 200, model.vocabulary());
-    auto session = session_of(model, "contiguous", 300);
+    auto session = session_from(model, "contiguous", 300);
     session.prefill(tokens);
     const std::string path = folder.file("d.cairn");
     save_session(path, session, text_of(tokens), owner);
@@ -210,14 +210,14 @@ TEST_CASE("a shifted session comes back with its room, and gives it up with its 
     Random random(9);
     const auto tokens = random_tokens(random, 60, model.vocabulary());
     const auto all = cairn::Tokens(tokens);
-    auto session = session_of(model, "paged=32:f16", 50);
+    auto session = session_from(model, "paged=32:f16", 50);
     session.prefill(all.first(40));
     session.shift(4, 20);
     CHECK(session.capacity() == 70);
     const std::string path = folder.file("shifted.cairn");
     save_session(path, session, text_of(tokens), owner);
     for (const int capacity : {50, 90}) {
-        auto after = session_of(model, "paged=16:f16", capacity);
+        auto after = session_from(model, "paged=16:f16", capacity);
         load_session(path, after, owner);
         CHECK(after.position() == 40);
         CHECK(after.capacity() == capacity + 20);

@@ -87,12 +87,19 @@ class StrictJson final : public nlohmann::json_sax<Json> {
 
 }  // namespace detail
 
+namespace detail {
+// Every reader of JSON comes through here, so that a program compiles nlohmann's parser once.
+inline void read_json(std::string_view text, nlohmann::json_sax<Json>& handler) {
+    Json::sax_parse(text.begin(), text.end(), &handler);
+}
+}  // namespace detail
+
 /// Parses a whole text. Throws Error{code} with `where` and the byte offset.
 inline Json parse_json(std::string_view text, ErrorCode code, const std::string& where,
                        const FileLimits& limits = {}) {
     require(!text.starts_with("\xEF\xBB\xBF"), code, where, ": starts with a byte-order mark");
     detail::StrictJson handler(limits.json_depth, code, where);
-    Json::sax_parse(text.begin(), text.end(), &handler);
+    detail::read_json(text, handler);
     return handler.take();
 }
 

@@ -185,7 +185,7 @@ inline SafetensorsHeader parse_safetensors_header(std::string_view json, std::si
     require(!json.starts_with("\xEF\xBB\xBF"), ErrorCode::bad_file, where,
             ": header starts with a byte-order mark");
     detail::SafetensorsParser parser(where, limits);
-    Json::sax_parse(json.begin(), json.end(), &parser);
+    detail::read_json(json, parser);
     SafetensorsHeader header = parser.take();
 
     std::vector<const SafetensorsHeader::value_type*> order;

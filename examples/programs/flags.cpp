@@ -1,0 +1,98 @@
+#include "flags.hpp"
+
+#include <charconv>
+#include <iostream>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+
+#include "support.hpp"
+
+namespace programs {
+
+Flag& Flag::required() {
+    option_->required();
+    return *this;
+}
+Flag& Flag::shown() {
+    option_->capture_default_str();
+    return *this;
+}
+Flag& Flag::at_least(int least) {
+    const std::string bound = ">= " + std::to_string(least);
+    option_->check(CLI::Validator(
+        [least, bound](std::string& text) {
+            long long value = 0;
+            const auto [stop, error] =
+                std::from_chars(text.data(), text.data() + text.size(), value);
+            if (error == std::errc::result_out_of_range) return text + " does not fit";
+            if (error != std::errc() || stop != text.data() + text.size())
+                return "\"" + text + "\" is no whole number";
+            return value < least ? text + " is not " + bound : std::string();
+        },
+        bound));
+    return *this;
+}
+Flag& Flag::between(int least, int most) {
+    option_->check(CLI::Range(least, most));
+    return *this;
+}
+Flag& Flag::one_of(const std::vector<std::string>& words) {
+    option_->check(CLI::IsMember(words));
+    return *this;
+}
+Flag& Flag::excludes(const Flag& other) {
+    option_->excludes(other.option_);
+    return *this;
+}
+
+Flags::Flags(const std::string& description) : app_(std::make_unique<CLI::App>(description)) {}
+Flags::~Flags() = default;
+
+template <class Value>
+Flag Flags::add(const std::string& names, Value& value, const std::string& help) {
+    if constexpr (std::is_same_v<Value, bool>)
+        return Flag(app_->add_flag(names, value, help));
+    else
+        return Flag(app_->add_option(names, value, help));
+}
+template Flag Flags::add(const std::string&, bool&, const std::string&);
+template Flag Flags::add(const std::string&, int&, const std::string&);
+template Flag Flags::add(const std::string&, float&, const std::string&);
+template Flag Flags::add(const std::string&, std::optional<double>&, const std::string&);
+template Flag Flags::add(const std::string&, std::uint64_t&, const std::string&);
+template Flag Flags::add(const std::string&, std::string&, const std::string&);
+template Flag Flags::add(const std::string&, std::optional<std::string>&, const std::string&);
+template Flag Flags::add(const std::string&, std::vector<std::string>&, const std::string&);
+
+bool Flags::given(const std::string& name) const { return app_->count(name) > 0; }
+
+int Flags::run(int argc, char** argv, const std::function<void()>& body) {
+    const auto report = [](std::string_view code, std::string_view message) {
+        std::cerr << "error[" << code << "]: " << one_line(message) << '\n';
+    };
+    try {
+        app_->parse(argc, argv);
+    } catch (const CLI::CallForHelp& help) {
+        return app_->exit(help);
+    } catch (const CLI::ParseError& error) {
+        report("usage", std::string(error.what()) + " (see --help)");
+        return 2;
+    }
+    try {
+        body();
+        std::cout.flush();
+        require(static_cast<bool>(std::cout), ErrorCode::io, "standard output cannot be written");
+        return 0;
+    } catch (const Error& error) {
+        report(cairn::code_name(error.code()), error.what());
+        return error.code() == ErrorCode::usage ? 2 : 1;
+    } catch (const std::bad_alloc&) {
+        report("out_of_memory", "memory is exhausted");
+    } catch (const std::exception& error) {
+        report("internal", error.what());
+    }
+    return 1;
+}
+
+}  // namespace programs

@@ -1,0 +1,47 @@
+#include "cache/cache_support.hpp"
+using namespace support;
+
+TEST_CASE("a SPEC names a cache, one way only", "[any_cache]") {
+    CHECK(CacheSpec::parse("contiguous").canonical() == "contiguous:f32");
+    CHECK(CacheSpec::parse("contiguous:k=bf16,v=f16").canonical() == "contiguous:k=bf16,v=f16");
+    CHECK(CacheSpec::parse("contiguous:k=f16,v=f16").canonical() == "contiguous:f16");
+    for (const char* bad : {"",
+                            "pages",
+                            "paged=0",
+                            "mapped,disk=64",
+                            "contiguous,disk=0",
+                            "contiguous,disk",
+                            "tiered=8,disc=64",
+                            "contiguous,disk=64:f16:window=8",
+                            "paged=8:f16",
+                            "paged=16:kivi4",
+                            "contiguous=4",
+                            "contiguous:q9",
+                            "contiguous:k=f16",
+                            "contiguous:k=f16,v=",
+                            "contiguous:f16:most",
+                            "contiguous:f16:window",
+                            "contiguous::window=0",
+                            "contiguous::window=4,recent=3",
+                            "contiguous::h2o=4,recent=5",
+                            "contiguous::h2o=99999999999",
+                            "contiguous::hashevict=14",
+                            "contiguous:kivi4:h2o=40",
+                            "tiered:kivi2",
+                            "tiered::snapkv=50",
+                            "contiguous:f16:all:all",
+                            ":f16"})
+        CHECK(code_of([&] { CacheSpec::parse(bad); }) == ErrorCode::usage);
+    Random random(7);
+    AnyCache any = CacheSpec::parse("contiguous:k=f16,v=f32").make(uneven_heads, 40);
+    KvCache<Contiguous<F16, F32>> typed(uneven_heads, 40);
+    const Step step(random, 30);
+    append(any, step);
+    append(typed, step);
+    CHECK(decoded_rows(any) == decoded_rows(typed));
+    CHECK(any.bytes() == typed.bytes());
+    AnyCache fork = any.fork();
+    any.truncate(10);
+    CHECK(decoded_rows(fork) == decoded_rows(typed));
+    CHECK(any.copy().committed() == 10);
+}
