@@ -124,17 +124,17 @@ void decode_panel(const std::byte* codes, std::ptrdiff_t in, float* to) {
 }
 
 // 32 activations to bytes: d = amax / 127 in f32, nearest even. NaN and infinity make d NaN.
-inline void quantise_span(const Quantise& a, const float* x, std::ptrdiff_t span,
-                          std::ptrdiff_t r) {
+CAIRN_INLINE void quantise_span(const Quantise& a, const float* x, std::ptrdiff_t span,
+                                std::ptrdiff_t r) {
     const V x0 = load(x);
     const V x1 = load(x + 16);
-    const V none = splat(0.0F);
-    const V m0 = select_gt(x0, none, x0, sub(none, x0));
-    const V m1 = select_gt(x1, none, x1, sub(none, x1));
-    const float most = most_of(select_gt(m0, m1, m0, m1));
-    const float sick = reduce_add(fma(x0, none, mul(x1, none)));
-    const bool some = most > 1e-30F;
-    const float d = (some ? most / 127.0F : 0.0F) + sick;
+    // The largest magnitude by its bits, which order like numbers; infinity and NaN come last.
+    const std::uint32_t bits = largest_bits(x0, x1);
+    const bool sound = bits < 0x7F800000U;
+    float most;
+    __builtin_memcpy(&most, &bits, sizeof most);
+    const bool some = sound && most > 1e-30F;
+    const float d = some ? most / 127.0F : (sound ? 0.0F : __builtin_nanf(""));
     const V inverse = splat(some ? 127.0F / most : 0.0F);
     const V magic = splat(12582912.0F);
     const V n0 = fma(x0, inverse, magic);
@@ -142,26 +142,28 @@ inline void quantise_span(const Quantise& a, const float* x, std::ptrdiff_t span
     std::int8_t bytes[32];
     pack_bytes(bytes, n0);
     pack_bytes(bytes + 16, n1);
-    // Sums of what is no number must not reach an integer; d carries the NaN.
-    const bool sound = sick == 0.0F;
-    const float s0 = sound ? reduce_add(sub(n0, magic)) : 0.0F;
-    const float s1 = sound ? reduce_add(sub(n1, magic)) : 0.0F;
     std::int32_t* q = a.q + span * 8 * a.tile + r;
     CAIRN_UNROLL
     for (int j = 0; j < 8; ++j) __builtin_memcpy(q + j * a.tile, bytes + 4 * j, 4);
     a.d[span * a.tile + r] = d;
+
     const std::ptrdiff_t halves = 32 / a.group;
     std::int32_t* start = a.start + span * halves * a.tile + r;
     float* sums = a.sums + span * halves * a.tile + r;
-    const float zero = static_cast<float>(-a.zero);
+    const V q0 = sub(n0, magic);
+    const V q1 = sub(n1, magic);
+    // Whole numbers far below 2^24, so their sum is exact. What is no number must not become an
+    // integer; d carries the NaN.
+    const auto put = [&](std::ptrdiff_t at, V numbers) {
+        const float sum = sound ? reduce_add(numbers) : 0.0F;
+        start[at] = static_cast<std::int32_t>(static_cast<float>(-a.zero) * sum);
+        sums[at] = d * sum;
+    };
     if (halves == 1) {
-        start[0] = static_cast<std::int32_t>(zero * (s0 + s1));
-        sums[0] = d * (s0 + s1);
+        put(0, add(q0, q1));
     } else {
-        start[0] = static_cast<std::int32_t>(zero * s0);
-        start[a.tile] = static_cast<std::int32_t>(zero * s1);
-        sums[0] = d * s0;
-        sums[a.tile] = d * s1;
+        put(0, q0);
+        put(a.tile, q1);
     }
 }
 inline void quantise(const Quantise& a) {

@@ -61,7 +61,7 @@ CAIRN_INLINE void group_dots(I (&dots)[R][P], const std::byte* codes, const std:
             B code[P];
             CAIRN_UNROLL
             for (int p = 0; p < P; ++p)
-                code[p] = load_bytes(codes + p * span_bytes < wide && short_parts > +(j + u) * 64);
+                code[p] = load_bytes(codes + p * span_bytes<(wide && short_parts)> + (j + u) * 64);
             CAIRN_UNROLL
             for (int r = 0; r < R; ++r) {
                 CAIRN_UNROLL
@@ -93,7 +93,7 @@ CAIRN_INLINE void gemm_tile(const Linear& a, const Spread& w, std::ptrdiff_t fir
     const std::int32_t* start = a.x.start + row * (a.in / group);
     const float* sums = a.x.sums + row * (a.in / group);
     const std::byte* codes = w.codes;
-    constexpr std::ptrdiff_t step = gemm_panels * span_bytes < wide && short_parts > ;
+    constexpr std::ptrdiff_t step = gemm_panels * span_bytes<(wide && short_parts)>;
     for (std::ptrdiff_t span = 0; span < a.in / 32; ++span, d += R, codes += step) {
         CAIRN_UNROLL
         for (int h = 0; h < halves; ++h, start += R, sums += R) {

@@ -119,11 +119,16 @@ CAIRN_INLINE void pack_bytes(std::int8_t* to, V shifted) {
         reinterpret_cast<__m128i*>(to),
         _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
 }
-CAIRN_INLINE float most_of(V x) {
-    const __m256 m8 = _mm256_max_ps(x.a, x.b);
-    const __m128 m4 = _mm_max_ps(_mm256_castps256_ps128(m8), _mm256_extractf128_ps(m8, 1));
-    const __m128 m2 = _mm_max_ps(m4, _mm_movehl_ps(m4, m4));
-    return _mm_cvtss_f32(_mm_max_ss(m2, _mm_movehdup_ps(m2)));
+CAIRN_INLINE __m256i magnitude(__m256 x) {
+    return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7FFFFFFF));
+}
+CAIRN_INLINE std::uint32_t largest_bits(V x, V y) {
+    const __m256i m8 = _mm256_max_epu32(_mm256_max_epu32(magnitude(x.a), magnitude(x.b)),
+                                        _mm256_max_epu32(magnitude(y.a), magnitude(y.b)));
+    const __m128i m4 = _mm_max_epu32(_mm256_castsi256_si128(m8), _mm256_extracti128_si256(m8, 1));
+    const __m128i m2 = _mm_max_epu32(m4, _mm_shuffle_epi32(m4, 0x4E));
+    return static_cast<std::uint32_t>(
+        _mm_cvtsi128_si32(_mm_max_epu32(m2, _mm_shuffle_epi32(m2, 0xB1))));
 }
 
 #include "cairn/kernels/body/quantised.inl"

@@ -75,7 +75,12 @@ CAIRN_INLINE void pack_bytes(std::int8_t* to, V shifted) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
                      _mm512_cvtepi32_epi8(_mm512_castps_si512(shifted.r)));
 }
-CAIRN_INLINE float most_of(V x) { return _mm512_reduce_max_ps(x.r); }
+CAIRN_INLINE __m512i magnitude(V x) {
+    return _mm512_and_si512(_mm512_castps_si512(x.r), _mm512_set1_epi32(0x7FFFFFFF));
+}
+CAIRN_INLINE std::uint32_t largest_bits(V x, V y) {
+    return _mm512_reduce_max_epu32(_mm512_max_epu32(magnitude(x), magnitude(y)));
+}
 
 }  // namespace bytes
 

@@ -114,8 +114,14 @@ CAIRN_INLINE void pack_bytes(std::int8_t* to, const V& shifted) {
                                          vmovn_u32(vreinterpretq_u32_f32(shifted.r[3])));
     vst1q_s8(to, vreinterpretq_s8_u8(vcombine_u8(vmovn_u16(low), vmovn_u16(high))));
 }
-CAIRN_INLINE float most_of(const V& x) {
-    return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.r[0], x.r[1]), vmaxq_f32(x.r[2], x.r[3])));
+CAIRN_INLINE std::uint32_t largest_bits(const V& x, const V& y) {
+    uint32x4_t most = vdupq_n_u32(0);
+    CAIRN_UNROLL
+    for (int i = 0; i < 4; ++i) {
+        most = vmaxq_u32(most, vreinterpretq_u32_f32(vabsq_f32(x.r[i])));
+        most = vmaxq_u32(most, vreinterpretq_u32_f32(vabsq_f32(y.r[i])));
+    }
+    return vmaxvq_u32(most);
 }
 #undef CAIRN_EACH
 

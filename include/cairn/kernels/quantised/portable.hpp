@@ -101,10 +101,11 @@ inline void pack_bytes(std::int8_t* to, const V& shifted) {
     CAIRN_EACH
     to[i] = static_cast<std::int8_t>(std::bit_cast<std::uint32_t>(shifted.at[i]) & 255U);
 }
-inline float most_of(const V& x) {
-    float most = x.at[0];
+inline std::uint32_t largest_bits(const V& x, const V& y) {
+    std::uint32_t most = 0;
     CAIRN_EACH
-    most = x.at[i] > most ? x.at[i] : most;
+    most = std::max({most, std::bit_cast<std::uint32_t>(x.at[i]) & 0x7FFFFFFFU,
+                     std::bit_cast<std::uint32_t>(y.at[i]) & 0x7FFFFFFFU});
     return most;
 }
 #undef CAIRN_EACH
