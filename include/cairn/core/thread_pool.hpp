@@ -62,7 +62,7 @@ class ThreadPool final : public Executor {
         const std::lock_guard lock(callers_);
         task_ = task;
         count_ = count;
-        next_.store(0, std::memory_order_relaxed);
+        next_.store(workers(), std::memory_order_relaxed);
         busy_.store(static_cast<int>(threads_.size()), std::memory_order_relaxed);
         announce();
         take(0);
@@ -74,12 +74,13 @@ class ThreadPool final : public Executor {
         generation_.fetch_add(1, std::memory_order_seq_cst);
         if (parked_.load(std::memory_order_seq_cst) != 0) generation_.notify_all();
     }
+    // The first task of every worker is the one with its number; what is left goes to who is free.
+    // So a loop of one task a worker touches nothing that another core writes but the announcement.
     void take(int worker) {
-        for (;;) {
-            const int i = next_.fetch_add(1, std::memory_order_relaxed);
-            if (i >= count_) return;
+        const bool more = count_ > workers();
+        for (int i = worker; i < count_;
+             i = more ? next_.fetch_add(1, std::memory_order_relaxed) : count_)
             (*task_)(i, worker);
-        }
     }
     void work(int worker) {
         const FpEnvironment environment;
@@ -119,13 +120,14 @@ class ThreadPool final : public Executor {
 
     std::vector<std::thread> threads_;
     std::mutex callers_;
-    std::optional<TaskRef> task_;
-    int count_ = 0;
     alignas(64) std::atomic<int> next_{0};
     alignas(64) std::atomic<int> busy_{0};
+    // What a worker that waits has to read, in one line.
     alignas(64) std::atomic<std::uint32_t> generation_{0};
     std::atomic<int> parked_{0};
     std::atomic<bool> stop_{false};
+    int count_ = 0;
+    std::optional<TaskRef> task_;
 };
 
 }  // namespace cairn::inline CAIRN_ABI
