@@ -1,13 +1,15 @@
 // What this machine can do at most, measured in the same run as everything else: reading memory,
-// and fused multiply-adds. Both are the best of several ways, so that the shares we print are not
-// flattered.
+// fused multiply-adds, and multiply-adds of bytes. Reading is the best of several ways, the others
+// touch registers only, so that the shares we print are not flattered.
 #pragma once
 
 #include <algorithm>
+#include <string_view>
 #include <vector>
 
 #include <cairn/core/context.hpp>
 #include <cairn/core/thread_pool.hpp>
+#include <cairn/kernels/dispatch.hpp>
 
 #include "timer.hpp"
 
@@ -129,6 +131,67 @@ class FmaProbe {
         for (int i = 1; i < 12; ++i) a[0] += a[i];
         return a[0][0];
     }
+#endif
+    cairn::ThreadPool& pool_;
+};
+
+/// Products of bytes added up in registers only, on all threads, with the instructions of the
+/// kernels in use: integer operations a second, two for a multiply-add. 0 where there is no such
+/// loop for the instruction set.
+class Int8Probe {
+  public:
+    explicit Int8Probe(cairn::ThreadPool& pool) : pool_(pool) {}
+    double run() {
+        const int workers = pool_.workers();
+        constexpr long rounds = 4'000'000;
+        const std::string_view isa = cairn::kernels::active().name;
+        const Loop loop = loop_of(isa);
+        if (loop.body == nullptr) return 0.0;
+        auto task = [&](int, int) {
+            volatile int sink = loop.body(rounds);
+            (void)sink;
+        };
+        const double seconds = timed([&] { pool_.run(workers, task); });
+        return static_cast<double>(rounds) * 12 * loop.bytes * 2 * workers / seconds;
+    }
+
+  private:
+    struct Loop {
+        int (*body)(long rounds);
+        int bytes;  // multiplied by one step
+    };
+#if defined(__x86_64__)
+    static Loop loop_of(std::string_view isa) {
+        if (isa == "avx512vnni") return {vnni, 64};
+        if (isa == "avx512") return {pairs512, 64};
+        return isa == "avx2" ? Loop{pairs256, 32} : Loop{nullptr, 0};
+    }
+// One chain of twelve accumulators; the empty asm keeps each in its register.
+#define CAIRN_BENCH_CHAIN(vector, set, step)                                                  \
+    vector a[12];                                                                             \
+    _Pragma("GCC unroll 12") for (int i = 0; i < 12; ++i) a[i] = set(static_cast<char>(i));   \
+    vector b = set(3), c = set(5);                                                            \
+    asm volatile("" : "+v"(b), "+v"(c));                                                      \
+    for (long r = 0; r < rounds; ++r) _Pragma("GCC unroll 12") for (int i = 0; i < 12; ++i) { \
+            a[i] = step;                                                                      \
+            asm("" : "+v"(a[i]));                                                             \
+        }                                                                                     \
+    _Pragma("GCC unroll 12") for (int i = 1; i < 12; ++i) a[0] ^= a[i];                       \
+    return static_cast<int>(a[0][0])
+    __attribute__((target("avx512f,avx512vnni"))) static int vnni(long rounds) {
+        CAIRN_BENCH_CHAIN(__m512i, _mm512_set1_epi8, _mm512_dpbusd_epi32(a[i], b, c));
+    }
+    __attribute__((target("avx512f,avx512bw"))) static int pairs512(long rounds) {
+        CAIRN_BENCH_CHAIN(__m512i, _mm512_set1_epi8,
+                          _mm512_add_epi16(a[i], _mm512_maddubs_epi16(a[i], c)));
+    }
+    __attribute__((target("avx2"))) static int pairs256(long rounds) {
+        CAIRN_BENCH_CHAIN(__m256i, _mm256_set1_epi8,
+                          _mm256_add_epi16(a[i], _mm256_maddubs_epi16(a[i], c)));
+    }
+#undef CAIRN_BENCH_CHAIN
+#else
+    static Loop loop_of(std::string_view) { return {nullptr, 0}; }
 #endif
     cairn::ThreadPool& pool_;
 };

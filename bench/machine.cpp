@@ -113,6 +113,7 @@ int main(int argc, char** argv) {
     ThreadPool pool(threads);
     bench::ReadProbe read(pool);
     bench::FmaProbe fma(pool);
+    bench::Int8Probe int8(pool);
     const Gpt2 f32 = random_gpt2(bench::gpt2_124m(), 1, ElementType::f32);
     const Gpt2 f16 = random_gpt2(bench::gpt2_124m(), 1, ElementType::f16);
     Products products(f32, pool);
@@ -154,8 +155,9 @@ int main(int argc, char** argv) {
          [&] { return prefill(f16_session); }},
     };
     std::map<std::string, Samples> absolute, share;
-    Samples bandwidth, peak;
+    Samples bandwidth, peak, int8_peak;
     for (int round = 0; round < rounds; ++round) {
+        int8_peak.add(int8.run());
         for (const Item& item : items) {
             const bool reads = std::string(item.limit) == "read";
             const double limit =
@@ -171,13 +173,16 @@ int main(int argc, char** argv) {
     result["isa"] = kernels::active().name;
     result["read_bandwidth"] = bandwidth.median();
     result["fma_peak"] = peak.median();
+    result["int8_peak"] = int8_peak.median();
     if (!json) {
         std::printf("threads %d, kernels %s, medians of %d rounds (least..most)\n", pool.workers(),
                     kernels::active().name, rounds);
         std::printf("read bandwidth %26.1f GB/s  (%.1f..%.1f)\n", bandwidth.median() / 1e9,
                     bandwidth.least() / 1e9, bandwidth.most() / 1e9);
-        std::printf("FMA peak       %26.1f GFLOP/s  (%.1f..%.1f)\n\n", peak.median() / 1e9,
+        std::printf("FMA peak       %26.1f GFLOP/s  (%.1f..%.1f)\n", peak.median() / 1e9,
                     peak.least() / 1e9, peak.most() / 1e9);
+        std::printf("int8 peak      %26.1f GOP/s  (%.1f..%.1f)\n\n", int8_peak.median() / 1e9,
+                    int8_peak.least() / 1e9, int8_peak.most() / 1e9);
     }
     for (const Item& item : items) {
         const bool reads = std::string(item.limit) == "read";

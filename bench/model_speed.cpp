@@ -67,7 +67,15 @@ int main(int argc, char** argv) {
                 if (round >= 0) decodes.push_back(decode / t);
             }
         }
+        // Products with weights: of every row in the blocks, of the last one with the output
+        // matrix.
+        double weights = 0.0;
+        for (int layer = 0; layer < loaded->model.layers(); ++layer)
+            weights += static_cast<double>(loaded->model.block(layer).parameters());
+        const double output = static_cast<double>(loaded->model.width()) *
+                              static_cast<double>(loaded->model.vocabulary());
         std::cout << Json{{"load_seconds", load},
+                          {"prefill_operations", 2.0 * (prefill * weights + output)},
                           {"prefill_tokens_per_second", prefills},
                           {"decode_tokens_per_second", decodes},
                           {"decode_bytes", loaded->model.decode_bytes()}}

@@ -43,7 +43,7 @@ def main():
     def cairn(path, prefill, decode, depth=0, cache="f16"):
         out = subprocess.run([ours, path, "--prefill", str(prefill), "--decode", str(decode), "--depth", str(depth), "--rounds", "1", "--cache", f"contiguous:{cache}"], capture_output=True, text=True, check=True).stdout
         d = json.loads(out)
-        return [(d[k] or [None])[0] for k in ("prefill_tokens_per_second", "decode_tokens_per_second")] + [d["decode_bytes"]]
+        return [(d[k] or [None])[0] for k in ("prefill_tokens_per_second", "decode_tokens_per_second")] + [d["decode_bytes"], d["prefill_operations"]]
 
     def peer(path, prefill, decode, depth=0, extra=()):
         out = subprocess.run([f"{llama}/llama-bench", "-m", path, "-p", str(prefill), "-n", str(decode), "-r", "1", "-t", threads, "-o", "json", "-d", str(depth), *extra], capture_output=True, text=True, check=True).stdout
@@ -146,7 +146,12 @@ def main():
             entry = line(name, "decode", [s[1] for s in c], [s[1] for s in q], bar_decode, share)
             entry["bytes_per_second"] = rate * 1e9
             report["speed"].append(entry)
-            report["speed"].append(line(name, f"prefill {prefill}", [s[0] for s in c], [s[0] for s in q], bar_prefill))
+            rate = statistics.median(s[0] for s in c) / prefill * c[0][3]
+            limit = "FMA" if name.endswith("F16") else "int8"
+            share = f"{rate / 1e9:.0f} GOP/s of products, {100 * rate / machine[f'{limit.lower()}_peak']:.0f} % of {limit} peak"
+            entry = line(name, f"prefill {prefill}", [s[0] for s in c], [s[0] for s in q], bar_prefill, share)
+            entry["operations_per_second"] = rate
+            report["speed"].append(entry)
         if a.isa:
             write_report()
             return

@@ -21,7 +21,7 @@ def main():
         data = json.load(f)
     if "items" in data:
         print(f"{data['threads']} threads, {data['isa']}; read bandwidth {data['read_bandwidth'] / 1e9:.1f} GB/s, "
-              f"FMA peak {data['fma_peak'] / 1e9:.0f} GFLOP/s; medians (least..most)")
+              f"FMA peak {data['fma_peak'] / 1e9:.0f} GFLOP/s, int8 peak {data.get('int8_peak', 0) / 1e9:.0f} GOP/s; medians (least..most)")
         for i in data["items"]:
             bar = "" if not i["bar"] else f"   bar {100 * i['bar']:.0f} %: {'reached' if i['share'] >= i['bar'] else 'MISSED'}"
             print(f"  {i['name']:<61}{i['median'] / 1e9:7.1f} ({i['least'] / 1e9:.1f}..{i['most'] / 1e9:.1f}) "
