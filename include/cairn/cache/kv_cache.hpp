@@ -21,11 +21,11 @@ template <class S>
 concept Store = std::constructible_from<S, const HeadLayout&, const Extent&> &&
     std::derived_from<S, StreamPair>;
 
-/// A keep that goes by position: KeepAll, WindowSinks<W, S>.
+/// A keep that goes by position: KeepAll, `WindowSinks<W, S>`.
 template <class K>
 concept PositionalKeep = std::derived_from<K, PositionKeep> && std::default_initializable<K>;
 
-/// A keep that chooses by score: H2O<B>, SnapKv<B>, ... or a scorer of your own.
+/// A keep that chooses by score: `H2O<B>`, `SnapKv<B>`, ... or a scorer of your own.
 template <class K>
 concept ScoringKeep = requires(const K& keep, const HeadLayout& layout) {
     { keep.scorer(layout) } -> std::convertible_to<std::shared_ptr<const Scorer>>;

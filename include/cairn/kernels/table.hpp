@@ -15,6 +15,8 @@ namespace cairn::inline CAIRN_ABI::kernels {
 inline constexpr int lanes = 16;
 /// Output features that share one panel of packed weights.
 inline constexpr int panel = lanes;
+/// Panels to hand a product of many rows in multiples of: no kernel covers more at once.
+inline constexpr int plain_group = 3;
 /// Positions that share one tile of keys in the `tiles16` layout.
 inline constexpr int key_tile = lanes;
 

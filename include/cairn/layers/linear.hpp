@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <numeric>
 #include <span>
 #include <utility>
 #include <vector>
@@ -41,6 +42,7 @@ struct Product {
 /// a workspace frame.
 struct SharedActivations {
     const float* packed = nullptr;  ///< rows in tiles, for plain weights
+    /// The form that layouts with this zero and group share.
     struct Entry {
         int zero;
         int group;
@@ -89,7 +91,8 @@ inline PreparedProduct prepare_plain(const Product& product, const Activations& 
          x.rows == 1 ? x.data : shared.packed, product.y.data, product.y.stride, x.rows, 0, 0},
         &kernel,
         x.rows == 1 ? type.gemv : type.gemm};
-    return {state, run_plain, (weights.out() + kernels::panel - 1) / kernels::panel};
+    return {state, run_plain, (weights.out() + kernels::panel - 1) / kernels::panel,
+            kernels::plain_group};
 }
 
 }  // namespace detail
@@ -104,16 +107,18 @@ inline void multiply(std::span<const Product> products, const Activations& x, Co
     require(products.size() <= ready.size(), ErrorCode::invalid_argument,
             "multiply: ", products.size(), " products at once; at most ", ready.size());
     std::ptrdiff_t panels = 0;
+    std::ptrdiff_t group = 1;
     for (std::size_t i = 0; i < products.size(); ++i) {
         const BlockOperations* blocks = products[i].weights->operations();
         ready[i] = blocks != nullptr ? blocks->prepare(products[i], x, shared, context, frame)
                                      : detail::prepare_plain(products[i], x, shared, context, frame,
                                                              *products[i].weights->plain());
         panels += ready[i].panels;
+        group = std::lcm(group, ready[i].group);
     }
     // One row is bound by reading the weights: four panels are four streams. Many rows: whole
-    // groups of the kernels' panels.
-    const std::ptrdiff_t unit = x.rows == 1 ? 4 : 6;
+    // groups of the kernels' panels, and no more, so that nobody waits long for the last one.
+    const std::ptrdiff_t unit = x.rows == 1 ? 4 : group;
     parallel_for(context.executor(), (panels + unit - 1) / unit, 1,
                  [&](std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
                      std::ptrdiff_t from = begin * unit;

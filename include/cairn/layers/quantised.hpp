@@ -241,7 +241,7 @@ inline PreparedProduct prepare_quantised(const Product& product, const Activatio
     if (context.compute == Compute::accurate) {
         const PreparedProduct plain =
             prepare_plain(product, x, shared, context, frame, plain_weights<ElementType::f32>);
-        constexpr std::ptrdiff_t group = 3;
+        constexpr std::ptrdiff_t group = kernels::plain_group;
         auto* state = frame.array<AccurateProduct>(1);
         *state = {*static_cast<const PlainProduct*>(plain.state),
                   kernel.decode[index],
@@ -249,7 +249,7 @@ inline PreparedProduct prepare_quantised(const Product& product, const Activatio
                   panel_bytes(layout, in),
                   frame.floats(static_cast<std::size_t>(workers * group * in * kernels::panel)),
                   group};
-        return {state, run_accurate, panels};
+        return {state, run_accurate, panels, group};
     }
     const kernels::quantised::Activations& activations =
         quantise_for(layout, x, in, shared, context, frame);
@@ -261,7 +261,7 @@ inline PreparedProduct prepare_quantised(const Product& product, const Activatio
               kernel.gemm[index],
               frame.floats(static_cast<std::size_t>(workers * scratch)),
               scratch};
-    return {state, run_fast, panels};
+    return {state, run_fast, panels, kernels::quantised::tile_group};
 }
 
 inline constexpr BlockOperations quantised_operations{put_quantised, quantised_row,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <new>
@@ -117,11 +118,18 @@ void check_slices(const Model& model, std::span<const Slice> slices) {
     }
 }
 
-inline void check_finite(const Activations& x, std::ptrdiff_t width, const char* where, int layer) {
-    for (std::ptrdiff_t r = 0; r < x.rows; ++r)
-        require(kernels::active().all_finite(x.row(r), width), ErrorCode::non_finite,
-                "NaN or infinity ", where, layer >= 0 ? std::to_string(layer) : std::string(),
-                ", row ", r, " of ", x.rows);
+inline void check_finite(const Activations& x, std::ptrdiff_t width, const char* where, int layer,
+                         Context& context) {
+    std::atomic<std::ptrdiff_t> bad = x.rows;  // the first row that is not finite
+    for_each_row(context, x.rows, [&](std::ptrdiff_t r) {
+        if (kernels::active().all_finite(x.row(r), width)) return;
+        std::ptrdiff_t first = bad.load();
+        while (r < first && !bad.compare_exchange_weak(first, r)) {
+        }
+    });
+    if (bad == x.rows) return;
+    fail(ErrorCode::non_finite, "NaN or infinity ", where,
+         layer >= 0 ? std::to_string(layer) : std::string(), ", row ", bad.load(), " of ", x.rows);
 }
 
 }  // namespace detail
@@ -166,7 +174,7 @@ void forward(const Model& model, std::span<const Slice> slices, Context& context
             first += n;
         }
         model.block(layer).forward(x, {batch, slices.size()}, width, context);
-        detail::check_finite(x, width, "after layer ", layer);
+        detail::check_finite(x, width, "after layer ", layer, context);
         if (context.after_layer) context.after_layer(layer);
     }
 
@@ -194,7 +202,7 @@ void forward(const Model& model, std::span<const Slice> slices, Context& context
     }
     if (wanted > 0) {
         model.project(selected, logits, context);
-        detail::check_finite(logits, model.vocabulary(), "in the logits", -1);
+        detail::check_finite(logits, model.vocabulary(), "in the logits", -1, context);
     }
 
     first = 0;

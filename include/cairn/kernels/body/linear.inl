@@ -103,6 +103,8 @@ CAIRN_INLINE void gemm_tile(const Linear& a, std::ptrdiff_t first, std::ptrdiff_
     store_edge(edge, P * panel, rows < R ? rows : R, columns, y, a.y_stride);
 }
 
+static_assert(plain_group % gemm_panels == 0);
+
 // Panels outside, rows inside: a panel group stays in the second-level cache while all rows pass.
 template <class T>
 void gemm(const Linear& a) {

@@ -1,6 +1,7 @@
 // Many rows: the codes of gemm_panels panels are spread out to bytes once, and all rows use them.
 // Scratch: codes [span][panel][8][64] (where they are halved: all low halves of a span and panel,
 // then the high ones), scales [group][panel][16], minima likewise.
+static_assert(kernels::quantised::tile_group % gemm_panels == 0);
 inline constexpr std::ptrdiff_t plane_bytes = 512;
 inline constexpr std::ptrdiff_t most_planes = short_parts ? 2 : 1;
 inline std::ptrdiff_t gemm_scratch(std::ptrdiff_t in) {

@@ -23,6 +23,8 @@ using cairn::quantised::Layout;
 inline constexpr int span_columns = 32;
 /// Bytes of one unit: four codes of each of the 16 rows.
 inline constexpr int unit_bytes = 64;
+/// Panels to hand a product of many rows in multiples of: no kernel covers more at once.
+inline constexpr int tile_group = 2;
 
 /// Bytes of the codes of 32 columns.
 constexpr std::ptrdiff_t code_bytes(const Layout& layout) {
