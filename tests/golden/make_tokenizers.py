@@ -4,6 +4,9 @@ pre-tokenizer and for SentencePiece, as tokenizer.json and as GGUF, and the ids 
 tokenizers and llama.cpp give to many strings.
 
   tests/golden/make_tokenizers.py --nfc            only tokenizers_nfc.json: NFC before the qwen2 vocabulary
+  tests/golden/make_tokenizers.py --more --llama-tokenize PATH
+                                                   only tokenizers_more.json: thousands of strings in many scripts
+                                                   over the committed vocabularies, each answer as a hash of its ids
   tests/golden/make_tokenizers.py --text ANY.txt --llama-tokenize PATH [--smollm2 FILE.gguf]
 
 Needs tokenizers and gguf from PyPI, and llama.cpp's llama-tokenize.
@@ -16,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 
 import gguf
 import numpy as np
@@ -122,12 +126,74 @@ def nfc():
     print(f"{len(texts)} strings, {sum(a != b for a, b in zip(texts, golden['normalized']))} of them change")
 
 
+# Letters, digits and marks of many scripts, and what stands between them.
+SCRIPTS = [(0x21, 0x7f), (0x41, 0x5b), (0x61, 0x7b), (0x30, 0x3a), (0xa1, 0x180), (0x180, 0x250), (0x250, 0x2b0), (0x2b0, 0x370), (0x370, 0x400),
+           (0x400, 0x530), (0x530, 0x590), (0x590, 0x600), (0x600, 0x700), (0x700, 0x780), (0x780, 0x800), (0x900, 0x980), (0x980, 0xa00), (0xa00, 0xa80),
+           (0xb80, 0xc00), (0xc00, 0xd00), (0xd80, 0xe00), (0xe00, 0xe80), (0xe80, 0xf00), (0xf00, 0x1000), (0x1000, 0x10a0), (0x10a0, 0x1100),
+           (0x1100, 0x1200), (0x1200, 0x1380), (0x13a0, 0x1400), (0x1780, 0x1800), (0x1800, 0x18b0), (0x1e00, 0x2000), (0x2000, 0x2070), (0x2070, 0x2100),
+           (0x2100, 0x2190), (0x2190, 0x2400), (0x2460, 0x2500), (0x2600, 0x2700), (0x3000, 0x3100), (0x3100, 0x3400), (0x4e00, 0x9fa0), (0xa000, 0xa490),
+           (0xac00, 0xd7a0), (0xf900, 0xfb00), (0xfb00, 0xfe00), (0xfe20, 0xff00), (0xff00, 0xffe0), (0x10330, 0x10350), (0x10400, 0x10450),
+           (0x1d400, 0x1d7ff), (0x1f300, 0x1f650), (0x1f900, 0x1fa00), (0x20000, 0x20100)]
+
+
+def more_strings():
+    rng = np.random.default_rng(11)
+    spaces = [" ", " ", " ", "  ", "\n", " \n", "\t", "\u00a0", "\u3000", "'", "'s ", "-", ", ", ". ", "...", "1", "23", "456 "]
+    result = []
+    while len(result) < 2400:
+        script = SCRIPTS[len(result) % len(SCRIPTS)]
+        text = ""
+        for _ in range(int(rng.integers(1, 5))):
+            low, high = script if rng.random() < 0.8 else SCRIPTS[rng.integers(len(SCRIPTS))]
+            word = "".join(chr(int(c)) for c in rng.integers(low, high, rng.integers(1, 8)))
+            text += "".join(c for c in word if unicodedata.category(c) not in ("Cn", "Cs", "Co")) + spaces[rng.integers(len(spaces))]
+        if text.strip() and "\\" not in text:
+            result.append(text)
+    return list(dict.fromkeys(result))
+
+
+def hash_of(ids):
+    """FNV-1a, 32 bits, over the ids as little-endian 32-bit numbers."""
+    h = 0x811C9DC5
+    for byte in np.asarray(ids, "<i4").tobytes():
+        h = (h ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return h
+
+
+def more(program):
+    texts = more_strings()
+    golden = {"strings": texts, "vocabularies": {}}
+    for name in [*PRE, "sentence"]:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ids = list(pool.map(lambda s: llama_ids(program, os.path.join(OUT, name + ".gguf"), s), texts))
+        entry = {"llama.cpp": [hash_of(i) for i in ids]}
+        path = os.path.join(OUT, name + ".json")
+        if os.path.exists(path):
+            t = Tokenizer.from_file(path)
+            t.encode_special_tokens = True
+            entry["tokenizers"] = [hash_of(t.encode(s, add_special_tokens=False).ids) for s in texts]
+            off = [s for s, x, y in zip(texts, entry["llama.cpp"], entry["tokenizers"]) if x != y]
+            print(f"{name}: {len(texts)} strings, the two references differ on {len(off)}: {off[:8]}", flush=True)
+            if not off:
+                del entry["tokenizers"]  # the same as llama.cpp's
+        golden["vocabularies"][name] = entry
+    with open(os.path.join(HERE, "tokenizers_more.json"), "w", encoding="utf-8") as f:
+        json.dump(golden, f, ensure_ascii=False, separators=(",", ":"))
+        f.write("\n")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--text", required=True)
+    p.add_argument("--text")
+    p.add_argument("--more", action="store_true", help="only tokenizers_more.json")
     p.add_argument("--llama-tokenize", required=True)
     p.add_argument("--smollm2", help="also SmolLM2's own vocabulary")
     a = p.parse_args()
+    if a.more:
+        more(a.llama_tokenize)
+        return
+    if not a.text:
+        p.error("--text is needed for new vocabularies")
     shutil.rmtree(OUT, ignore_errors=True)
     os.makedirs(OUT)
     with open(a.text, encoding="utf-8") as f:

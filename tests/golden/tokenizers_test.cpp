@@ -8,7 +8,7 @@ using namespace support;
 namespace {
 
 const std::string data = CAIRN_TEST_DATA;
-const Json& golden() {
+const Json& tokenizer_goldens() {
     static const Json json = Json::parse(read_text(data + "/tokenizers.json", 100000000));
     return json;
 }
@@ -20,7 +20,7 @@ Tokenizer from_gguf(const std::string& path) {
 int differences(const Tokenizer& tokenizer, const Json& ids) {
     int count = 0;
     for (std::size_t i = 0; i < ids.size(); ++i) {
-        const auto text = golden()["strings"][i].get<std::string>();
+        const auto text = tokenizer_goldens()["strings"][i].get<std::string>();
         const auto got = tokenizer.encode(text);
         if (got == ids[i].get<std::vector<Token>>()) continue;
         ++count;
@@ -30,12 +30,21 @@ int differences(const Tokenizer& tokenizer, const Json& ids) {
     return count;
 }
 
+// FNV-1a over the ids as little-endian 32-bit numbers, as make_tokenizers.py has it.
+std::uint32_t hash_of(const std::vector<Token>& ids) {
+    std::uint32_t h = 0x811C9DC5U;
+    for (const Token id : ids)
+        for (int byte = 0; byte < 4; ++byte)
+            h = (h ^ (static_cast<std::uint32_t>(id) >> (8 * byte) & 255U)) * 0x01000193U;
+    return h;
+}
+
 }  // namespace
 
 TEST_CASE("ids of every vocabulary are those of both references", "[golden][tokenizer]") {
-    CHECK(golden()["strings"].size() > 600);
+    CHECK(tokenizer_goldens()["strings"].size() > 600);
     int compared = 0;
-    for (const auto& [name, ids] : golden()["vocabularies"].items()) {
+    for (const auto& [name, ids] : tokenizer_goldens()["vocabularies"].items()) {
         INFO(name);
         const std::string path = data + "/tokenizers/" + name;
         CHECK(differences(from_gguf(path + ".gguf"), ids["llama.cpp"]) == 0);
@@ -48,11 +57,36 @@ TEST_CASE("ids of every vocabulary are those of both references", "[golden][toke
     CHECK(compared == 11);
 }
 
+TEST_CASE("thousands of strings in many scripts, by the hash of their ids", "[golden][tokenizer]") {
+    const Json more = Json::parse(read_text(data + "/tokenizers_more.json", 100000000));
+    const Json& strings = more["strings"];
+    REQUIRE(strings.size() > 2000);
+    const auto same = [&](const Tokenizer& tokenizer, const Json& hashes) {
+        REQUIRE(hashes.size() == strings.size());
+        for (std::size_t i = 0; i < strings.size(); ++i) {
+            INFO(strings[i].dump());
+            const auto text = strings[i].get<std::string>();
+            const auto ids = tokenizer.encode(text);
+            CHECK(hash_of(ids) == hashes[i].get<std::uint32_t>());
+            REQUIRE(tokenizer.decode(ids) == text);
+        }
+    };
+    for (const auto& [name, hashes] : more["vocabularies"].items()) {
+        INFO(name);
+        const std::string path = data + "/tokenizers/" + name;
+        same(from_gguf(path + ".gguf"), hashes["llama.cpp"]);
+        if (name == "default") continue;  // Hugging Face has no such pre-tokenizer
+        // Hugging Face's own ids are listed where they differ.
+        same(Tokenizer::parse(read_text(path + ".json", 1 << 24)),
+             hashes.contains("tokenizers") ? hashes["tokenizers"] : hashes["llama.cpp"]);
+    }
+}
+
 TEST_CASE("what was encoded decodes to itself", "[golden][tokenizer]") {
-    for (const auto& [name, ids] : golden()["vocabularies"].items()) {
+    for (const auto& [name, ids] : tokenizer_goldens()["vocabularies"].items()) {
         INFO(name);
         const Tokenizer tokenizer = from_gguf(data + "/tokenizers/" + name + ".gguf");
-        for (const Json& item : golden()["strings"]) {
+        for (const Json& item : tokenizer_goldens()["strings"]) {
             const auto text = item.get<std::string>();
             REQUIRE(tokenizer.decode(tokenizer.encode(text)) == text);
         }
