@@ -25,8 +25,6 @@ import gguf
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from make_golden import nasty_strings
-
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, "tokenizers")
 WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -51,6 +49,8 @@ for (int i = 0; i < 10; ++i) { x[i] += 3.14e-5; } // 100000 12 345 2026-11-23 \t
 
 
 def strings():
+    from make_golden import nasty_strings  # needs torch and transformers, which --more does not
+
     rng = np.random.default_rng(5)
     pieces = re.findall(r"\S+|\s+", MORE)
     result = [s for s in nasty_strings() if s] + MORE.split("\n")
