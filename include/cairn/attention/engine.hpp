@@ -10,6 +10,7 @@
 #include "cairn/cache/cache_ref.hpp"
 #include "cairn/core/context.hpp"
 #include "cairn/core/fp_environment.hpp"
+#include "cairn/core/parallel_for.hpp"
 #include "cairn/kernels/hadamard.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -335,24 +336,29 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
         TileState(states + static_cast<std::size_t>(t) * state_floats).clear(tile_queries);
     for (int first = 0; first < segments; first += round_segments) {
         const int count = std::min(round_segments, segments - first);
-        auto task = [&](int i, int worker) {
-            const TileScratch space(
-                scratch + static_cast<std::size_t>(worker) * (scratch_floats + state_floats),
-                layout, fetched);
-            const QueryTile tile = tile_at(i / count);
-            RunList keys;
-            RunList values;
-            cache.runs(tile.head / group, keys, values);
-            load_queries(queries, tile, layout, parameters, keys, space);
-            const TileState part(parts + static_cast<std::size_t>(i) * state_floats);
-            TileScratch direct = space;
-            direct.max = part.max;
-            direct.sum = part.sum;
-            direct.out = part.out;
-            attend_segment(keys, values, tile, layout, parameters,
-                           wanted[first + i % count] * segment_rows, direct);
-        };
-        executor.run(tiles * count, task);
+        // A worker walks neighbours: what it asks for ahead of a segment is what it reads next.
+        parallel_for(
+            executor, tiles * count, 1, [&](std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
+                const TileScratch space(
+                    scratch + static_cast<std::size_t>(worker) * (scratch_floats + state_floats),
+                    layout, fetched);
+                RunList keys;
+                RunList values;
+                for (auto i = static_cast<int>(begin); i < end; ++i) {
+                    const QueryTile tile = tile_at(i / count);
+                    if (i == begin || i % count == 0) {
+                        cache.runs(tile.head / group, keys, values);
+                        load_queries(queries, tile, layout, parameters, keys, space);
+                    }
+                    const TileState part(parts + static_cast<std::size_t>(i) * state_floats);
+                    TileScratch direct = space;
+                    direct.max = part.max;
+                    direct.sum = part.sum;
+                    direct.out = part.out;
+                    attend_segment(keys, values, tile, layout, parameters,
+                                   wanted[first + i % count] * segment_rows, direct);
+                }
+            });
         for (int t = 0; t < tiles; ++t) {
             const TileState state(states + static_cast<std::size_t>(t) * state_floats);
             for (int s = 0; s < count; ++s) {

@@ -1,8 +1,10 @@
 // The parts of attention over one run of rows inside one segment. Every value of a row is computed
 // from that row alone, so how many queries are handled together never shows.
 
-// Asks for a line of the rows that come next, into the second-level cache. A head's tile of keys or
-// row of values is too short for the machine's own prefetchers; an address outside is ignored.
+// Asks for a line of the rows that come next, into the second-level cache; an address outside is
+// ignored. For several queries: they read four tiles of keys side by side, each too short a stream
+// for the machine's own prefetchers. One query is bound by memory alone; it walks one stream, which
+// these follow, and lines asked for by hand would only take the few places for misses.
 CAIRN_INLINE void fetch_line(const std::byte* at) { __builtin_prefetch(at, 0, 2); }
 inline constexpr std::ptrdiff_t line_bytes = 64;
 inline constexpr std::ptrdiff_t rows_ahead = 32;
@@ -20,7 +22,7 @@ template <class T, int Q, int U>
     for (int u = 0; u < U; ++u) sum[i][u] = splat(0.0F);
     for (int d = 0; d < dims; ++d) {
         const std::ptrdiff_t at = d * key_tile * static_cast<std::ptrdiff_t>(sizeof(T));
-        if (at % line_bytes == 0) {
+        if (Q > 1 && at % line_bytes == 0) {
             CAIRN_UNROLL
             for (int u = 0; u < U; ++u) fetch_line(unit + (U + u) * stride + at);
         }
@@ -43,7 +45,7 @@ template <class T, int Q, int U>
 template <class T, int Q>
 CAIRN_INLINE void score_tiles_queries(const RowsIn& k, const float* q, std::ptrdiff_t q_stride,
                                       float* s, std::ptrdiff_t s_stride) {
-    constexpr int U = accumulators / Q >= 4 ? 4 : (accumulators / Q >= 1 ? accumulators / Q : 1);
+    constexpr int U = Q == 1 ? 1 : accumulators / Q >= 4 ? 4 : accumulators > Q ? accumulators / Q : 1;
     const std::byte* unit = k.unit;
     int at = -k.lane;  // offset of the unit's first position from the first row
     if (k.lane != 0) {
@@ -55,8 +57,9 @@ CAIRN_INLINE void score_tiles_queries(const RowsIn& k, const float* q, std::ptrd
         at += key_tile;
         unit += k.stride;
     }
-    for (; at + U * key_tile <= k.count; at += U * key_tile, unit += U * k.stride)
-        score_tiles_block<T, Q, U>(unit, k.stride, k.dims, q, q_stride, s + at, s_stride);
+    if constexpr (U > 1)
+        for (; at + U * key_tile <= k.count; at += U * key_tile, unit += U * k.stride)
+            score_tiles_block<T, Q, U>(unit, k.stride, k.dims, q, q_stride, s + at, s_stride);
     for (; at + key_tile <= k.count; at += key_tile, unit += k.stride)
         score_tiles_block<T, Q, 1>(unit, k.stride, k.dims, q, q_stride, s + at, s_stride);
     if (at < k.count) {
@@ -142,9 +145,11 @@ CAIRN_INLINE void weigh_block(const RowsIn& v, std::ptrdiff_t d, const float* p,
     const std::byte* row = v.unit + d * static_cast<std::ptrdiff_t>(sizeof(T));
     constexpr std::ptrdiff_t row_bytes = 16 * static_cast<std::ptrdiff_t>(sizeof(T));
     for (int j = 0; j < v.count; ++j, row += v.stride) {
-        CAIRN_UNROLL
-        for (std::ptrdiff_t at = 0; at < U * row_bytes; at += line_bytes)
-            fetch_line(row + rows_ahead * v.stride + at);
+        if constexpr (Q > 1) {
+            CAIRN_UNROLL
+            for (std::ptrdiff_t at = 0; at < U * row_bytes; at += line_bytes)
+                fetch_line(row + rows_ahead * v.stride + at);
+        }
         V value[U];
         CAIRN_UNROLL
         for (int u = 0; u < U; ++u) value[u] = load(reinterpret_cast<const T*>(row) + 16 * u);
