@@ -76,7 +76,10 @@ int Flags::run(int argc, char** argv, const std::function<void()>& body) {
     } catch (const CLI::CallForHelp& help) {
         return app_->exit(help);
     } catch (const CLI::ParseError& error) {
-        report("usage", std::string(error.what()) + " (see --help)");
+        // A flag that does not exist explains more than the one that is missing.
+        const std::vector<std::string> unknown = app_->remaining();
+        report("usage", (unknown.empty() ? error.what() : "unknown argument " + unknown.front()) +
+                            " (see --help)");
         return 2;
     }
     try {

@@ -91,6 +91,7 @@ class Programs(unittest.TestCase):
             self.bad(2, "usage", "generate", *args)
         self.assertIn("-n: -5 is not >= 1 ", self.bad(2, "usage", "compare", *m, "-n", "-5"))
         self.assertIn("does not fit", self.bad(2, "usage", "compare", *m, "-n", "9" * 30))
+        self.assertIn("unknown argument --bogus", self.bad(2, "usage", "generate", "--bogus"))
         self.bad(2, "usage", "score", *m)
         self.bad(2, "usage", "score", *m, "--tokens", "1,2", "--window", "5")
         self.bad(2, "usage", "score", *m, "--tokens", "1,2", "--window", "5", "--stride", "6")
