@@ -1,5 +1,3 @@
-#include <cairn/numeric/plain_format.hpp>
-
 #include "support.hpp"
 using namespace support;
 

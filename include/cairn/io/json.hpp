@@ -85,9 +85,6 @@ class StrictJson final : public nlohmann::json_sax<Json> {
     std::string where_;
 };
 
-}  // namespace detail
-
-namespace detail {
 // Every reader of JSON comes through here, so that a program compiles nlohmann's parser once.
 inline void read_json(std::string_view text, nlohmann::json_sax<Json>& handler) {
     Json::sax_parse(text.begin(), text.end(), &handler);
