@@ -94,3 +94,185 @@ TEST_CASE("two threads on one session: one works, the other is told", "[session]
     other.join();
     CHECK(session.position() == 1);
 }
+
+TEST_CASE("a call that is refused touches nothing of the thread at work", "[session]") {
+    const auto model = TinyGpt::random(small, 1);
+    auto twin = model.session<KvCache<Paged<F32>>>(64);
+    auto session = model.session<KvCache<Paged<F32>>>(64);
+    const std::vector<Token> prompt{1, 2, 3};
+    twin.prefill(prompt);
+    session.prefill(prompt);
+    const auto wanted = copy_of(twin.decode(4));
+    std::vector<float> out(2000);
+    std::atomic<bool> inside = false, done = false;
+    session.context().after_layer = [&](int) {
+        inside = true;
+        while (!done) std::this_thread::yield();
+    };
+    std::vector<float> got;
+    std::thread owner([&] { got = copy_of(session.decode(4)); });
+    while (!inside) std::this_thread::yield();
+    const auto refused = [&](auto call) { CHECK(code_of(call) == ErrorCode::concurrent_use); };
+    refused([&] { session.prefill(prompt); });
+    refused([&] { session.prefill({}); });
+    refused([&] { session.decode(1); });
+    refused([&] { session.decode(-1); });
+    refused([&] { session.score(prompt, out.data()); });
+    refused([&] { session.embed(prompt, out.data()); });
+    refused([&] { session.expect_prompt(9); });
+    refused([&] { session.max_rows(); });
+    refused([&] { session.truncate(0); });
+    refused([&] { session.clear(); });
+    refused([&] { session.drop(1, 2); });
+    refused([&] { session.close(1); });
+    refused([&] { session.shift(0, 1); });
+    refused([&] { session.fork(); });
+    refused([&] { session.copy(); });
+    refused([&] { session.restore(0, {}); });
+    refused([&] { const auto hold = session.exclusive(); });
+    refused([&] { session.cache_bytes(); });
+    refused([&] { session.payload_bytes(); });
+    refused([&] { session.held(); });
+    CHECK_FALSE(session.can_truncate(0));
+    CHECK_FALSE(session.can_drop(0, 1));
+    CHECK(session.logits().empty());
+    CHECK(session.position() == 3);
+    CHECK(session.capacity() == 64);
+    done = true;
+    owner.join();
+    CHECK(same_bits(got, wanted));
+    CHECK(same_bits(session.logits(), wanted));
+    session.context().after_layer = {};
+    CHECK(same_bits(session.decode(5), twin.decode(5)));
+}
+
+TEST_CASE("two threads on a fresh session: each call works or is told", "[session]") {
+    const auto model = TinyGpt::random(small, 1);
+    ThreadPool pool(2);
+    Random random(6);
+    const auto tokens = random_tokens(random, 5, 50);
+    auto alone = model.session(64);
+    const auto wanted = copy_of(alone.prefill(tokens));
+    for (int round = 0; round < 20; ++round) {
+        auto session = model.session(64, pool);
+        std::atomic<int> others = 0;
+        const auto work = [&](int seed) {
+            Random choose(static_cast<std::uint64_t>(seed));
+            std::vector<float> out(5 * 50);
+            for (int i = 0; i < 30; ++i) try {
+                    switch (choose.below(10)) {
+                        case 0: session.score(tokens, out.data()); break;
+                        case 1: session.embed(tokens, out.data()); break;
+                        case 2: session.truncate(0); break;
+                        case 3: session.fork().decode(1); break;
+                        case 4: session.copy().decode(1); break;
+                        case 5:
+                            if (session.cache_bytes() + session.payload_bytes() > 0) session.held();
+                            break;
+                        case 6:
+                            if (session.logits().empty() && session.can_truncate(0))
+                                session.max_rows();
+                            break;
+                        default: session.prefill(tokens); break;
+                    }
+                } catch (const Error& error) {
+                    if (error.code() != ErrorCode::concurrent_use &&
+                        error.code() != ErrorCode::capacity && error.code() != ErrorCode::bad_state)
+                        ++others;
+                }
+        };
+        std::thread other(work, 2 * round);
+        work(2 * round + 1);
+        other.join();
+        CHECK(others == 0);
+        session.clear();
+        CHECK(same_bits(session.prefill(tokens), wanted));
+    }
+}
+
+TEST_CASE("a hook of the working thread may read its session, not change it", "[session]") {
+    const auto model = TinyGpt::random(small, 1);
+    auto session = model.session(64);
+    session.decode(1);
+    std::size_t bytes = 0;
+    std::vector<ErrorCode> codes;
+    session.context().after_layer = [&](int) {
+        bytes = session.cache_bytes();
+        codes.push_back(code_of([&] { session.truncate(0); }));
+    };
+    session.decode(2);
+    CHECK(bytes > 0);
+    CHECK(codes == std::vector<ErrorCode>(3, ErrorCode::concurrent_use));
+    CHECK(session.position() == 2);
+}
+
+TEST_CASE("logits are those of the last token, or none", "[session]") {
+    const auto model = TinyGpt::random(small, 1);
+    auto session = model.session(64);
+    const std::vector<Token> tokens{1, 2, 3};
+    std::vector<float> out(3 * 50);
+    const auto first = copy_of(session.prefill(tokens));
+    CHECK(same_bits(session.logits(), first));
+    session.score(tokens, out.data());
+    CHECK(session.logits().empty());  // not those of an older token
+    session.truncate(3);
+    CHECK(same_bits(session.logits(), first));
+    session.truncate(2);
+    CHECK(session.logits().empty());
+    session.score({&tokens[1], 1}, out.data());
+    CHECK(session.logits().empty());
+    session.clear();
+    CHECK(session.logits().empty());
+
+    // A decode that fails leaves them as they were.
+    session.prefill(tokens);
+    const auto hook = [](int) { throw std::runtime_error("injected"); };
+    session.context().after_layer = hook;
+    CHECK_THROWS_AS(session.decode(1), std::runtime_error);
+    CHECK(same_bits(session.logits(), first));
+    auto fresh = model.session(64);
+    fresh.context().after_layer = hook;
+    CHECK_THROWS_AS(fresh.decode(1), std::runtime_error);
+    CHECK(fresh.logits().empty());
+}
+
+TEST_CASE("a session that was moved from says so", "[session]") {
+    const auto model = TinyGpt::random(small, 1);
+    auto from = model.session<KvCache<Paged<F32>>>(64);
+    const std::vector<Token> tokens{1, 2, 3};
+    from.prefill(tokens);
+    const auto to = std::move(from);
+    CHECK(to.position() == 3);
+    CHECK(to.logits().size() == 50);
+    std::vector<float> out(3 * 50);
+    const auto refused = [&](auto call) { CHECK(code_of(call) == ErrorCode::bad_state); };
+    refused([&] { from.prefill(tokens); });
+    refused([&] { from.prefill({}); });
+    refused([&] { from.decode(1); });
+    refused([&] { from.score(tokens, out.data()); });
+    refused([&] { from.embed(tokens, out.data()); });
+    refused([&] { from.expect_prompt(3); });
+    refused([&] { from.truncate(0); });
+    refused([&] { from.clear(); });
+    refused([&] { from.drop(0, 1); });
+    refused([&] { from.close(1); });
+    refused([&] { from.shift(0, 1); });
+    refused([&] { from.fork(); });
+    refused([&] { from.copy(); });
+    refused([&] { from.restore(0, {}); });
+    refused([&] { const auto hold = from.exclusive(); });
+    refused([&] { from.layer_cache(0); });
+    refused([&] { from.cache(0); });
+    Context context;
+    const Slice slice{&from, tokens, LogitRows::none, nullptr, nullptr};
+    refused([&] { forward(model.model(), {&slice, 1}, context); });
+    CHECK(from.position() + from.capacity() + from.held() + from.max_rows() == 0);
+    CHECK(from.cache_bytes() + from.payload_bytes() == 0);
+    CHECK(from.logits().empty());
+    CHECK_FALSE(from.can_truncate(0));
+    CHECK_FALSE(from.can_shift(0, 1));
+    CHECK(from.model_identity() == nullptr);
+    CHECK(code_of([&] { to.layer_cache(3); }) == ErrorCode::invalid_argument);
+    from = to.fork();
+    CHECK(from.decode(1).size() == 50);
+}

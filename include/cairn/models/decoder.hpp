@@ -30,7 +30,8 @@ struct DecoderWeights {
     std::optional<Linear> output;  ///< none: tied to the embedding
 };
 
-/// A model. Copies are handles to the same weights, which live as long as the last of them.
+/// A model. Copies are handles to the same weights, which live as long as the last of them. What
+/// was moved from has no weights: its numbers are 0, and everything else throws Error{bad_state}.
 template <class BlockType, class Positions>
 class Decoder {
   public:
@@ -46,48 +47,71 @@ class Decoder {
                 " for width ", width(), " and vocabulary ", vocabulary());
     }
 
-    int layers() const noexcept { return static_cast<int>(w().blocks.size()); }
-    int width() const noexcept { return static_cast<int>(w().embedding.width()); }
+    int layers() const noexcept {
+        return get([](const Weights& w) { return static_cast<int>(w.blocks.size()); });
+    }
+    int width() const noexcept {
+        return get([](const Weights& w) { return static_cast<int>(w.embedding.width()); });
+    }
     /// Token ids are below this.
-    int vocabulary() const noexcept { return static_cast<int>(w().embedding.count()); }
+    int vocabulary() const noexcept {
+        return get([](const Weights& w) { return static_cast<int>(w.embedding.count()); });
+    }
     /// Positions the model can tell apart.
-    int context() const noexcept { return w().positions.limit(); }
+    int context() const noexcept {
+        return get([](const Weights& w) { return w.positions.limit(); });
+    }
     /// Whether positions enter only by their distances, so that a cache that forgets old rows can
     /// go on beyond the context.
     bool relative_positions() const noexcept {
-        if constexpr (requires { w().positions.relative(); })
-            return w().positions.relative();
-        else
-            return false;
+        return get([](const Weights& w) {
+            if constexpr (requires { w.positions.relative(); })
+                return w.positions.relative();
+            else
+                return (void)w, false;
+        });
     }
-    const HeadLayout& layout(int layer) const noexcept { return block(layer).layout(); }
-    const Block& block(int layer) const noexcept {
-        return w().blocks[static_cast<std::size_t>(layer)];
+    /// Error{bad_state, invalid_argument} if there is no such layer.
+    const HeadLayout& layout(int layer) const { return block(layer).layout(); }
+    const Block& block(int layer) const {
+        const auto& blocks = w().blocks;
+        require(layer >= 0 && static_cast<std::size_t>(layer) < blocks.size(),
+                ErrorCode::invalid_argument, "layer ", layer, " of a model of ", blocks.size());
+        return blocks[static_cast<std::size_t>(layer)];
     }
-    const std::string& architecture() const noexcept { return w().architecture; }
+    const std::string& architecture() const noexcept {
+        static const std::string none;
+        return weights_ ? weights_->architecture : none;
+    }
 
     /// Numbers in the weights; a tied output layer counts once.
     std::size_t parameters() const noexcept {
-        std::size_t sum =
-            static_cast<std::size_t>(w().embedding.table().out() * w().embedding.table().in()) +
-            w().positions.parameters() + w().final_norm.parameters();
-        for (const Block& block : w().blocks) sum += block.parameters();
-        return sum + (w().output ? w().output->parameters() : 0);
+        return get([](const Weights& w) {
+            const WeightMatrix& table = w.embedding.table();
+            std::size_t sum = static_cast<std::size_t>(table.out() * table.in()) +
+                              w.positions.parameters() + w.final_norm.parameters();
+            for (const Block& block : w.blocks) sum += block.parameters();
+            return sum + (w.output ? w.output->parameters() : 0);
+        });
     }
     /// Bytes of packed weights in memory.
     std::size_t bytes() const noexcept {
-        std::size_t sum = w().embedding.table().bytes() + w().positions.bytes();
-        for (const Block& block : w().blocks) sum += block.bytes();
-        return sum + (w().output ? w().output->bytes() : 0);
+        return get([](const Weights& w) {
+            std::size_t sum = w.embedding.table().bytes() + w.positions.bytes();
+            for (const Block& block : w.blocks) sum += block.bytes();
+            return sum + (w.output ? w.output->bytes() : 0);
+        });
     }
     /// Bytes of weights that decoding one token has to read.
     std::size_t decode_bytes() const noexcept {
-        std::size_t sum = output_weights().bytes();
-        for (const Block& block : w().blocks) sum += block.bytes();
-        return sum;
+        return get([](const Weights& w) {
+            std::size_t sum = (w.output ? w.output->weights() : w.embedding.table()).bytes();
+            for (const Block& block : w.blocks) sum += block.bytes();
+            return sum;
+        });
     }
 
-    /// A session of this model with a cache of its own for every layer.
+    /// A session of this model with a cache of its own for every layer. Throws what Session does.
     template <SessionCache Cache>
     Session<Decoder, Cache> session(int capacity, Executor& executor = Serial::instance()) const {
         return Session<Decoder, Cache>(*this, capacity, executor);
@@ -104,7 +128,7 @@ class Decoder {
         if (w().output) w().output->hash(to);
         return to.value();
     }
-    /// The same for all handles to the same weights, and for no others.
+    /// The same for all handles to the same weights, and for no others; null once moved from.
     const void* identity() const noexcept { return weights_.get(); }
 
     // The three parts of a forward pass; `forward` in session.hpp strings them together.
@@ -127,11 +151,17 @@ class Decoder {
     }
 
   private:
-    const DecoderWeights<Block, Positions>& w() const noexcept { return *weights_; }
-    const WeightMatrix& output_weights() const noexcept {
-        return w().output ? w().output->weights() : w().embedding.table();
+    using Weights = DecoderWeights<Block, Positions>;
+    const Weights& w() const {
+        require(weights_ != nullptr, ErrorCode::bad_state, "the model was moved from");
+        return *weights_;
     }
-    std::shared_ptr<const DecoderWeights<Block, Positions>> weights_;
+    // For accessors that cannot throw: zero once moved from.
+    template <class Read>
+    auto get(Read read) const noexcept {
+        return weights_ ? read(*weights_) : decltype(read(*weights_)){};
+    }
+    std::shared_ptr<const Weights> weights_;
 };
 
 }  // namespace cairn::inline CAIRN_ABI

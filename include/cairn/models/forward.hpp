@@ -20,25 +20,43 @@ namespace cairn::inline CAIRN_ABI {
 class SessionState {
   public:
     virtual ~SessionState() = default;
-    /// The cache of a layer.
+    /// The cache of a layer. Error{bad_state} if there is none: the session was moved from.
     virtual CacheRef cache(int layer) = 0;
-    /// The identity of the model it belongs to.
+    /// The identity of the model it belongs to; null once it was moved from.
     virtual const void* model_identity() const noexcept = 0;
-    /// Tokens fed and kept so far: the position of the next one.
-    int position() const noexcept { return position_; }
-    /// Tokens that fit.
-    int capacity() const noexcept { return capacity_; }
+    /// Tokens fed and kept so far: the position of the next one. Any thread may ask.
+    int position() const noexcept { return position_.load(std::memory_order_relaxed); }
+    /// Tokens that fit. Any thread may ask.
+    int capacity() const noexcept { return capacity_.load(std::memory_order_relaxed); }
 
   protected:
     explicit SessionState(int capacity) : capacity_(capacity) {}
-    SessionState(const SessionState&) = default;
-    SessionState& operator=(const SessionState&) = default;
-    int position_ = 0;
-    int capacity_ = 0;
-    BusyFlag busy_;
+    SessionState(const SessionState& other) noexcept
+        : position_(other.position()), capacity_(other.capacity()) {}
+    SessionState& operator=(const SessionState& other) noexcept {
+        set_position(other.position());
+        set_capacity(other.capacity());
+        return *this;
+    }
+    // Who was moved from holds nothing and has room for nothing.
+    SessionState(SessionState&& other) noexcept : SessionState(other) { other.empty(); }
+    SessionState& operator=(SessionState&& other) noexcept {
+        if (this == &other) return *this;
+        *this = other;
+        other.empty();
+        return *this;
+    }
+    void set_position(int n) noexcept { position_.store(n, std::memory_order_relaxed); }
+    void set_capacity(int n) noexcept { capacity_.store(n, std::memory_order_relaxed); }
+    BusyFlag& busy() const noexcept { return busy_; }
 
   private:
+    friend class ForwardHold;
     friend class ForwardTransaction;
+    void empty() noexcept { set_position(0), set_capacity(0); }
+    std::atomic<int> position_{0};
+    std::atomic<int> capacity_{0};
+    mutable BusyFlag busy_;
 };
 
 /// Which rows of a slice want logits.
@@ -53,21 +71,37 @@ struct Slice {
     float* hidden = nullptr;  ///< [tokens][width] after the final norm; null if not wanted
 };
 
-/// Holds the sessions of a forward; unless `commit` is reached, rolls all of them back.
-class ForwardTransaction {
+/// Holds the sessions of a forward against other threads. Error{invalid_argument, concurrent_use};
+/// then none is held.
+class ForwardHold {
   public:
-    ForwardTransaction(std::span<const Slice> slices, int layers)
-        : slices_(slices), layers_(layers) {
+    explicit ForwardHold(std::span<const Slice> slices) : slices_(slices) {
         for (std::size_t i = 0; i < slices.size(); ++i) {
-            if (slices[i].session->busy_.raise()) continue;
+            if (slices[i].session != nullptr && slices[i].session->busy().raise()) continue;
             release(slices.first(i));
-            fail(ErrorCode::concurrent_use,
-                 "the session is in use by another thread, or twice in one batch");
+            require(slices[i].session != nullptr, ErrorCode::invalid_argument, "forward: slice ", i,
+                    " has no session");
+            BusyFlag::refuse("forward: the session (a session can be in a batch once)");
         }
     }
+    ~ForwardHold() { release(slices_); }
+    ForwardHold(const ForwardHold&) = delete;
+    ForwardHold& operator=(const ForwardHold&) = delete;
+
+  private:
+    static void release(std::span<const Slice> slices) noexcept {
+        for (const Slice& slice : slices) slice.session->busy().lower();
+    }
+    std::span<const Slice> slices_;
+};
+
+/// Unless `commit` is reached, rolls back all sessions of a forward. The caller holds them.
+class ForwardTransaction {
+  public:
+    ForwardTransaction(std::span<const Slice> slices, int layers) noexcept
+        : slices_(slices), layers_(layers) {}
     ~ForwardTransaction() {
         if (!done_) settle([](const Slice&) { return 0; });
-        release(slices_);
     }
     ForwardTransaction(const ForwardTransaction&) = delete;
     ForwardTransaction& operator=(const ForwardTransaction&) = delete;
@@ -75,14 +109,12 @@ class ForwardTransaction {
     void commit() noexcept {
         settle([](const Slice& slice) { return static_cast<int>(slice.tokens.size()); });
         for (const Slice& slice : slices_)
-            slice.session->position_ += static_cast<int>(slice.tokens.size());
+            slice.session->set_position(slice.session->position() +
+                                        static_cast<int>(slice.tokens.size()));
         done_ = true;
     }
 
   private:
-    static void release(std::span<const Slice> slices) noexcept {
-        for (const Slice& slice : slices) slice.session->busy_.lower();
-    }
     template <class Rows>
     void settle(Rows rows) noexcept {
         for (const Slice& slice : slices_)
@@ -98,9 +130,10 @@ namespace detail {
 
 template <class Model>
 void check_slices(const Model& model, std::span<const Slice> slices) {
+    require(model.identity() != nullptr, ErrorCode::bad_state, "forward: the model was moved from");
     for (const Slice& slice : slices) {
-        require(slice.session != nullptr, ErrorCode::invalid_argument,
-                "forward: slice without a session");
+        require(slice.session->model_identity() != nullptr, ErrorCode::bad_state,
+                "forward: the session was moved from");
         require(slice.session->model_identity() == model.identity(), ErrorCode::model_mismatch,
                 "forward: the session belongs to another model");
         require(!slice.tokens.empty(), ErrorCode::empty_prompt, "forward: slice without tokens");
@@ -132,15 +165,10 @@ inline void check_finite(const Activations& x, std::ptrdiff_t width, const char*
          layer >= 0 ? std::to_string(layer) : std::string(), ", row ", bad.load(), " of ", x.rows);
 }
 
-}  // namespace detail
-
-/// Feeds every slice's tokens to its session and writes the logits asked for. All sessions belong
-/// to `model` and are different. Throws Error{empty_prompt, token_range, capacity, concurrent_use,
-/// model_mismatch, invalid_argument} before any work, Error{non_finite, cancelled} or whatever an
-/// executor or hook throws during it; then every session is as it was.
+// `forward` of sessions that the caller holds.
 template <class Model>
-void forward(const Model& model, std::span<const Slice> slices, Context& context) {
-    detail::check_slices(model, slices);
+void forward_held(const Model& model, std::span<const Slice> slices, Context& context) {
+    check_slices(model, slices);
     const FpEnvironment environment;
     ForwardTransaction transaction(slices, model.layers());
     Workspace::Frame frame(context.workspace());
@@ -174,7 +202,7 @@ void forward(const Model& model, std::span<const Slice> slices, Context& context
             first += n;
         }
         model.block(layer).forward(x, {batch, slices.size()}, width, context);
-        detail::check_finite(x, width, "after layer ", layer, context);
+        check_finite(x, width, "after layer ", layer, context);
         if (context.after_layer) context.after_layer(layer);
     }
 
@@ -202,7 +230,7 @@ void forward(const Model& model, std::span<const Slice> slices, Context& context
     }
     if (wanted > 0) {
         model.project(selected, logits, context);
-        detail::check_finite(logits, model.vocabulary(), "in the logits", -1, context);
+        check_finite(logits, model.vocabulary(), "in the logits", -1, context);
     }
 
     first = 0;
@@ -222,6 +250,18 @@ void forward(const Model& model, std::span<const Slice> slices, Context& context
         first += n;
     }
     transaction.commit();
+}
+
+}  // namespace detail
+
+/// Feeds every slice's tokens to its session and writes the logits asked for. All sessions belong
+/// to `model` and are different. Throws Error{empty_prompt, token_range, capacity, concurrent_use,
+/// model_mismatch, invalid_argument, bad_state} before any work, Error{non_finite, cancelled} or
+/// whatever an executor or hook throws during it; then every session is as it was.
+template <class Model>
+void forward(const Model& model, std::span<const Slice> slices, Context& context) {
+    const ForwardHold hold(slices);
+    detail::forward_held(model, slices, context);
 }
 
 }  // namespace cairn::inline CAIRN_ABI

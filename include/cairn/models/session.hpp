@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -11,8 +12,13 @@
 
 namespace cairn::inline CAIRN_ABI {
 
-/// A sequence of one model. Movable; branch it with `fork` (shares rows) or `copy`. One thread at a
-/// time may use it; the model behind it lives as long as the session.
+/// A sequence of one model. Movable; branch it with `fork` (shares rows) or `copy`. The model
+/// behind it lives as long as the session. One thread at a time may change it: every call holds it
+/// from its first line, and a second one throws Error{concurrent_use} and touches nothing. Any
+/// number may read at once (fork, copy, bytes); what cannot throw says false or nothing while
+/// another thread changes it. What was moved from holds 0 tokens of 0, and every other call throws
+/// Error{bad_state}. After fork(2) a session that another thread was using stays in use in the
+/// child.
 template <class Model, AttentionCache Cache = KvCache<>>
 class Session final : public SessionState {
   public:
@@ -29,6 +35,8 @@ class Session final : public SessionState {
     template <class Make>
     [[gnu::cold]] Session(Model model, int capacity, Executor& executor, const Make& make)
         : SessionState(capacity), model_(std::move(model)), context_(executor) {
+        require(model_.identity() != nullptr, ErrorCode::bad_state,
+                "session: the model was moved from");
         require(capacity > 0, ErrorCode::invalid_argument, "session of ", capacity, " tokens");
         caches_.reserve(static_cast<std::size_t>(model_.layers()));
         for (int layer = 0; layer < model_.layers(); ++layer) {
@@ -46,24 +54,18 @@ class Session final : public SessionState {
     /// pieces before it stay (see position()).
     /// Throws what `forward` throws.
     std::span<const float> prefill(Tokens tokens) {
+        const Exclusive hold(*this);
         require(!tokens.empty(), ErrorCode::empty_prompt, "prefill: no tokens");
         check(tokens);
+        // A forward writes logits only when it succeeds: those of a session that did not move stay.
         logits_.resize(static_cast<std::size_t>(model_.vocabulary()));
-        struct Guard {  // logits of a failed forward are none
-            std::vector<float>* logits;
-            ~Guard() {
-                if (logits != nullptr) logits->clear();
-            }
-        } guard{&logits_};
-        for (std::size_t at = 0; at < tokens.size();) {
-            const Tokens part = next_piece(tokens.subspan(at), static_cast<std::size_t>(piece));
-            at += part.size();
-            const bool last = at == tokens.size();
-            const Slice slice{this, part, last ? LogitRows::last : LogitRows::none, logits_.data(),
-                              nullptr};
-            forward(model_, std::span(&slice, 1), context_);
+        while (!tokens.empty()) {
+            const Tokens part = next_piece(tokens, static_cast<std::size_t>(piece));
+            tokens = tokens.subspan(part.size());
+            feed(part, tokens.empty() ? LogitRows::last : LogitRows::none,
+                 tokens.empty() ? logits_.data() : nullptr, nullptr);
         }
-        guard.logits = nullptr;
+        logits_at_ = position();
         return logits_;
     }
     /// prefill of one token.
@@ -71,22 +73,22 @@ class Session final : public SessionState {
     /// Logits of all tokens [tokens][vocabulary], for scoring. One forward, or as many as the
     /// caches need.
     void score(Tokens tokens, float* logits) {
+        const Exclusive hold(*this);
         check(tokens);
         while (!tokens.empty()) {
             const Tokens part = next_piece(tokens, tokens.size());
-            const Slice slice{this, part, LogitRows::all, logits, nullptr};
-            forward(model_, std::span(&slice, 1), context_);
+            feed(part, LogitRows::all, logits, nullptr);
             logits += part.size() * static_cast<std::size_t>(model_.vocabulary());
             tokens = tokens.subspan(part.size());
         }
     }
     /// Hidden states after the final norm [tokens][width], for embeddings. Fed as in `score`.
     void embed(Tokens tokens, float* hidden) {
+        const Exclusive hold(*this);
         check(tokens);
         while (!tokens.empty()) {
             const Tokens part = next_piece(tokens, tokens.size());
-            const Slice slice{this, part, LogitRows::none, nullptr, hidden};
-            forward(model_, std::span(&slice, 1), context_);
+            feed(part, LogitRows::none, nullptr, hidden);
             hidden += part.size() * static_cast<std::size_t>(model_.width());
             tokens = tokens.subspan(part.size());
         }
@@ -94,16 +96,21 @@ class Session final : public SessionState {
     /// Announces that the prompt now being fed is `tokens` long from here: keeps that choose rows
     /// by score evict nothing before its end, so that its cut changes nothing.
     void expect_prompt(std::size_t tokens) {
-        const int end = position_ + checked_cast<int>(tokens, "prompt");
+        const Exclusive hold(*this);
+        const int most = row_limit - std::min(position(), row_limit);
+        const int end =
+            position() + static_cast<int>(std::min(tokens, static_cast<std::size_t>(most)));
         for (int layer = 0; layer < model_.layers(); ++layer) this->cache(layer).expect_prompt(end);
     }
-    /// Tokens that one forward can take now.
-    int max_rows() {
-        int rows = capacity_ - position_;
-        for (int layer = 0; layer < model_.layers(); ++layer)
-            rows = std::min(rows, this->cache(layer).max_rows());
-        return rows;
+    /// Tokens that one forward can take now; 0 once moved from.
+    int max_rows() const {
+        const BusyFlag::Share share(busy(), in_use);
+        return room();
     }
+    /// Holds the session against all other calls and threads while the result lives, for who does
+    /// several things as one: saving, loading, putting another one in its place. The holder may
+    /// read, `restore`, and use the caches. Error{concurrent_use, bad_state}.
+    [[nodiscard]] auto exclusive() { return Exclusive(*this); }
 
     /// Whether `drop(begin, end)` would succeed.
     bool can_drop(int begin, int end) const requires Shiftable<Cache> {
@@ -112,9 +119,9 @@ class Session final : public SessionState {
     /// Forgets tokens [begin, end) in the middle; distances and position() stay; see KvCache::drop.
     /// Error{bad_state}; then nothing has changed.
     void drop(int begin, int end) requires Shiftable<Cache> {
-        const BusyFlag::Hold hold(busy_, "the session");
+        const Exclusive hold(*this);
         require(can_drop(begin, end), ErrorCode::bad_state, "drop tokens ", begin, " to ", end,
-                ": the session has ", position_, "; it needs a paged store and all rows kept");
+                ": the session has ", position(), "; it needs a paged store and all rows kept");
         for (Cache& cache : caches_) cache.drop(begin, end);
     }
     /// Whether `close(tokens)` would succeed.
@@ -124,7 +131,7 @@ class Session final : public SessionState {
     }
     /// Closes a hole that drop() left; see KvCache::close. Error{bad_state}.
     void close(int tokens) requires Shiftable<Cache> {
-        const BusyFlag::Hold hold(busy_, "the session");
+        const Exclusive hold(*this);
         require(can_close(tokens), ErrorCode::bad_state, "close ", tokens,
                 " tokens of a hole: not so many were dropped, or positions are not relative");
         for (Cache& cache : caches_) cache.close(tokens);
@@ -138,9 +145,9 @@ class Session final : public SessionState {
     /// Context shift: forgets `tokens` tokens behind the first `keep` and makes room for as many
     /// new ones; see KvCache::shift. position() stays. Error{bad_state}; then nothing has changed.
     void shift(int keep, int tokens) requires Shiftable<Cache> {
-        const BusyFlag::Hold hold(busy_, "the session");
+        const Exclusive hold(*this);
         require(can_shift(keep, tokens), ErrorCode::bad_state, "shift by ", tokens,
-                " tokens behind ", keep, ": the session has ", position_,
+                " tokens behind ", keep, ": the session has ", position(),
                 "; it needs a paged store, all rows kept, and positions that are relative");
         for (Cache& cache : caches_) cache.shift(keep, tokens);
         widen(tokens);
@@ -148,80 +155,93 @@ class Session final : public SessionState {
 
     /// Whether the session can be cut back to its first `n` tokens exactly.
     bool can_truncate(int n) const noexcept {
-        return n >= 0 && n <= position_ && all([&](const Cache& c) { return c.can_truncate(n); });
+        return n >= 0 && n <= position() && all([&](const Cache& c) { return c.can_truncate(n); });
     }
     /// Forgets all but the first `n` tokens. Error{bad_state} if that is impossible; then nothing
     /// has changed.
     void truncate(int n) {
-        const BusyFlag::Hold hold(busy_, "the session");
+        const Exclusive hold(*this);
         require(can_truncate(n), ErrorCode::bad_state, "truncate to ", n,
-                " tokens: the session has ", position_);
+                " tokens: the session has ", position());
         for (Cache& cache : caches_) cache.truncate(n);
-        if (n != position_) logits_.clear();
-        position_ = n;
-        if (n == 0) capacity_ -= std::exchange(shifted_, 0);
+        if (n < logits_at_) logits_at_ = -1;
+        set_position(n);
+        if (n == 0) set_capacity(capacity() - std::exchange(shifted_, 0));
     }
     /// Forgets everything.
     void clear() { truncate(0); }
 
     /// A branch that shares all rows until one of the two goes on.
     Session fork() const requires Forkable<Cache> {
+        const BusyFlag::Share share(busy(), in_use);
         return Session(BranchTag{}, *this, [](const Cache& cache) { return cache.fork(); });
     }
     /// A deep copy.
     Session copy() const {
+        const BusyFlag::Share share(busy(), in_use);
         return Session(BranchTag{}, *this, [](const Cache& cache) { return cache.copy(); });
     }
 
     /// Bytes of memory the caches use now, rounding included.
-    std::size_t cache_bytes() const noexcept {
+    std::size_t cache_bytes() const {
+        const BusyFlag::Share share(busy(), in_use);
         std::size_t sum = 0;
         for (const Cache& cache : caches_) sum += cache.bytes();
         return sum;
     }
     /// The textbook formula for the rows held now.
     std::size_t payload_bytes() const {
+        const BusyFlag::Share share(busy(), in_use);
         std::size_t sum = 0;
-        for (const Cache& cache : caches_) sum += cache.payload_bytes(position_);
+        for (const Cache& cache : caches_) sum += cache.payload_bytes(position());
         return sum;
     }
 
     /// Rows held now by the layer and head that hold most.
-    int held() const noexcept {
+    int held() const {
+        const BusyFlag::Share share(busy(), in_use);
         int rows = 0;
         for (const Cache& cache : caches_) rows = std::max(rows, cache_held(cache));
         return rows;
     }
 
-    /// The logits of the last token fed by prefill or decode; empty if there are none.
-    std::span<const float> logits() const noexcept { return logits_; }
+    /// The logits of the last token, if prefill or decode fed it; empty if there are none.
+    std::span<const float> logits() const noexcept {
+        const BusyFlag::Share share(busy());
+        if (!share || logits_at_ != position()) return {};
+        return logits_;
+    }
     /// For loading: the caches were filled up to `position`, whose logits were `logits` (or none).
     /// Error{bad_state} if a cache says otherwise.
     void restore(int position, std::vector<float> logits) {
+        std::optional<Exclusive> hold;  // who loads holds it already
+        if (!busy().mine()) hold.emplace(*this);
+        alive();
         for (const Cache& cache : caches_)
             require(cache.committed() == position && cache.length() == position,
                     ErrorCode::bad_state, "restore: ", position, " tokens, but a layer holds ",
                     cache.committed());
         // A cache that had forgotten rows numbers its room beyond what it was made for.
-        const int room = std::max(capacity_, caches_.front().capacity());
-        shifted_ += room - std::exchange(capacity_, room);
-        position_ = position;
+        const int room = std::max(capacity(), caches_.front().capacity());
+        shifted_ += room - capacity();
+        set_capacity(room);
+        set_position(position);
+        logits_at_ = logits.empty() ? -1 : position;
         logits_ = std::move(logits);
     }
 
     CacheRef cache(int layer) override {
-        Cache& cache = caches_[static_cast<std::size_t>(layer)];
+        Cache& cache = caches_[index(layer)];
         if constexpr (requires { cache.ref(); })
             return cache.ref();
         else
             return cache;
     }
     const void* model_identity() const noexcept override { return model_.identity(); }
-    /// The cache of a layer by its type, for views and for saving.
-    const Cache& layer_cache(int layer) const noexcept {
-        return caches_[static_cast<std::size_t>(layer)];
-    }
-    Cache& layer_cache(int layer) noexcept { return caches_[static_cast<std::size_t>(layer)]; }
+    /// The cache of a layer by its type, for views and for saving. Error{invalid_argument,
+    /// bad_state} if there is none.
+    const Cache& layer_cache(int layer) const { return caches_[index(layer)]; }
+    Cache& layer_cache(int layer) { return caches_[index(layer)]; }
     const Model& model() const noexcept { return model_; }
     /// Executor, cancellation and hooks of this session.
     Context& context() noexcept { return context_; }
@@ -230,6 +250,15 @@ class Session final : public SessionState {
     static constexpr int piece = 512;
 
   private:
+    static constexpr const char* in_use = "the session";
+    // What every call that changes the session begins with.
+    class Exclusive {
+      public:
+        explicit Exclusive(Session& session) : hold_(session.busy(), in_use) { session.alive(); }
+
+      private:
+        BusyFlag::Hold hold_;
+    };
     struct BranchTag {};
     template <class Branch>
     Session(BranchTag, const Session& other, Branch branch)
@@ -237,6 +266,7 @@ class Session final : public SessionState {
           model_(other.model_),
           shifted_(other.shifted_),
           context_(other.context_.executor()) {
+        other.alive();
         context_.compute = other.context_.compute;
         caches_.reserve(other.caches_.size());
         for (const Cache& cache : other.caches_) caches_.push_back(branch(cache));
@@ -247,29 +277,51 @@ class Session final : public SessionState {
         else
             return false;
     }
+    void alive() const {
+        require(!caches_.empty(), ErrorCode::bad_state, "the session was moved from");
+    }
+    std::size_t index(int layer) const {
+        if (layer < 0 || static_cast<std::size_t>(layer) >= caches_.size()) [[unlikely]] {
+            alive();
+            fail(ErrorCode::invalid_argument, "layer ", layer, " of a session of ", caches_.size());
+        }
+        return static_cast<std::size_t>(layer);
+    }
+    // False of a session that another thread changes, and of one that was moved from.
     template <class Condition>
     bool all(Condition condition) const {
-        return std::all_of(caches_.begin(), caches_.end(), condition);
+        const BusyFlag::Share share(busy());
+        return share && !caches_.empty() && std::all_of(caches_.begin(), caches_.end(), condition);
     }
     void widen(int tokens) noexcept {
-        capacity_ += tokens;
+        set_capacity(capacity() + tokens);
         shifted_ += tokens;
     }
+    int room() const {
+        int rows = capacity() - position();
+        for (const Cache& cache : caches_) rows = std::min(rows, cache.max_rows());
+        return rows;
+    }
     // The tokens of the next forward: no more than `most`, and than the caches take now.
-    Tokens next_piece(Tokens tokens, std::size_t most) {
-        const auto room = static_cast<std::size_t>(std::max(1, max_rows()));
-        return tokens.first(std::min({tokens.size(), most, room}));
+    Tokens next_piece(Tokens tokens, std::size_t most) const {
+        const auto rows = static_cast<std::size_t>(std::max(1, room()));
+        return tokens.first(std::min({tokens.size(), most, rows}));
     }
     // The whole prompt is checked before its first piece is fed.
     void check(Tokens tokens) {
         const Slice whole{this, tokens, LogitRows::none, nullptr, nullptr};
         detail::check_slices(model_, std::span(&whole, 1));
     }
+    void feed(Tokens tokens, LogitRows rows, float* logits, float* hidden) {
+        const Slice slice{this, tokens, rows, logits, hidden};
+        detail::forward_held(model_, std::span(&slice, 1), context_);
+    }
 
     Model model_;
     std::vector<Cache> caches_;
     int shifted_ = 0;
     std::vector<float> logits_;
+    int logits_at_ = -1;  // the position they were computed for; -1: there are none
     Context context_;
 };
 
