@@ -284,6 +284,7 @@ template <class S>
 void save_session(const std::string& path, S& session, const SessionText& text,
                   const SessionOwner& owner,
                   OutputFile::Durability durability = OutputFile::Durability::machine) {
+    const auto hold = session.exclusive();
     require(text.tokens.size() >= static_cast<std::size_t>(session.position()),
             ErrorCode::invalid_argument, "save_session: ", text.tokens.size(),
             " tokens of text, but the session holds ", session.position());
@@ -298,6 +299,7 @@ void save_session(const std::string& path, S& session, const SessionText& text,
 /// it in the place of a live one afterwards: what fails never touches the live one.
 template <class S>
 SessionText load_session(const std::string& path, S& session, const SessionOwner& owner) {
+    const auto hold = session.exclusive();
     require(session.position() == 0, ErrorCode::bad_state, "load_session: the session holds ",
             session.position(), " tokens; load into an empty one");
     SessionText text;
