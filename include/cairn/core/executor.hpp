@@ -35,9 +35,10 @@ class Executor {
     /// The largest number of tasks that run at once; worker numbers are below it.
     virtual int workers() const noexcept = 0;
 
-    /// Calls `task(i, worker)` once for every 0 <= i < count and returns when all are done. Tasks
-    /// do not throw. Two threads may call it at once; one of them then waits or runs its tasks
-    /// itself.
+    /// Calls `task(i, worker)` once for every 0 <= i < count and returns when all are done. Two
+    /// threads may call it at once; one of them then waits or runs its tasks itself. A task may
+    /// throw, for want of memory say: run then throws that once no task runs any more, and not all
+    /// need have run.
     virtual void run(int count, TaskRef task) = 0;
 };
 

@@ -1,0 +1,136 @@
+// Notices that threads of a pool wait for a core that another process has, and then has the caller
+// work alone for a while: with fewer cores than threads, working together is slower than alone.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include "cairn/core/config.hpp"
+
+namespace cairn::inline CAIRN_ABI::detail {
+
+// The system's number of this thread; 0 where it has none.
+inline int thread_number() noexcept {
+#if defined(__linux__)
+    return static_cast<int>(::syscall(SYS_gettid));
+#else
+    return 0;
+#endif
+}
+
+// Nanoseconds that a thread of this process was ready to run and had no core; -1: unknown.
+inline std::int64_t waited_for_core(int thread) noexcept {
+    if (thread == 0) return -1;
+    char path[64];
+    std::snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", thread);
+    std::FILE* file = std::fopen(path, "re");
+    if (file == nullptr) return -1;
+    char line[96] = "";
+    char* end = nullptr;
+    std::int64_t waited = -1;
+    if (std::fgets(line, sizeof line, file) != nullptr) {  // "time run, time waited, turns"
+        std::strtoll(line, &end, 10);
+        if (*end == ' ') waited = std::strtoll(end, nullptr, 10);
+    }
+    std::fclose(file);
+    return waited;
+}
+
+/// Whether the caller should hand out work now. Any thread may ask.
+class Crowding {
+  public:
+    bool crowded() const noexcept { return alone_until_.load(std::memory_order_relaxed) != 0; }
+    /// Whether working together is worth a try.
+    bool parallel() noexcept { return !crowded() || over(); }
+
+    /// The wait for one thread that was handed work and is late.
+    class Watch {
+      public:
+        Watch(Crowding& crowding, int thread) noexcept
+            : crowding_(crowding), thread_(thread), begin_(now()) {}
+        ~Watch() {
+            // Without a core for most of that time: another process has it.
+            if (before_ < 0) return;
+            const std::int64_t waited = waited_for_core(thread_) - before_;
+            if (waited > least && waited > (now() - begin_) / 2) crowding_.back_off();
+        }
+        Watch(const Watch&) = delete;
+        Watch& operator=(const Watch&) = delete;
+        /// Lets others have this core. Where that is for long, it falls idle, so that the system
+        /// moves the late thread to it.
+        void give_way() noexcept {
+            if (before_ == unasked && now() - begin_ > least) before_ = waited_for_core(thread_);
+            if (before_ == unasked)
+                std::this_thread::yield();
+            else
+                std::this_thread::sleep_for(std::chrono::microseconds(50));
+        }
+
+      private:
+        static constexpr std::int64_t unasked = -2;
+        Crowding& crowding_;
+        int thread_;
+        std::int64_t begin_;
+        std::int64_t before_ = unasked;
+    };
+
+    /// The spinning of a thread that waits for work: a leap of the clock means that it had no core.
+    class Gap {
+      public:
+        explicit Gap(Crowding& crowding) noexcept : crowding_(crowding) {}
+        /// To be asked every microsecond or so.
+        bool lost_core() noexcept {
+            const std::int64_t time = now();
+            const bool lost = last_ != 0 && time - last_ > least;
+            last_ = time;
+            if (lost) crowding_.back_off();
+            return lost;
+        }
+
+      private:
+        Crowding& crowding_;
+        std::int64_t last_ = 0;
+    };
+
+  private:
+    static constexpr std::int64_t least = 200'000;  // ns: below it a wait costs less than asking
+    static constexpr std::int64_t shortest = 2'000'000;
+    static constexpr std::int64_t longest = 64'000'000;
+
+    static std::int64_t now() noexcept {
+        return std::chrono::steady_clock::now().time_since_epoch().count();
+    }
+    bool over() noexcept {
+        const std::int64_t until = alone_until_.load(std::memory_order_relaxed);
+        const std::int64_t time = now();
+        if (time < until) return false;
+        resumed_.store(time, std::memory_order_relaxed);
+        alone_until_.store(0, std::memory_order_relaxed);
+        return true;
+    }
+    // Longer each time that it comes again soon.
+    void back_off() noexcept {
+        const std::int64_t time = now();
+        const std::int64_t last = pause_.load(std::memory_order_relaxed);
+        const bool soon = time - resumed_.load(std::memory_order_relaxed) < 4 * last;
+        const std::int64_t pause = soon ? std::min(2 * last, longest) : shortest;
+        pause_.store(pause, std::memory_order_relaxed);
+        alone_until_.store(time + pause, std::memory_order_relaxed);
+    }
+
+    std::atomic<std::int64_t> alone_until_{0};  // 0: nothing was noticed
+    std::atomic<std::int64_t> resumed_{0};
+    std::atomic<std::int64_t> pause_{0};
+};
+
+}  // namespace cairn::inline CAIRN_ABI::detail

@@ -1,0 +1,85 @@
+#include <signal.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "support.hpp"
+using namespace support;
+
+namespace {
+
+using namespace std::chrono_literals;
+std::atomic<bool> held{false}, release{false};
+
+// As if another process had the core of this thread.
+void hold(int) {
+    held = true;
+    const auto late = std::chrono::steady_clock::now() + 20s;
+    while (!release && std::chrono::steady_clock::now() < late) {
+    }
+    held = false;
+}
+
+}  // namespace
+
+TEST_CASE("a thread without a core holds up nobody", "[crew]") {
+    ThreadPool pool(2);
+    if (pool.workers() < 2) return;  // the system granted no second thread
+    struct sigaction action {};
+    struct sigaction before {};
+    action.sa_handler = hold;
+    ::sigaction(SIGUSR1, &action, &before);
+    std::atomic<bool> known = false;
+    pthread_t worker{};
+    auto who = [&](int i, int number) {
+        if (number == 1) worker = ::pthread_self(), known = true;
+        while (i == 0 && !known) std::this_thread::yield();  // lets the other one come
+    };
+    pool.run(2, who);
+    for (int round = 0; round < 20; ++round) {
+        held = release = false;
+        ::pthread_kill(worker, SIGUSR1);
+        while (!held) std::this_thread::yield();
+        std::atomic<int> sum = 0;
+        std::atomic<int> strangers = 0;
+        for (int i = 0; i < 100; ++i) {
+            // What a run used is gone when the thread comes back.
+            const auto bounds = std::make_unique<std::vector<int>>(5, 1);
+            auto task = [&](int k, int number) {
+                sum += (*bounds)[static_cast<std::size_t>(k)];
+                strangers += number;
+            };
+            pool.run(5, task);
+        }
+        CHECK(held);  // the caller did not wait for it
+        CHECK(sum == 500);
+        CHECK(strangers == 0);
+        release = true;
+        while (held) std::this_thread::yield();
+        std::atomic<int> after = 0;
+        auto task = [&](int, int) { ++after; };
+        for (int i = 0; i < 20; ++i) pool.run(3, task);
+        CHECK(after == 60);
+    }
+    ::sigaction(SIGUSR1, &before, nullptr);
+}
+
+TEST_CASE("after a lost core the caller works alone for a while", "[crew]") {
+    detail::Crowding crowding;
+    CHECK(crowding.parallel());
+    {
+        detail::Crowding::Gap gap(crowding);
+        CHECK_FALSE(gap.lost_core());
+        std::this_thread::sleep_for(1ms);
+        CHECK(gap.lost_core());
+    }
+    CHECK(crowding.crowded());
+    std::this_thread::sleep_for(5ms);
+    CHECK(crowding.parallel());  // that while is over
+    CHECK_FALSE(crowding.crowded());
+#if defined(__linux__)
+    CHECK(detail::waited_for_core(detail::thread_number()) >= -1);
+    CHECK(detail::waited_for_core(-1) == -1);
+#endif
+}
