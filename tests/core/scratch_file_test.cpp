@@ -1,9 +1,11 @@
 #include <cairn/core/scratch_file.hpp>
 
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <map>
 
 #include "session_support.hpp"
@@ -97,4 +99,37 @@ TEST_CASE("a scratch file leaves no name, and its faults are typed", "[scratch_f
     REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
     CHECK(code == ErrorCode::io);
     CHECK(full.read(small, 0, bytes, 1000) == 0);
+}
+
+TEST_CASE("a forked child never writes into its parent's scratch file", "[fork]") {
+    const support::Folder folder;
+    std::byte bytes[10]{};
+    ScratchFile used(folder.path.string());
+    ScratchFile fresh(folder.path.string());
+    const ScratchFile::Slot slot = used.take(10);
+    used.write(slot, 0, bytes, 10);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        std::byte other[10]{std::byte{1}};
+        bool good = used.read(slot, 0, other, 10) == ESTALE && used.bytes() == 0;
+        used.share(slot);
+        used.drop(slot);
+        for (const auto& call : {std::function<void()>([&] { used.take(10); }),
+                                 std::function<void()>([&] { used.write(slot, 0, other, 10); })})
+            try {
+                call();
+                good = false;
+            } catch (const Error& error) {
+                good = good && error.code() == ErrorCode::bad_state;
+            }
+        fresh.write(fresh.take(10), 0, other, 10);  // it had nothing in it: it is the child's own
+        ::_exit(good ? 0 : 1);
+    }
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    CHECK(status == 0);
+    CHECK(used.read(slot, 0, bytes, 10) == 0);
+    CHECK(bytes[0] == std::byte{0});
+    CHECK(used.take(10) != slot);
+    CHECK(fresh.descriptor() == -1);
 }

@@ -19,12 +19,14 @@
 #include <vector>
 
 #include "cairn/core/error.hpp"
+#include "cairn/core/forks.hpp"
 #include "cairn/core/quiet_writes.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
 /// Slots are counted by reference; free ones are used again for the same size. Any thread may call
-/// anything. The file is opened by the first write and is gone with the object, or the process.
+/// anything. The file is opened by the first write and is gone with the object, or the process. A
+/// forked child would write over its parent's slots: one that was in use then is refused there.
 class ScratchFile {
   public:
     /// Where a slot begins.
@@ -38,9 +40,13 @@ class ScratchFile {
     ScratchFile(const ScratchFile&) = delete;
     ScratchFile& operator=(const ScratchFile&) = delete;
 
-    /// A slot of `bytes` bytes with one reference. Throws std::bad_alloc.
+    /// A slot of `bytes` bytes with one reference. Throws Error{bad_state} in a forked child,
+    /// std::bad_alloc.
     Slot take(std::size_t bytes) {
+        require(!foreign(), ErrorCode::bad_state, not_ours);
         const std::scoped_lock lock(mutex_);
+        if (process_.load(std::memory_order_relaxed) == nobody)
+            process_.store(std::int64_t{detail::watch_forks()}, std::memory_order_relaxed);
         Free& free = free_[bytes];
         if (!free.slots.empty()) {
             const Slot slot = free.slots.back();
@@ -54,10 +60,12 @@ class ScratchFile {
         return std::exchange(end_, end_ + static_cast<Slot>(bytes));
     }
     void share(Slot slot) noexcept {
+        if (foreign()) return;
         const std::scoped_lock lock(mutex_);
         ++slots_.find(slot)->second.references;
     }
     void drop(Slot slot) noexcept {
+        if (foreign()) return;
         const std::scoped_lock lock(mutex_);
         const auto at = slots_.find(slot);
         if (--at->second.references > 0) return;
@@ -67,6 +75,7 @@ class ScratchFile {
 
     /// Writes bytes [offset, offset + size) of a slot. Throws Error{io} naming the folder.
     void write(Slot slot, std::size_t offset, const std::byte* from, std::size_t size) {
+        require(!foreign(), ErrorCode::bad_state, not_ours);
         const int descriptor = open();
         const QuietWrites quiet;
         for (off_t at = static_cast<off_t>(slot) + static_cast<off_t>(offset); size > 0;) {
@@ -79,8 +88,10 @@ class ScratchFile {
             size -= static_cast<std::size_t>(n);
         }
     }
-    /// Reads them; returns 0 or an errno. Bytes that are not there are EIO.
+    /// Reads them; returns 0 or an errno. Bytes that are not there are EIO, those of a parent
+    /// ESTALE.
     int read(Slot slot, std::size_t offset, std::byte* to, std::size_t size) const noexcept {
+        if (foreign()) return ESTALE;
         for (off_t at = static_cast<off_t>(slot) + static_cast<off_t>(offset); size > 0;) {
             const ssize_t n = ::pread(descriptor_, to, size, at);
             if (n < 0 && errno == EINTR) continue;
@@ -103,6 +114,7 @@ class ScratchFile {
 
     /// Bytes of the slots in use.
     std::size_t bytes() const noexcept {
+        if (foreign()) return 0;
         const std::scoped_lock lock(mutex_);
         std::size_t sum = 0;
         for (const auto& [slot, entry] : slots_) sum += entry.bytes;
@@ -112,6 +124,14 @@ class ScratchFile {
     int descriptor() const noexcept { return descriptor_; }
 
   private:
+    static constexpr std::int64_t nobody = -1;
+    static constexpr const char* not_ours =
+        "temporary file: another process had rows in it when it forked this one; make a new cache";
+    // Whether a parent's slots are in it, and its lock in any state.
+    bool foreign() const noexcept {
+        const std::int64_t process = process_.load(std::memory_order_relaxed);
+        return process != nobody && process != std::int64_t{detail::forks()};
+    }
     struct Entry {
         std::size_t bytes;
         int references;
@@ -137,6 +157,7 @@ class ScratchFile {
     }
 
     std::string folder_;
+    std::atomic<std::int64_t> process_{nobody};  // whose slots these are
     std::atomic<int> descriptor_{-1};
     mutable std::mutex mutex_;
     std::unordered_map<Slot, Entry> slots_;  // in use
