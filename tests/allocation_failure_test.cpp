@@ -12,6 +12,7 @@
 #include <new>
 
 #include <cairn/cache/cache_spec.hpp>
+#include <cairn/io/output_file.hpp>
 #include <cairn/models/tiny_gpt.hpp>
 
 namespace {
@@ -231,10 +232,50 @@ int sessions(const char* text) {
     return failed;
 }
 
+// A file written in a folder that holds others: the old one is there or the new one, nothing else,
+// and no descriptor stays open.
+int files() {
+    char folder[] = "/tmp/cairn-allocation-XXXXXX";
+    if (::mkdtemp(folder) == nullptr) return 0;
+    const std::string path = std::string(folder) + "/a file with a name too long for small strings";
+    const auto count = [&] {
+        int n = 0;
+        DIR* list = ::opendir(folder);
+        while (const dirent* entry = ::readdir(list)) n += entry->d_name[0] != '.' ? 1 : 0;
+        ::closedir(list);
+        return n;
+    };
+    const auto next_descriptor = [] {
+        const int descriptor = ::dup(0);
+        ::close(descriptor);
+        return descriptor;
+    };
+    const auto write = [&](const std::string& to) {
+        OutputFile file(to);
+        file.write(std::as_bytes(std::span("bytes", 5)));
+        file.finish();
+    };
+    for (const char* other : {"/1", "/2", "/3"}) write(folder + std::string(other));
+    const int descriptor = next_descriptor();
+    const int failed = each_failure(
+        [&] {
+            errno = ENOTDIR;  // a stale one, with a long text
+            write(path);
+        },
+        [&] { check(count() == 3, "a temporary file was left", "files"); });
+    check(count() == 4, "the file is not there", "files");
+    check(next_descriptor() == descriptor, "a descriptor was left open", "files");
+    for (const char* other : {"/1", "/2", "/3"}) ::unlink((folder + std::string(other)).c_str());
+    ::unlink(path.c_str());
+    ::rmdir(folder);
+    return failed;
+}
+
 }  // namespace
 
 int main() {
-    int failed = 0;
+    int failed = files();
+    check(failed > 2, "hardly any allocation failed", "files");
     for (const char* text :
          {"contiguous:f32", "mapped:f16", "mapped:q4_0+rot", "paged=16:f16", "paged=32:kivi4",
           "contiguous:kivi2", "tiered=40:q8_0", "tiered=40,disk=32:q8_0",

@@ -11,9 +11,12 @@
 namespace support {
 
 struct Folder {
-    std::filesystem::path path =
-        std::filesystem::temp_directory_path() / ("cairn-test-" + std::to_string(::getpid()));
-    Folder() { std::filesystem::create_directories(path); }
+    std::filesystem::path path;
+    explicit Folder(const std::string& ending = {})
+        : path(std::filesystem::temp_directory_path() /
+               ("cairn-test-" + std::to_string(::getpid()) + ending)) {
+        std::filesystem::create_directories(path);
+    }
     ~Folder() { std::filesystem::remove_all(path); }
     std::string file(const char* name) const { return (path / name).string(); }
     int files() const {

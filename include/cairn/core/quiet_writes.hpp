@@ -3,6 +3,7 @@
 
 #include <signal.h>
 
+#include <cerrno>
 #include <ctime>
 
 #include "cairn/core/config.hpp"
@@ -19,16 +20,28 @@ class QuietWrites {
     }
     ~QuietWrites() {
         const sigset_t set = signals();
-        const timespec now{};
-        if (sigismember(&before_, SIGXFSZ) == 0)
-            while (::sigtimedwait(&set, nullptr, &now) > 0) {
-            }
+        const int error = errno;  // of the write, which the caller has yet to look at
+        if (sigismember(&before_, SIGXFSZ) == 0) take(set);
+        errno = error;
         ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
     }
     QuietWrites(const QuietWrites&) = delete;
     QuietWrites& operator=(const QuietWrites&) = delete;
 
   private:
+    // Takes the signals of a set that are pending, without waiting for any.
+    static void take(const sigset_t& set) noexcept {
+#if defined(__APPLE__)
+        sigset_t pending;
+        int taken = 0;
+        while (::sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 1)
+            ::sigwait(&set, &taken);
+#else
+        const timespec now{};
+        while (::sigtimedwait(&set, nullptr, &now) > 0) {
+        }
+#endif
+    }
     static sigset_t signals() noexcept {
         sigset_t set;
         sigemptyset(&set);

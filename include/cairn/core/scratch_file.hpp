@@ -6,11 +6,9 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <map>
 #include <mutex>
 #include <string>
@@ -21,6 +19,7 @@
 #include "cairn/core/error.hpp"
 #include "cairn/core/forks.hpp"
 #include "cairn/core/quiet_writes.hpp"
+#include "cairn/core/system_call.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -79,10 +78,10 @@ class ScratchFile {
         const int descriptor = open();
         const QuietWrites quiet;
         for (off_t at = static_cast<off_t>(slot) + static_cast<off_t>(offset); size > 0;) {
-            const ssize_t n = ::pwrite(descriptor, from, size, at);
-            if (n < 0 && errno == EINTR) continue;
-            require(n > 0, ErrorCode::io, "temporary file in ", folder_, ": writing ", size,
-                    " bytes: ", std::strerror(n < 0 ? errno : ENOSPC));
+            const ssize_t n = uninterrupted([&] { return ::pwrite(descriptor, from, size, at); });
+            if (n <= 0)
+                fail_io(n < 0 ? errno : ENOSPC, "temporary file in ", folder_, ": writing ", size,
+                        " bytes");
             from += n;
             at += n;
             size -= static_cast<std::size_t>(n);
@@ -93,8 +92,7 @@ class ScratchFile {
     int read(Slot slot, std::size_t offset, std::byte* to, std::size_t size) const noexcept {
         if (foreign()) return ESTALE;
         for (off_t at = static_cast<off_t>(slot) + static_cast<off_t>(offset); size > 0;) {
-            const ssize_t n = ::pread(descriptor_, to, size, at);
-            if (n < 0 && errno == EINTR) continue;
+            const ssize_t n = uninterrupted([&] { return ::pread(descriptor_, to, size, at); });
             if (n <= 0) return n < 0 ? errno : EIO;
             to += n;
             at += n;
@@ -149,9 +147,12 @@ class ScratchFile {
             folder_ = given != nullptr && *given != '\0' ? given : "/tmp";
         }
         std::string name = folder_ + "/cairn-XXXXXX";
-        const int descriptor = ::mkostemp(name.data(), O_CLOEXEC);
-        require(descriptor >= 0, ErrorCode::io, "temporary file in ", folder_, ": ",
-                std::strerror(errno));
+        // An interrupted attempt has changed the letters.
+        const int descriptor = uninterrupted([&] {
+            name.replace(name.size() - 6, 6, "XXXXXX");
+            return ::mkostemp(name.data(), O_CLOEXEC);
+        });
+        if (descriptor < 0) fail_io(errno, "temporary file in ", folder_);
         ::unlink(name.c_str());
         return descriptor_ = descriptor;
     }
