@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include <fstream>
+#include <functional>
 
 #include <cairn/io/session_file.hpp>
 
@@ -31,6 +32,60 @@ SessionText text_of(const std::vector<Token>& tokens) {
     text.sampling.temperature = 0.7F;
     text.random = {1, 2, 3, 4};
     return text;
+}
+
+// What stands in the blocks of a session file, and a file of it with checksums that are right: what
+// checksums keep out has tests of its own.
+std::string payload_of(const std::string& bytes) {
+    std::string result;
+    for (std::size_t at = 16;;) {
+        std::uint32_t size = 0;
+        std::memcpy(&size, bytes.data() + at, 4);
+        if (size == 0) return result;
+        result += bytes.substr(at + 4, size);
+        at += 4 + size + 8;
+    }
+}
+std::string session_bytes(const std::string& payload, std::uint32_t version) {
+    std::string result = "CAIRNSES";
+    const auto number = [&](auto value) {
+        result.append(reinterpret_cast<const char*>(&value), sizeof value);
+    };
+    Fingerprint hash;
+    number(version);
+    hash.add(result.data(), 12);
+    number(static_cast<std::uint32_t>(hash.value()));
+    constexpr std::size_t most = std::size_t{1} << 16;
+    for (std::size_t at = 0;; at += most) {
+        const std::string block = at < payload.size() ? payload.substr(at, most) : std::string();
+        const auto size = static_cast<std::uint32_t>(block.size());
+        number(size);
+        hash.add(size);
+        hash.add(block.data(), block.size());
+        result += block;
+        number(hash.value());
+        if (block.empty()) return result;
+    }
+}
+// Overwrites bytes of a payload at an offset from the random state {1, 2, 3, 4} of text_of.
+template <class Number>
+std::string patched(std::string payload, std::ptrdiff_t offset, Number value) {
+    const std::uint64_t state[] = {1, 2, 3, 4};
+    const std::size_t at =
+        payload.find(std::string(reinterpret_cast<const char*>(state), sizeof state));
+    REQUIRE(at != std::string::npos);
+    payload.replace(at + static_cast<std::size_t>(offset), sizeof value,
+                    std::string(reinterpret_cast<const char*>(&value), sizeof value));
+    return payload;
+}
+std::string message_of(const std::function<void()>& body, ErrorCode code) {
+    try {
+        body();
+    } catch (const Error& error) {
+        CHECK(error.code() == code);
+        return error.what();
+    }
+    return "no error";
 }
 
 }  // namespace
@@ -230,4 +285,215 @@ TEST_CASE("a shifted session comes back with its room, and gives it up with its 
                   after.prefill(many);
               }) == ErrorCode::capacity);
     }
+}
+
+TEST_CASE("a file of version 2 loads as before", "[session_file]") {
+    const Folder folder;
+    const Model model = tiny_llama();
+    Random random(41);
+    const auto tokens = random_tokens(random, 9, model.vocabulary());
+    SessionOwner owner = owner_of(model);
+    owner.parts = {{"tokenizer's merges", 5}};  // which that file knows nothing of
+    const std::string old = std::string(CAIRN_TEST_DATA) + "/session-2.cairn";
+    auto straight = session_from(model, "paged=16:q8_0", 40);
+    straight.prefill(cairn::Tokens(tokens).first(8));
+    auto session = session_from(model, "paged=16:q8_0", 40);
+    const SessionText text = load_session(old, session, owner);
+    CHECK(text.tokens == tokens);
+    CHECK(text.sampling.temperature == 0.7F);
+    CHECK(text.sampling.logit_bias == std::vector<std::pair<Token, float>>{{5, -1.5F}});
+    CHECK(text.random == std::array<std::uint64_t, 4>{1, 2, 3, 4});
+    CHECK(same_bits(session.logits(), straight.logits()));
+    CHECK(same_bits(session.decode(tokens[8]), straight.decode(tokens[8])));
+    // Such files have no random state where there was no sampler: the seed's is taken.
+    std::string payload = payload_of(read_all(old));
+    CHECK(session_bytes(payload, 2) == read_all(old));
+    payload = patched(payload, 0, std::array<std::uint64_t, 4>{});
+    const std::string path = folder.file("zeros.cairn");
+    write_all(path, session_bytes(payload, 2));
+    session.clear();
+    CHECK(load_session(path, session, owner).random == Random(0).state());
+    session.clear();
+    write_all(path, session_bytes(payload_of(read_all(old)), 4));
+    CHECK(code_of([&] { load_session(path, session, owner); }) == ErrorCode::bad_file);
+}
+
+TEST_CASE("settings that no sampler takes are refused at load, and at save", "[session_file]") {
+    const Folder folder;
+    const Model model = tiny_llama();
+    const SessionOwner owner = owner_of(model);
+    Random random(42);
+    const auto tokens = random_tokens(random, 9, model.vocabulary());
+    auto session = session_from(model, "contiguous:f16", 30);
+    session.prefill(tokens);
+    SessionText text = text_of(tokens);
+    text.sampling.logit_bias = {{5, -1.5F}};
+    const std::string path = folder.file("a.cairn");
+    save_session(path, session, text, owner);
+    const std::string good = read_all(path), payload = payload_of(good);
+    CHECK(session_bytes(payload, 3) == good);
+    auto target = session_from(model, "contiguous:f16", 30);
+    const auto refused = [&](const std::string& bytes) {
+        write_all(path, session_bytes(bytes, 3));
+        CHECK(code_of([&] { load_session(path, target, owner); }) == ErrorCode::bad_file);
+        CHECK(target.position() == 0);
+    };
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const float infinity = std::numeric_limits<float>::infinity();
+    // Before the random state: temperature, top_k, top_p, min_p, typical_p, three penalties, the
+    // seed, the number of biases, one biased token and its bias.
+    constexpr std::ptrdiff_t first = -(8 * 4 + 8 + 8 + 8 + 4);
+    for (const float bad : {nan, infinity, -1.0F})
+        for (const int field : {0, 2, 3, 4, 5}) refused(patched(payload, first + 4 * field, bad));
+    for (const float bad : {nan, infinity, -infinity})
+        for (const int field : {6, 7}) refused(patched(payload, first + 4 * field, bad));
+    refused(patched(payload, first + 4, -1));
+    for (const float bad : {nan, infinity}) refused(patched(payload, -4, bad));
+    for (const std::int64_t bad : {std::int64_t{-1}, std::int64_t{model.vocabulary()}})
+        refused(patched(payload, -12, bad));
+    refused(patched(payload, 0, std::array<std::uint64_t, 4>{}));
+    write_all(path, good);
+    load_session(path, target, owner);
+
+    for (const auto& spoil : std::vector<std::function<void(SamplingSettings&)>>{
+             [&](auto& s) { s.temperature = nan; }, [](auto& s) { s.top_k = -1; },
+             [](auto& s) { s.top_p = 0.0F; },
+             [&](auto& s) {
+                 s.logit_bias = {{1, nan}};
+             }}) {
+        SessionText bad = text;
+        spoil(bad.sampling);
+        CHECK(code_of([&] { save_session(path, session, bad, owner); }) ==
+              ErrorCode::invalid_argument);
+        CHECK(read_all(path) == good);
+    }
+    text.random = {};
+    text.sampling.seed = 17;
+    save_session(path, session, text, owner);
+    target.clear();
+    CHECK(load_session(path, target, owner).random == Random(17).state());
+}
+
+TEST_CASE("a refused load leaves the session as it was", "[session_file]") {
+    const Folder folder;
+    const Model model = tiny_llama();
+    const SessionOwner owner = owner_of(model);
+    Random random(43);
+    const auto tokens = random_tokens(random, 100, model.vocabulary());
+    const std::string path = folder.file("a.cairn");
+    for (const char* spec : {"contiguous:f16", "paged=32:kivi4", "mapped:q8_0", "tiered=40:q4_0",
+                             "contiguous,disk=32:f16", "paged=16:f16:window=40,sinks=4",
+                             "contiguous:f16:h2o=50,recent=20", "paged=16:q8_0:snapkv=60",
+                             "mapped:f32:nacl=60", "contiguous:f16:hashevict=40"}) {
+        INFO(spec);
+        auto session = session_from(model, spec, 120);
+        session.expect_prompt(80);
+        session.prefill(tokens);
+        save_session(path, session, text_of(tokens), owner);
+        const std::string payload = payload_of(read_all(path));
+        auto fresh = session_from(model, spec, 120);
+        auto target = session_from(model, spec, 120);
+        for (auto* one : {&fresh, &target}) one->expect_prompt(90);
+        const std::size_t bytes = target.cache_bytes();
+        for (std::size_t cut = 300; cut < payload.size(); cut += payload.size() / 13) {
+            write_all(path, session_bytes(payload.substr(0, cut), 3));
+            CHECK(code_of([&] { load_session(path, target, owner); }) == ErrorCode::bad_file);
+        }
+        write_all(path, session_bytes(payload + "x", 3));
+        CHECK(code_of([&] { load_session(path, target, owner); }) == ErrorCode::bad_file);
+        CHECK(target.position() == 0);
+        CHECK(target.logits().empty());
+        CHECK(target.cache_bytes() == bytes);
+        std::vector<float> wanted(static_cast<std::size_t>(100 * model.vocabulary()));
+        std::vector<float> got = wanted;
+        fresh.score(tokens, wanted.data());
+        target.score(tokens, got.data());
+        CHECK(same_bits(got, wanted));
+    }
+}
+
+TEST_CASE("what differs in a model is named", "[session_file]") {
+    const Folder folder;
+    const fs::path source = fs::path(CAIRN_TEST_DATA) / "models" / "mistral-window";
+    const std::string words = R"({"model":{"type":"BPE","vocab":{"a":0,"b":1,"c":2,"ab":3,"bc":4},
+        "merges":["a b","b c"]},"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},
+        "decoder":{"type":"ByteLevel"},
+        "added_tokens":[{"id":5,"content":"<s>","special":true},{"id":6,"content":"<t>","special":true}],
+        "post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},
+        {"Sequence":{"id":"A","type_id":0}}],"special_tokens":{"<s>":{"id":"<s>","ids":[5],"tokens":["<s>"]}}}})";
+    const std::string config = read_all((source / "config.json").string());
+    fs::copy(source, folder.path / "model");
+    const std::string path = folder.file("a.cairn");
+    const auto load = [&](const std::string& new_config, const std::string& new_words) {
+        write_all((folder.path / "model" / "config.json").string(), new_config);
+        write_all((folder.path / "model" / "tokenizer.json").string(), new_words);
+        return load_model((folder.path / "model").string());
+    };
+    const auto session = [](const LoadedModel& loaded) {
+        return cairn::Session<AnyModel, KvCache<>>(loaded.model, 20);
+    };
+    const LoadedModel first = load(config, words);
+    const SessionOwner owner = SessionOwner::of(first, Compute::fast);
+    {
+        auto saved = session(first);
+        const std::vector<Token> tokens{1, 2, 3};
+        saved.prefill(tokens);
+        save_session(path, saved, text_of(tokens), owner);
+    }
+    const auto said = [&](const LoadedModel& other) {
+        auto target = session(other);
+        return message_of(
+            [&] { load_session(path, target, SessionOwner::of(other, Compute::fast)); },
+            ErrorCode::model_mismatch);
+    };
+    const auto changed = [](std::string text, const std::string& from, const std::string& to) {
+        REQUIRE(text.find(from) != std::string::npos);
+        return text.replace(text.find(from), from.size(), to);
+    };
+    const auto with_config = [&](const std::string& from, const std::string& to) {
+        return said(load(changed(config, from, to), words));
+    };
+    const auto with_words = [&](const std::string& from, const std::string& to) {
+        return said(load(config, changed(words, from, to)));
+    };
+    CHECK(said(load(config, words)) == "no error");
+    using Catch::Matchers::Contains;
+    CHECK_THAT(with_config("\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 1e-06"),
+               Contains("epsilon"));
+    CHECK_THAT(with_config("\"rope_theta\": 10000.0", "\"rope_theta\": 10100.0"),
+               Contains("rope theta"));
+    CHECK_THAT(with_config("\"sliding_window\": 7", "\"sliding_window\": 8"), Contains("window"));
+    CHECK_THAT(with_words(R"("a b","b c")", R"("b c","a b")"), Contains("tokenizer's merges"));
+    CHECK_THAT(with_words(R"("a b","b c")", R"("a b")"), Contains("tokenizer's merges"));
+    CHECK_THAT(with_words(R"("<t>","special":true)", R"("<t>","special":false)"),
+               Contains("tokenizer's token types"));
+    CHECK_THAT(with_words(R"("ids":[5])", R"("ids":[6])"), Contains("BOS"));
+    CHECK_THAT(with_words(R"({"type":"ByteLevel","add_prefix_space":false})",
+                          R"({"type":"ByteLevel","add_prefix_space":true})"),
+               Contains("tokenizer's pre-tokenizer"));
+    CHECK_THAT(with_words(R"({"type":"ByteLevel","add_prefix_space":false})",
+                          R"({"type":"Sequence","pretokenizers":[{"type":"Digits"},
+                              {"type":"ByteLevel","add_prefix_space":false}]})"),
+               Contains("tokenizer's pre-tokenizer"));
+    CHECK_THAT(with_words(R"("pre_tokenizer")", R"("normalizer":{"type":"NFC"},"pre_tokenizer")"),
+               Contains("tokenizer's normalizer"));
+    CHECK_THAT(said(load(config, changed(changed(changed(words, R"("c":2)", R"("d":2)"),
+                                                 R"("bc":4)", R"("bd":4)"),
+                                         R"("b c")", R"("b d")"))),
+               Contains("tokenizer's tokens"));
+    // Scores stand in GGUF files only.
+    Vocabulary vocabulary = first.tokenizer->vocabulary();
+    vocabulary.scores = {1.0F, 2.0F};
+    LoadedModel scored = first;
+    scored.tokenizer = Tokenizer(vocabulary);
+    CHECK_THAT(said(scored), Contains("tokenizer's scores"));
+    LoadedModel silent = first;
+    silent.tokenizer.reset();
+    CHECK_THAT(said(silent), Contains("tokenizer"));
+    // Weights that differ by one bit.
+    const std::string weights = (folder.path / "model" / "model.safetensors").string();
+    std::string bytes = read_all(weights);
+    bytes[bytes.size() - 20] = static_cast<char>(bytes[bytes.size() - 20] ^ 1);
+    write_all(weights, bytes);
+    CHECK_THAT(said(load(config, words)), Contains("set of weights"));
 }

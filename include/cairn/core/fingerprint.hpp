@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -11,10 +12,22 @@
 
 namespace cairn::inline CAIRN_ABI {
 
+/// Gets the settings of a model that are no weights, each by its name and with a number of its own:
+/// so that an error can say what differs. Layers of one kind hand over the same name.
+class SettingSink {
+  public:
+    virtual void setting(std::string_view name, std::uint64_t print) = 0;
+
+  protected:
+    ~SettingSink() = default;
+};
+
 /// Bytes and numbers in, one number out. Every step is a bijection of the state and of the word, so
 /// a change within one word always shows.
 class Fingerprint {
   public:
+    /// Settings go to `settings`, which outlives this, if one is given.
+    explicit Fingerprint(SettingSink* settings = nullptr) noexcept : settings_(settings) {}
     void add(const void* data, std::size_t bytes) noexcept {
         const auto* at = static_cast<const unsigned char*>(data);
         for (; bytes >= 8; bytes -= 8, at += 8) {
@@ -33,6 +46,13 @@ class Fingerprint {
         add(text.size());
         add(text.data(), text.size());
     }
+    /// Names a setting. It does not enter this number: add it as well.
+    void setting(std::string_view name, const void* data, std::size_t bytes) {
+        if (settings_ == nullptr) return;
+        Fingerprint own;
+        own.add(data, bytes);
+        settings_->setting(name, own.value());
+    }
     std::uint64_t value() const noexcept {
         std::uint64_t x = state_;
         x = (x ^ (x >> 32)) * 0xD6E8FEB86659FD93ULL;
@@ -41,6 +61,7 @@ class Fingerprint {
 
   private:
     std::uint64_t state_ = 0x2545F4914F6CDD1DULL;
+    SettingSink* settings_;
 };
 
 }  // namespace cairn::inline CAIRN_ABI

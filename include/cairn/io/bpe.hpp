@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/core/fingerprint.hpp"
 #include "cairn/core/types.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -80,7 +81,11 @@ class BytePairs {
     /// left + right -> merged, in order of preference.
     void add(Token left, Token right, Token merged, int rank) {
         merges_[key(left, right)] = {static_cast<double>(rank), merged};
+        print_.add(key(left, right));
+        print_.add(key(merged, static_cast<Token>(rank)));
     }
+    /// A number that tells these merges from others.
+    std::uint64_t print() const noexcept { return print_.value(); }
     /// Merges the symbols in place.
     void encode(std::vector<Token>& symbols) const {
         merge_pairs(symbols, [&](Token left, Token right) {
@@ -95,6 +100,7 @@ class BytePairs {
                static_cast<std::uint32_t>(right);
     }
     std::unordered_map<std::uint64_t, PairMerge> merges_;
+    Fingerprint print_;
 };
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/core/fingerprint.hpp"
 #include "cairn/io/json.hpp"
 #include "cairn/io/unicode_nfc.hpp"
 
@@ -40,6 +41,15 @@ class Normalizer {
         for (const Step& step : steps_)
             if (step.kind == Kind::prepend) return true;
         return false;
+    }
+
+    /// Adds the steps to a fingerprint.
+    void hash(Fingerprint& to) const {
+        for (const Step& step : steps_) {
+            to.add(static_cast<std::uint64_t>(step.kind));
+            to.add(std::string_view(step.from));
+            to.add(std::string_view(step.to));
+        }
     }
 
     /// The text after all steps. Throws Error{limit} if it grows too much.

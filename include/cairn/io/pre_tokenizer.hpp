@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cairn/core/fingerprint.hpp"
 #include "cairn/io/json.hpp"
 #include "cairn/io/utf8.hpp"
 
@@ -25,6 +26,7 @@ class SplitPattern {
         require(!pattern.empty() && pattern.size() <= limits.regex_bytes, ErrorCode::bad_tokenizer,
                 "tokenizer: a pattern of ", pattern.size(), " bytes; 1 to ", limits.regex_bytes,
                 " are allowed");
+        print_.add(std::string_view(pattern));
         int error = 0;
         PCRE2_SIZE where = 0;
         code_.reset(
@@ -68,7 +70,11 @@ class SplitPattern {
         if (done < text.size()) piece(text.substr(done), false);
     }
 
+    /// A number that tells this pattern from others.
+    std::uint64_t print() const noexcept { return print_.value(); }
+
   private:
+    Fingerprint print_;
     std::shared_ptr<pcre2_code> code_;
     std::uint32_t steps_;
 };
@@ -113,6 +119,14 @@ class PreTokenizer {
             if (steps.find("|\\p{N}|") != steps.npos) return "qwen2";
         }
         return {};
+    }
+    /// Adds the steps to a fingerprint.
+    void hash(Fingerprint& to) const {
+        for (const Step& step : steps_) {
+            to.add(step.pattern ? step.pattern->print() : 0);
+            to.add(std::uint64_t{step.add_prefix_space});
+        }
+        to.add(std::uint64_t{byte_level_});
     }
     /// Whether a ByteLevel step is there: bytes then stand for themselves.
     bool byte_level() const noexcept { return byte_level_; }

@@ -119,12 +119,25 @@ class MultiHead {
         to.add(&settings_.soft_cap, sizeof settings_.soft_cap);
         to.add(settings_.alibi.data(), settings_.alibi.size() * sizeof(float));
         if constexpr (rotates) rotation_.hash(to);
+        name_settings(to);
         qkv_.hash(to);
         out_.hash(to);
     }
 
   private:
     static constexpr bool rotates = !std::is_same_v<R, NoRotation>;
+    void name_settings(Fingerprint& to) const {
+        const int window = settings_.mask.window();
+        to.setting("attention window", &window, sizeof window);
+        std::vector<float> numbers{settings_.scale, settings_.soft_cap};
+        numbers.insert(numbers.end(), settings_.alibi.begin(), settings_.alibi.end());
+        to.setting("attention scale, cap or bias", numbers.data(), numbers.size() * sizeof(float));
+        if constexpr (rotates) {
+            numbers.assign(static_cast<std::size_t>(layout_.key_dim), 1.0F);
+            rotation_.rotate(numbers.data(), 1023);
+            to.setting("rope theta or scaling", numbers.data(), numbers.size() * sizeof(float));
+        }
+    }
     std::ptrdiff_t q_width() const noexcept {
         return std::ptrdiff_t{layout_.heads} * layout_.key_dim;
     }

@@ -45,6 +45,7 @@ class LayerNorm {
         to.add(weight_.data(), weight_.size() * sizeof(float));
         to.add(bias_.data(), bias_.size() * sizeof(float));
         to.add(&epsilon_, sizeof epsilon_);
+        to.setting("epsilon of the norms", &epsilon_, sizeof epsilon_);
     }
 
   private:
@@ -75,6 +76,7 @@ class RmsNorm {
     void hash(Fingerprint& to) const {
         to.add(weight_.data(), weight_.size() * sizeof(float));
         to.add(&epsilon_, sizeof epsilon_);
+        to.setting("epsilon of the norms", &epsilon_, sizeof epsilon_);
     }
 
   private:

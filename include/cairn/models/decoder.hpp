@@ -117,9 +117,10 @@ class Decoder {
         return Session<Decoder, Cache>(*this, capacity, executor);
     }
 
-    /// A number that tells these weights from others: one pass over all of them.
-    std::uint64_t fingerprint() const {
-        Fingerprint to;
+    /// A number that tells these weights and settings from others: one pass over all of them. The
+    /// settings go to `settings` by name as well, if one is given.
+    std::uint64_t fingerprint(SettingSink* settings = nullptr) const {
+        Fingerprint to(settings);
         to.add(w().architecture);
         w().embedding.table().hash(to);
         w().positions.hash(to);
