@@ -48,6 +48,32 @@ TEST_CASE("bad input is refused before any work", "[session]") {
           ErrorCode::bad_config);
 }
 
+TEST_CASE("a keep by score under a narrower window is refused before any work", "[session]") {
+    Random random(5);
+    LlamaShape shape;
+    shape.attention.mask = Mask::sliding_window(7);
+    const auto model = random_llama<RotaryHalf>(random, shape);
+    using Model = std::remove_const_t<decltype(model)>;
+    const auto session = [&](const char* spec, int capacity) {
+        return cairn::Session<Model, AnyCache>(model, capacity, Serial::instance(),
+                                               [&](int layer, const HeadLayout& layout, int rows) {
+                                                   return CacheSpec::parse(spec).make(layout, rows,
+                                                                                      layer);
+                                               });
+    };
+    for (const char* spec : {"contiguous:f16:h2o=4,recent=2", "paged=16:f16:snapkv=4",
+                             "contiguous:f32:nacl=6", "contiguous:f16:hashevict=20"}) {
+        INFO(spec);
+        CHECK(code_of([&] { session(spec, 8); }) == ErrorCode::unsupported);
+        session(spec, 7).prefill(random_tokens(random, 7, shape.vocabulary));
+    }
+    CHECK(code_of([&] { model.session<KvCache<Contiguous<F32>, H2O<4>>>(8); }) ==
+          ErrorCode::unsupported);
+    model.session<KvCache<Contiguous<F32>, H2O<4>>>(7);
+    for (const char* spec : {"contiguous:f16", "paged=16:f16:window=5,sinks=2"})
+        session(spec, 40).prefill(random_tokens(random, 30, shape.vocabulary));
+}
+
 TEST_CASE("a session outlives the model it was made from", "[session]") {
     auto session = [] { return TinyGpt::random<small>(3).session(8); }();
     CHECK(session.decode(1).size() == 50);

@@ -52,6 +52,7 @@ class AnyCache {
     HeadLayout layout() const { return ref().layout(); }
     int span() const { return self_->span(); }
     bool streaming() const { return self_->streaming(); }
+    bool serves_window(int window) const { return self_->serves_window(window); }
     int held() const { return self_->held(); }
     std::size_t payload_bytes(int rows) const { return self_->payload_bytes(rows); }
     std::size_t bytes() const { return self_->bytes(); }
@@ -78,6 +79,7 @@ class AnyCache {
         virtual std::unique_ptr<Interface> copy() const = 0;
         virtual int span() const = 0;
         virtual bool streaming() const = 0;
+        virtual bool serves_window(int window) const = 0;
         virtual int held() const = 0;
         virtual std::size_t payload_bytes(int rows) const = 0;
         virtual std::size_t bytes() const = 0;
@@ -120,6 +122,7 @@ class AnyCache {
         }
         int span() const override { return cache_span(cache); }
         bool streaming() const override { return cache_streams(cache); }
+        bool serves_window(int window) const override { return cache_serves_window(cache, window); }
         int held() const override { return cache_held(cache); }
         std::size_t payload_bytes(int rows) const override { return cache.payload_bytes(rows); }
         std::size_t bytes() const override { return cache.bytes(); }

@@ -78,6 +78,15 @@ bool cache_streams(const C& cache) {
     else
         return false;
 }
+/// Whether a model whose queries see `window` keys can use the cache up to its capacity: rows
+/// chosen by score do not say which of them a window leaves out.
+template <AttentionCache C>
+bool cache_serves_window(const C& cache, int window) {
+    if constexpr (requires { cache.serves_window(window); })
+        return cache.serves_window(window);
+    else
+        return true;
+}
 /// Rows held now.
 template <AttentionCache C>
 int cache_held(const C& cache) {

@@ -223,6 +223,8 @@ class KvCache {
     int span() const noexcept { return rows_.span(); }
     /// Whether tokens beyond a model's context may be fed, because old rows are forgotten.
     bool streaming() const noexcept { return rows_.streaming(); }
+    /// Whether a model whose queries see `window` keys can use it up to its capacity.
+    bool serves_window(int window) const noexcept { return !scored || window >= capacity(); }
     /// Rows held now, of the head that holds most.
     int held() const noexcept { return rows_.held(rows_.committed()); }
     const HeadLayout& layout() const noexcept { return rows_.layout(); }

@@ -45,6 +45,7 @@ class SequentialBlock {
         detail::add_rows(change, x, width, context);
     }
     const HeadLayout& layout() const noexcept { return attention_.layout(); }
+    int window() const noexcept { return attention_.window(); }
     std::size_t parameters() const noexcept {
         return attention_norm_.parameters() + attention_.parameters() + mlp_norm_.parameters() +
                mlp_.parameters();
@@ -85,6 +86,7 @@ class ParallelBlock {
         detail::add_rows(change, x, width, context);
     }
     const HeadLayout& layout() const noexcept { return attention_.layout(); }
+    int window() const noexcept { return attention_.window(); }
     std::size_t parameters() const noexcept {
         return norm_.parameters() + attention_.parameters() + mlp_.parameters();
     }

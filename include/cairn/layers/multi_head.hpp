@@ -108,6 +108,8 @@ class MultiHead {
     }
 
     const HeadLayout& layout() const noexcept { return layout_; }
+    /// Keys a query sees, itself included.
+    int window() const noexcept { return settings_.mask.window(); }
     std::size_t parameters() const noexcept { return qkv_.parameters() + out_.parameters(); }
     std::size_t bytes() const noexcept { return qkv_.bytes() + out_.bytes(); }
     /// Adds weights, shape and settings to a fingerprint.

@@ -46,6 +46,9 @@ class AnyBlock {
         return std::visit([](const auto& block) -> const HeadLayout& { return block.layout(); },
                           block_);
     }
+    int window() const noexcept {
+        return std::visit([](const auto& block) { return block.window(); }, block_);
+    }
     std::size_t parameters() const noexcept {
         return std::visit([](const auto& block) { return block.parameters(); }, block_);
     }

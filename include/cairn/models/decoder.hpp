@@ -83,6 +83,14 @@ class Decoder {
         static const std::string none;
         return weights_ ? weights_->architecture : none;
     }
+    /// Keys that a query of a layer sees, itself included; INT_MAX where it sees all. Error as
+    /// layout(layer).
+    int window(int layer) const {
+        if constexpr (requires { block(layer).window(); })
+            return block(layer).window();
+        else
+            return std::numeric_limits<int>::max();
+    }
 
     /// Numbers in the weights; a tied output layer counts once.
     std::size_t parameters() const noexcept {

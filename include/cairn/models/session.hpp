@@ -27,6 +27,7 @@ class Session final : public SessionState {
     /// Room for `capacity` tokens. The executor must outlive the session. Throws
     /// Error{invalid_argument} if the capacity is below 1 or beyond the model's context; only a
     /// cache that forgets old rows, under a model whose positions are relative, may go beyond.
+    /// Error{unsupported} for a keep by score under a sliding window of fewer keys than `capacity`.
     Session(Model model, int capacity,
             Executor& executor = Serial::instance()) requires SessionCache<Cache>
         : Session(std::move(model), capacity, executor,
@@ -46,6 +47,7 @@ class Session final : public SessionState {
             require((beyond ? cache_span(cache) : capacity) <= model_.context(),
                     ErrorCode::invalid_argument, "session of ", capacity,
                     " tokens; the model's context is ", model_.context());
+            check_window(cache, layer, capacity);
         }
     }
 
@@ -276,6 +278,15 @@ class Session final : public SessionState {
             return model.relative_positions();
         else
             return false;
+    }
+    // Refused here and not when a sequence first gets beyond the window.
+    void check_window(const Cache& cache, int layer, int capacity) const {
+        if constexpr (requires { model_.window(layer); })
+            require(cache_serves_window(cache, model_.window(layer)), ErrorCode::unsupported,
+                    "session of ", capacity, " tokens: layer ", layer, " sees a window of ",
+                    model_.window(layer),
+                    " keys, and its cache chooses rows by score; take a keep by position, or a "
+                    "capacity of at most the window");
     }
     void alive() const {
         require(!caches_.empty(), ErrorCode::bad_state, "the session was moved from");
