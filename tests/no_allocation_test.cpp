@@ -26,12 +26,40 @@ void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 
-template <class Cache>
-long steady(cairn::Executor& executor) {
-    const auto model =
-        cairn::TinyGpt::random({.layers = 3, .heads = 4, .width = 64, .vocab = 300}, 1);
-    auto session = model.session<Cache>(900, executor);
-    const std::vector<cairn::Token> prompt(600, 7);
+// A model whose positions enter by rotation: its angles are made when they are first used.
+using RotaryBlock =
+    cairn::SequentialBlock<cairn::RmsNorm, cairn::MultiHead<cairn::RotaryHalf>, cairn::SwiGlu>;
+using RotaryModel = cairn::Decoder<RotaryBlock, cairn::NoPositions>;
+RotaryModel rotary_model() {
+    using namespace cairn;
+    Random random(1);
+    const auto matrix = [&](int out, int in) {
+        RowMatrix values(out, in);
+        for (Eigen::Index i = 0; i < values.size(); ++i)
+            values.data()[i] = static_cast<float>(random.uniform() - 0.5);
+        return WeightMatrix::from(values);
+    };
+    const RotaryHalf rotation(RotarySettings{16, 10000.0, 900, {}, {}});
+    const std::vector<float> gain(64, 1.0F);
+    DecoderWeights<RotaryBlock, NoPositions> weights;
+    weights.architecture = "test";
+    weights.embedding = Embedding(matrix(300, 64));
+    weights.positions.context = 900;
+    for (int i = 0; i < 3; ++i)
+        weights.blocks.emplace_back(
+            RmsNorm(gain, 1e-5F),
+            MultiHead<RotaryHalf>({4, 4, 16, 16}, Linear(matrix(192, 64)), Linear(matrix(64, 64)),
+                                  rotation),
+            RmsNorm(gain, 1e-5F),
+            SwiGlu(Linear(matrix(96, 64)), Linear(matrix(96, 64)), Linear(matrix(64, 96))));
+    weights.final_norm = RmsNorm(gain, 1e-5F);
+    return RotaryModel(std::move(weights));
+}
+
+template <class Cache, class Model>
+long steady(const Model& model, cairn::Executor& executor) {
+    auto session = model.template session<Cache>(900, executor);
+    const std::vector<cairn::Token> prompt(400, 7);
     session.prefill(prompt);
     cairn::Token token = 1;
     cairn::Greedy greedy;
@@ -48,10 +76,13 @@ long steady(cairn::Executor& executor) {
 
 int main() {
     cairn::ThreadPool pool(3);
+    const auto model =
+        cairn::TinyGpt::random({.layers = 3, .heads = 4, .width = 64, .vocab = 300}, 1);
     const long counts[] = {
-        steady<cairn::KvCache<>>(cairn::Serial::instance()),
-        steady<cairn::KvCache<cairn::Contiguous<cairn::F16>>>(pool),
-        steady<cairn::KvCache<cairn::Contiguous<cairn::BF16, cairn::F32>>>(pool)};
+        steady<cairn::KvCache<>>(model, cairn::Serial::instance()),
+        steady<cairn::KvCache<cairn::Contiguous<cairn::F16>>>(model, pool),
+        steady<cairn::KvCache<cairn::Contiguous<cairn::BF16, cairn::F32>>>(model, pool),
+        steady<cairn::KvCache<>>(rotary_model(), pool)};
     bool good = true;
     for (const long count : counts) {
         std::printf("%ld allocations in 200 tokens\n", count);

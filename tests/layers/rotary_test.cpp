@@ -1,5 +1,22 @@
+#include <unistd.h>
+
+#include <fstream>
+#include <thread>
+
 #include "support.hpp"
 using namespace support;
+
+namespace {
+
+std::size_t resident_bytes() {
+    std::ifstream file("/proc/self/statm");
+    std::size_t all = 0;
+    std::size_t resident = 0;
+    file >> all >> resident;
+    return resident * page_size();
+}
+
+}  // namespace
 
 TEST_CASE("rotation keeps q.k a function of the distance", "[rotary]") {
     Random random(3);
@@ -68,4 +85,41 @@ TEST_CASE("scaled frequencies follow their formulas", "[rotary]") {
     row[0] = 1.0F;
     RotaryHalf(s).rotate(row, 0);
     CHECK(row[0] == Approx(0.1 * std::log(40.0) + 1.0));  // YaRN's magnitude
+}
+
+TEST_CASE("angles cost what is used of them, not what the context declares", "[rotary]") {
+    constexpr int most = 1 << 24;
+    const std::size_t before = resident_bytes();
+    const RotaryHalf rotary(RotarySettings{64, 10000.0, most, {}, {}});
+    Fingerprint fingerprint;
+    rotary.hash(fingerprint);
+    const auto angles = rotary_frequencies(RotarySettings{64, 10000.0, most, {}, {}});
+    for (const int position : {0, 1, 511, 512, 1023, 1024, 131072, most - 1}) {
+        float row[64] = {};
+        row[3] = 1.0F;
+        rotary.rotate(row, position);
+        const auto turn = elementary::sincos(position * angles[3]);
+        CHECK(row[3] == static_cast<float>(turn.cos));
+        CHECK(row[35] == static_cast<float>(turn.sin));
+    }
+    CHECK(resident_bytes() - before < std::size_t{128} << 20);  // sanitizers add theirs
+    float row[64] = {};
+    CHECK(code_of([&] { rotary.rotate(row, most); }) == ErrorCode::capacity);
+    CHECK(code_of([&] { rotary.rotate(row, -1); }) == ErrorCode::capacity);
+}
+
+TEST_CASE("threads that reach new positions at once see the same angles", "[rotary]") {
+    const RotaryInterleaved shared(RotarySettings{16, 10000.0, 4096, {}, {}});
+    std::vector<std::vector<float>> rows(4);
+    std::vector<std::thread> threads;
+    for (auto& mine : rows)
+        threads.emplace_back([&] {
+            for (int position = 0; position < 4096; position += 100) {
+                float row[16] = {1.0F};
+                shared.rotate(row, position);
+                mine.insert(mine.end(), row, row + 16);
+            }
+        });
+    for (std::thread& thread : threads) thread.join();
+    for (const auto& mine : rows) CHECK(same_bits(mine, rows[0]));
 }

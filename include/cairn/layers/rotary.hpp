@@ -7,14 +7,16 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
 #include "cairn/attention/parameters.hpp"
 #include "cairn/core/fingerprint.hpp"
+#include "cairn/core/fp_environment.hpp"
+#include "cairn/core/memory.hpp"
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/numeric/elementary.hpp"
 
@@ -37,13 +39,14 @@ struct RotaryScaling {
 struct RotarySettings {
     int dims = 0;  ///< rotated leading numbers of a row; even, at most the row's width
     double theta = 10000.0;
-    int positions = 0;  ///< positions whose angles are computed at once; later ones when needed
+    int positions = 0;  ///< of the model's context, above 0; angles are computed when first used
     RotaryScaling scaling{};
     std::vector<float> divisors{};  ///< of each frequency, as GGUF stores Llama 3's; or empty
 };
 
 /// Frequencies of the dims/2 pairs in radians a position, scaling included.
 inline std::vector<double> rotary_frequencies(const RotarySettings& s) {
+    const FpEnvironment environment;
     using namespace elementary;
     constexpr double pi = 3.14159265358979323846;
     const RotaryScaling& scaling = s.scaling;
@@ -85,19 +88,26 @@ namespace detail {
 
 enum class PairLayout : std::uint8_t { half, interleaved };
 
-/// Cosines and sines by position, shared by the layers of a model: those of the model's context at
-/// once, later ones in pieces when a sequence that forgets old rows gets there. Threads may share
-/// it.
+/// Cosines and sines by position, shared by the layers of a model and by threads. Computed when a
+/// position of their piece is first used: a model costs what its tensors cost, whatever context it
+/// declares. Pieces are mapped like the rows of caches, so that decoding takes nothing from the
+/// heap.
 class RotaryTable {
   public:
-    static constexpr int piece = 1024;
+    static constexpr int piece = 512;
     static constexpr int positions = 1 << 24;
 
-    RotaryTable(std::vector<double> frequencies, double magnitude, int ready)
-        : frequencies_(std::move(frequencies)), magnitude_(magnitude), pieces_(positions / piece) {
-        for (int p = 0; p < ready; p += piece) row(p);
+    RotaryTable(std::vector<double> frequencies, double magnitude)
+        : frequencies_(std::move(frequencies)), magnitude_(magnitude), pieces_(positions / piece) {}
+    RotaryTable(const RotaryTable&) = delete;
+    RotaryTable& operator=(const RotaryTable&) = delete;
+    ~RotaryTable() {
+        while (last_ != nullptr) {
+            const Mapping memory = std::move(last_->memory);
+            last_ = last_->before;
+        }
     }
-    /// [cosines][sines] of a position. Error{capacity} beyond `positions`, std::bad_alloc.
+    /// [cosines][sines] of a position. Error{capacity} beyond `positions`, Error{out_of_memory}.
     const float* row(int position) {
         require(position >= 0 && position < positions, ErrorCode::capacity, "position ", position,
                 " is past the ", positions, " rotary positions");
@@ -106,29 +116,42 @@ class RotaryTable {
         if (at == nullptr) at = make(position / piece, entry);
         return at + static_cast<std::size_t>(position % piece) * 2 * frequencies_.size();
     }
+    /// Computes the row of a position alone; to[2 * frequencies].
+    void compute(int position, float* to) const {
+        const FpEnvironment environment;
+        const std::size_t pairs = frequencies_.size();
+        for (std::size_t i = 0; i < pairs; ++i) {
+            const auto turn = elementary::sincos(position * frequencies_[i]);
+            to[i] = static_cast<float>(turn.cos * magnitude_);
+            to[pairs + i] = static_cast<float>(turn.sin * magnitude_);
+        }
+    }
 
   private:
+    // Lies at the front of the memory it owns.
+    struct alignas(64) Piece {
+        Mapping memory;
+        Piece* before;
+    };
+
     const float* make(int index, std::atomic<const float*>& entry) {
         const std::scoped_lock lock(mutex_);
         if (const float* at = entry.load(std::memory_order_acquire)) return at;
-        const std::size_t pairs = frequencies_.size();
-        std::vector<float> table(2 * pairs * piece);
-        float* row = table.data();
-        for (int p = 0; p < piece; ++p, row += 2 * pairs)
-            for (std::size_t i = 0; i < pairs; ++i) {
-                const auto turn = elementary::sincos((index * piece + p) * frequencies_[i]);
-                row[i] = static_cast<float>(turn.cos * magnitude_);
-                row[pairs + i] = static_cast<float>(turn.sin * magnitude_);
-            }
-        storage_.push_back(std::move(table));
-        entry.store(storage_.back().data(), std::memory_order_release);
-        return storage_.back().data();
+        const std::size_t width = 2 * frequencies_.size();
+        Mapping memory(sizeof(Piece) + width * piece * sizeof(float), Mapping::Pages::small);
+        std::byte* front = memory.data();
+        auto* rows = reinterpret_cast<float*>(front + sizeof(Piece));
+        for (int p = 0; p < piece; ++p)
+            compute(index * piece + p, rows + static_cast<std::size_t>(p) * width);
+        last_ = new (front) Piece{std::move(memory), last_};
+        entry.store(rows, std::memory_order_release);
+        return rows;
     }
     std::vector<double> frequencies_;
     double magnitude_;
     std::vector<std::atomic<const float*>> pieces_;
     std::mutex mutex_;
-    std::deque<std::vector<float>> storage_;
+    Piece* last_ = nullptr;
 };
 
 /// Turns rows by position.
@@ -138,6 +161,7 @@ class Rotary final : public Rotation {
     Rotary() = default;
     /// Throws Error{invalid_argument} for odd dims, theta <= 0 or a bad scaling.
     explicit Rotary(const RotarySettings& settings) : pairs_(settings.dims / 2) {
+        const FpEnvironment environment;
         require(settings.dims > 0 && settings.dims % 2 == 0, ErrorCode::invalid_argument,
                 "rotary: ", settings.dims, " dims; an even positive number is needed");
         require(settings.theta > 1.0 && settings.theta < 1e30, ErrorCode::invalid_argument,
@@ -161,11 +185,12 @@ class Rotary final : public Rotation {
                                 ? 1.0
                                 : std::fma(0.1, elementary::log(settings.scaling.factor), 1.0);
         }
-        table_ = std::make_shared<RotaryTable>(rotary_frequencies(settings), magnitude,
-                                               settings.positions);
+        table_ = std::make_shared<RotaryTable>(rotary_frequencies(settings), magnitude);
     }
 
+    /// Error{capacity} beyond positions(), Error{out_of_memory}; the row is then unchanged.
     void rotate(float* row, int position) const override {
+        const FpEnvironment environment;
         const float* cosine = table_->row(position);
         const kernels::Table& kernel = kernels::active();
         if constexpr (layout == PairLayout::half)
@@ -178,8 +203,11 @@ class Rotary final : public Rotation {
     /// Adds the angles to a fingerprint.
     void hash(Fingerprint& to) const {
         to.add(layout == PairLayout::half ? 1U : 2U);
-        for (const int position : {1, 1023})
-            to.add(table_->row(position), static_cast<std::size_t>(2 * pairs_) * sizeof(float));
+        std::vector<float> row(static_cast<std::size_t>(2 * pairs_));
+        for (const int position : {1, 1023}) {
+            table_->compute(position, row.data());
+            to.add(row.data(), row.size() * sizeof(float));
+        }
     }
 
   private:
