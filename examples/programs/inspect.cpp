@@ -1,4 +1,5 @@
 // What is in a model file: numbers, tensors, and the memory a context needs with each cache.
+#include <algorithm>
 #include <iomanip>
 #include <map>
 #include <sstream>
@@ -20,6 +21,17 @@ std::string mib(std::size_t bytes) {
     std::ostringstream out;
     out << std::fixed << std::setprecision(1) << static_cast<double>(bytes) / 1048576.0;
     return out.str();
+}
+
+// All names, or as many as one can take in.
+void list_unread(const std::vector<std::string>& names, bool all) {
+    if (names.empty()) return;
+    constexpr std::size_t most = 8;
+    const std::size_t shown = all ? names.size() : std::min(most, names.size());
+    std::cout << "note: " << names.size() << (names.size() == 1 ? " tensor is" : " tensors are")
+              << " not used by the model:";
+    for (std::size_t i = 0; i < shown; ++i) std::cout << ' ' << one_line(names[i]);
+    std::cout << (shown < names.size() ? " ... (--all lists them)" : "") << '\n';
 }
 
 void inspect(const std::string& path, int context, bool all, bool json) {
@@ -56,6 +68,8 @@ void inspect(const std::string& path, int context, bool all, bool json) {
                                {"type", e.type},
                                {"shape", e.shape},
                                {"bytes", e.bytes}});
+        cairn::Json unread = cairn::Json::array();
+        for (const std::string& name : contents.unread) unread.push_back(cairn::to_utf8(name));
         cairn::Json metadata = cairn::Json::object();
         for (const auto& [key, value] : contents.metadata)
             metadata[cairn::to_utf8(key)] = cairn::to_utf8(value);
@@ -71,6 +85,8 @@ void inspect(const std::string& path, int context, bool all, bool json) {
                                  {"vocabulary", shape.vocabulary},
                                  {"context", shape.context},
                                  {"tensors", tensors},
+                                 {"unread_tensors", unread},
+                                 {"notes", contents.notes},
                                  {"metadata", metadata},
                                  {"caches", caches}}
                          .dump(2)
@@ -94,6 +110,9 @@ void inspect(const std::string& path, int context, bool all, bool json) {
         std::cout << std::left << std::setw(22) << cache["spec"].get<std::string>() << std::right
                   << std::setw(14) << cache["bytes_per_token"].get<std::size_t>() << std::setw(12)
                   << mib(cache["payload_bytes"].get<std::size_t>()) << '\n';
+    if (!contents.unread.empty() || !contents.notes.empty()) std::cout << '\n';
+    for (const std::string& note : contents.notes) std::cout << "note: " << note << '\n';
+    list_unread(contents.unread, all);
     if (!all) return;
     std::cout << '\n';
     for (const auto& [key, value] : contents.metadata)

@@ -31,7 +31,10 @@ Contents read_contents(const std::string& path) {
         require(std::filesystem::exists(path, error), ErrorCode::io, path,
                 ": no such file or folder");
         const cairn::GgufSource source(path);
-        Contents result{"GGUF", cairn::gguf_config(source), {}, {}, source.file_bytes()};
+        Contents result{"GGUF", cairn::gguf_config(source), {}, {}, source.file_bytes(), {}, {}};
+        result.unread = cairn::unread_tensors(result.config, source);
+        cairn::detail::known_end_of_text(cairn::gguf_end_of_text(source.metadata(), std::nullopt),
+                                         cairn::vocabulary_of(result.config), result.notes);
         for (const auto& [name, tensor] : source.tensors())
             result.tensors.push_back({name, std::string(cairn::block_size(tensor->type).name),
                                       tensor->shape, tensor->bytes});
@@ -41,13 +44,11 @@ Contents read_contents(const std::string& path) {
     }
     const std::filesystem::path folder(path);
     const std::string config = (folder / "config.json").string();
-    Contents result{
-        "safetensors",
-        cairn::parse_hf_config(cairn::read_text(config, std::size_t{1} << 28), config).model,
-        {},
-        {},
-        0};
+    cairn::HfConfig read =
+        cairn::parse_hf_config(cairn::read_text(config, std::size_t{1} << 28), config);
+    Contents result{"safetensors", std::move(read.model), {}, {}, 0, {}, std::move(read.notes)};
     const cairn::SafetensorsSource source(folder);
+    result.unread = cairn::unread_tensors(result.config, source);
     for (const auto& [name, tensor] : source.tensors()) {
         result.tensors.push_back({name, tensor->dtype, tensor->shape, tensor->end - tensor->begin});
         result.file_bytes += tensor->end - tensor->begin;

@@ -21,6 +21,8 @@ struct Contents {
     std::vector<Entry> tensors;
     std::vector<std::pair<std::string, std::string>> metadata;
     std::size_t file_bytes = 0;
+    std::vector<std::string> unread;  // names of tensors that the model does not use
+    std::vector<std::string> notes;   // what of the files is ignored
 };
 
 /// Without loading weights. Throws Error{io, bad_file, unsupported}.

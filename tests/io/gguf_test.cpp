@@ -337,3 +337,32 @@ TEST_CASE("G19 G20 numbers that are none, and templates that are never run", "[g
     load_model(original, full);
     std::filesystem::remove(path);
 }
+
+TEST_CASE("tensors that a GGUF model would not read", "[gguf]") {
+    const std::string original = std::string(CAIRN_TEST_DATA) + "/models/llama-mha.gguf";
+    const std::string file = read_text(original, 1 << 24);
+    const std::string path =
+        (std::filesystem::temp_directory_path() / "cairn_unread_test.gguf").string();
+    const auto load = [&](const std::string& bytes) {
+        std::ofstream(path, std::ios::binary)
+            .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+        return load_model(path);
+    };
+    CHECK(load(file).unread.empty());
+    std::string fewer = file;
+    --fewer[file.find("llama.block_count") + 17 + 4];  // behind the key its type, then the number
+    try {
+        load(fewer);
+        FAIL("accepted");
+    } catch (const Error& error) {
+        INFO(error.what());
+        CHECK(error.code() == ErrorCode::bad_config);
+        CHECK(std::string(error.what()).find("ffn_up.weight belongs to layer") !=
+              std::string::npos);
+    }
+    // A name of the same length that nobody reads is missed and listed; here it is a needed one.
+    std::string renamed = file;
+    renamed.replace(file.find("blk.0.attn_norm.weight"), 22, "blk.0.attn_nrom.weight");
+    CHECK(code_of([&] { load(renamed); }) == ErrorCode::bad_config);
+    std::filesystem::remove(path);
+}

@@ -64,7 +64,7 @@ TEST_CASE("every count refuses what is none", "[hf_config]") {
         CHECK(error("n_inner", value) == ErrorCode::bad_config);
     for (const char* value : {"0", "-1e-5", "2", "\"1e-5\"", "true"})
         CHECK(error("layer_norm_epsilon", value) == ErrorCode::bad_config);
-    for (const char* value : {"[]", "100", "-1", "1.0", "\"5\"", "[5,100]"})
+    for (const char* value : {"[]", "-2", "1.0", "\"5\"", "[5,4294967296]"})
         CHECK(error("eos_token_id", value) == ErrorCode::bad_config);
     std::string long_list = "[0";
     for (int i = 0; i < 100000; ++i) long_list += ",0";
@@ -148,4 +148,19 @@ TEST_CASE("Llama's config, in both spellings of the rotation", "[hf_config]") {
     CHECK(bad("hidden_act", "\"relu\"") == ErrorCode::unsupported);
     for (const char* value : {"0", "-1e-5", "2"})
         CHECK(bad("rms_norm_eps", value) == ErrorCode::bad_config);
+}
+
+TEST_CASE("end-of-text tokens beyond the vocabulary are ignored with a note", "[hf_config]") {
+    Fields fields = base;
+    fields["eos_token_id"] = "50256";  // the default that Hugging Face writes
+    HfConfig c = parse(fields);
+    CHECK(c.end_of_text.empty());
+    REQUIRE(c.notes.size() == 1);
+    CHECK(c.notes[0].find("50256") != std::string::npos);
+    CHECK(c.notes[0].find("100") != std::string::npos);
+    fields["eos_token_id"] = "[100, 5, -1, 99]";
+    c = parse(fields);
+    CHECK(c.end_of_text == std::vector<Token>{5, 99});
+    CHECK(c.notes.size() == 2);
+    CHECK(parse(base).notes.empty());
 }

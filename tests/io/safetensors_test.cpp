@@ -228,4 +228,42 @@ TEST_CASE("a folder that is none, or lacks parts", "[model_folder]") {
     config.replace(config.find("\"n_layer\": 6"), 12, "\"n_layer\": 7");
     folder.write("config.json", config);
     CHECK(code_of([&] { load_model(folder.path.string()); }) == ErrorCode::bad_config);  // C5
+    config.replace(config.find("\"n_layer\": 7"), 12, "\"n_layer\": 5");  // another model
+    folder.write("config.json", config);
+    CHECK(code_of([&] { load_model(folder.path.string()); }) == ErrorCode::bad_config);
+}
+
+TEST_CASE("what a folder's model does not read is listed, and so is what is ignored",
+          "[model_folder]") {
+    const TempFolder folder;
+    const fs::path model = fs::path(CAIRN_TEST_DATA) / "models" / "llama-gqa-tied";
+    fs::copy_file(model / "model.safetensors", folder.path / "model.safetensors");
+    std::string config = read_text((model / "config.json").string(), 100000);
+    const std::string layers = "\"num_hidden_layers\": ";
+    const std::size_t at = config.find(layers) + layers.size();
+    const int count = config[at] - '0';
+    REQUIRE(count >= 2);
+    CHECK(load_model(model.string()).unread.empty());
+    CHECK(load_model(model.string()).notes.empty());
+    config[at] = static_cast<char>('0' + count - 1);
+    folder.write("config.json", config);
+    try {
+        load_model(folder.path.string());
+        FAIL("accepted");
+    } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::bad_config);
+        CHECK(std::string(error.what())
+                  .find("model.layers." + std::to_string(count - 1) + ".mlp.up_proj.weight") !=
+              std::string::npos);
+    }
+    // Layers for multi-token prediction lie behind the others and are listed.
+    const std::string rest = config.substr(config.find('{') + 1);
+    folder.write("config.json", "{\"num_nextn_predict_layers\": 1, \"eos_token_id\": 1000000," +
+                                    rest.substr(0, rest.find("\"eos_token_id\"")) + "\"unused\"" +
+                                    rest.substr(rest.find("\"eos_token_id\"") + 14));
+    const LoadedModel loaded = load_model(folder.path.string());
+    CHECK(loaded.model.layers() == count - 1);
+    CHECK(loaded.unread.size() == 9);
+    CHECK(loaded.end_of_text.empty());
+    CHECK(loaded.notes.size() == 1);
 }

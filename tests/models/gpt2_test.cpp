@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "models/models_support.hpp"
 using namespace support;
 
@@ -32,4 +34,39 @@ TEST_CASE("GPT-2 loads under both spellings, and every misfit is listed", "[gpt2
     };
     load_gpt2(c, gpt2_tensors(c, ""), options);
     CHECK(calls == 28);
+}
+
+TEST_CASE("layers beyond the configuration's are an error, other unread tensors a list", "[gpt2]") {
+    Gpt2Config c{.layers = 3, .heads = 2, .width = 8, .context = 8, .vocabulary = 11};
+    for (const std::string prefix : {"", "transformer."}) {
+        Random random(1);
+        Tensors t = gpt2_tensors(c, prefix);
+        t.add(random, prefix + "h.0.attn.bias", {1, 1, 8, 8});
+        t.add(random, "lm_head.weight", {11, 8});
+        load_gpt2(c, t);
+        std::vector<std::string> unread{"lm_head.weight", prefix + "h.0.attn.bias"};
+        std::sort(unread.begin(), unread.end());
+        CHECK(unread_tensors(c, t) == unread);
+        Gpt2Config fewer = c;
+        fewer.layers = 2;
+        try {
+            load_gpt2(fewer, t);
+            FAIL("no error");
+        } catch (const Error& error) {
+            const std::string text = error.what();
+            INFO(text);
+            CHECK(error.code() == ErrorCode::bad_config);
+            CHECK(text.starts_with("12 tensors do not fit"));
+            CHECK(text.find("tensor " + prefix +
+                            "h.2.attn.c_attn.weight belongs to layer 2, the "
+                            "configuration has 2 layers") != std::string::npos);
+        }
+    }
+    // A number of many digits is a layer too; a name without one is none.
+    Tensors odd;
+    for (const char* name : {"h.99999999999999999999.x", "h.x", "h.7x.y"}) odd.items[name] = {};
+    TensorCheck check(odd);
+    check.expect_layers("h.", 2);
+    CHECK(code_of([&] { check.done(); }) == ErrorCode::bad_config);
+    CHECK(check.unread().size() == 3);
 }

@@ -28,6 +28,11 @@ struct Tensors final : TensorSource {
                      std::span<std::byte> to) const override {
         std::memcpy(to.data(), items.find(name)->second.second.data() + first, to.size());
     }
+    std::vector<std::string> names() const override {
+        std::vector<std::string> result;
+        for (const auto& item : items) result.push_back(item.first);
+        return result;
+    }
     void add(Random& random, const std::string& name, std::vector<std::size_t> shape) {
         std::size_t count = 1;
         for (const std::size_t n : shape) count *= n;

@@ -1,7 +1,10 @@
 // A model's numbers from GGUF metadata, and the names its tensors have there.
 #pragma once
 
+#include <algorithm>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "cairn/io/gguf_source.hpp"
 #include "cairn/io/hf_config.hpp"
@@ -42,7 +45,9 @@ inline ModelConfig gguf_config(const GgufMetadata& m, const std::vector<std::siz
                 (*embedding)[0] <= static_cast<std::size_t>(most),
             ErrorCode::bad_config, m.where(), ": tensor token_embd.weight is missing or no matrix");
     const int vocabulary = static_cast<int>((*embedding)[0]);
-    const int layers = integer("block_count", 1024);
+    // Layers for multi-token prediction are counted with the others in these files.
+    const int predicting = static_cast<int>(m.integer(key("nextn_predict_layers"), 0, 1023, 0));
+    const int layers = integer("block_count", 1024) - predicting;
     const int width = integer("embedding_length", most / 8);
     const int context = integer("context_length", most);
     const int heads = integer("attention.head_count", most / 8);
@@ -84,6 +89,7 @@ inline ModelConfig gguf_config(const GgufMetadata& m, const std::vector<std::siz
     c.theta = m.number(key("rope.freq_base"), 10000.0);
     c.tied = tied;
     c.qkv_bias = architecture == "qwen2";
+    c.predicting = predicting;
     c.window = static_cast<int>(m.integer(key("attention.sliding_window"), 0, most, 0));
     const std::string scaling = m.string(key("rope.scaling.type"), "none");
     if (scaling != "none") {
@@ -107,6 +113,28 @@ inline ModelConfig gguf_config(const GgufMetadata& m, const std::vector<std::siz
 inline ModelConfig gguf_config(const GgufSource& source, const FileLimits& limits = {}) {
     return gguf_config(source.metadata(), source.shape("token_embd.weight"),
                        source.shape("output.weight") == nullptr, limits);
+}
+
+/// The tensors of a file that the model does not read, sorted.
+inline std::vector<std::string> unread_tensors(const ModelConfig& config,
+                                               const GgufSource& source) {
+    if (const auto* gpt2 = std::get_if<Gpt2Config>(&config))
+        return unread_tensors(*gpt2, source, gpt2_gguf_names);
+    if (const auto* llama = std::get_if<LlamaConfig>(&config))
+        return unread_tensors(*llama, source, llama_gguf_names);
+    return source.names();
+}
+/// Error{unsupported} if the file holds a bias of a matrix that the model would use without it: in
+/// this format what is there is meant.
+inline void check_unread(const std::vector<std::string>& unread, const GgufSource& source) {
+    for (const std::string& name : unread) {
+        if (!name.ends_with(".bias")) continue;
+        const std::string weight = name.substr(0, name.size() - 4) + "weight";
+        require(source.shape(weight) == nullptr ||
+                    std::binary_search(unread.begin(), unread.end(), weight),
+                ErrorCode::unsupported, source.metadata().where(), ": tensor ", name,
+                " is not supported: this architecture has no such bias here");
+    }
 }
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -346,13 +346,16 @@ inline ExportReport export_gguf(const std::string& from, const std::string& to, 
     const HfConfig config =
         parse_hf_config(read_text(config_path, limits.json_bytes), config_path, limits);
     const SafetensorsSource source(folder, limits);
-    if (const auto* gpt2 = std::get_if<Gpt2Config>(&config.model))
+    if (const auto* gpt2 = std::get_if<Gpt2Config>(&config.model)) {
+        detail::check_gpt2(*gpt2, source, gpt2_names).done();
         detail::add_gpt2(job, *gpt2, source);
-    else if (const auto* llama = std::get_if<LlamaConfig>(&config.model))
+    } else if (const auto* llama = std::get_if<LlamaConfig>(&config.model)) {
+        detail::check_llama(*llama, source, {}).done();
         detail::add_llama(job, *llama, source);
-    else
+    } else {
         fail(ErrorCode::unsupported, config_path, ": ", config.architecture,
              " has no form in GGUF files");
+    }
     detail::add_tokenizer(job.writer, folder, config.vocabulary(), config.end_of_text, limits);
     job.writer.write(to, progress);
     return report;

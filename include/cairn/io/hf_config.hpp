@@ -2,6 +2,7 @@
 // size is an error that names the key, and so is an option that would change the mathematics.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <variant>
 #include <vector>
@@ -18,16 +19,38 @@ inline int vocabulary_of(const ModelConfig& model) {
     return std::visit([](const auto& c) { return c.vocabulary; }, model);
 }
 
+/// The tensors of a source with Hugging Face's names that the model does not read, sorted.
+inline std::vector<std::string> unread_tensors(const ModelConfig& model,
+                                               const TensorSource& source) {
+    return std::visit([&](const auto& c) { return unread_tensors(c, source); }, model);
+}
+
 /// What a config.json says.
 struct HfConfig {
     std::string architecture;  ///< model_type
     ModelConfig model;
-    std::vector<Token> end_of_text;  ///< eos_token_id, one or several; empty if there is none
+    std::vector<Token> end_of_text;    ///< eos_token_id, one or several; empty if there is none
+    std::vector<std::string> notes{};  ///< sentences about what was ignored
 
     int vocabulary() const { return vocabulary_of(model); }
 };
 
 namespace detail {
+
+// The ids that a vocabulary has, and a note for each of the others: Hugging Face writes its
+// defaults into configurations whose vocabulary is smaller, and loads them.
+inline std::vector<Token> known_end_of_text(const std::vector<Token>& ids, int vocabulary,
+                                            std::vector<std::string>& notes) {
+    std::vector<Token> result;
+    for (const Token id : ids)
+        if (id >= 0 && id < vocabulary)
+            result.push_back(id);
+        else
+            notes.push_back("end-of-text token " + std::to_string(id) +
+                            " is ignored: the vocabulary has " + std::to_string(vocabulary) +
+                            " tokens");
+    return result;
+}
 
 // Error{limit} if a full context of rows of `row` numbers, keys and values as f32, exceeds the
 // limit.
@@ -134,6 +157,7 @@ class HfConfigReader {
         c.epsilon = static_cast<float>(root_.number("rms_norm_eps", 1e-6));
         c.tied = root_.boolean("tie_word_embeddings", false);
         c.qkv_bias = architecture == "qwen2";
+        c.predicting = static_cast<int>(root_.integer("num_nextn_predict_layers", 0, 1024, 0));
         word("hidden_act", "silu", {"silu", "swish"});
         no({"attention_bias", "mlp_bias"});
         if (architecture == "mistral")
@@ -210,17 +234,19 @@ inline HfConfig parse_hf_config(std::string_view text, const std::string& where,
     result.architecture = root.string("model_type");
     result.model = detail::HfConfigReader(root, limits).read(result.architecture);
     if (const Json* eos = root.find("eos_token_id")) {
-        const auto id = [&](const Json& value) {
-            return static_cast<Token>(
-                root.integer_of(value, "eos_token_id", 0, result.vocabulary() - 1));
+        std::vector<Token> ids;
+        const auto add = [&](const Json& value) {
+            ids.push_back(static_cast<Token>(
+                root.integer_of(value, "eos_token_id", -1, std::numeric_limits<Token>::max())));
         };
         if (eos->is_array()) {
             require(!eos->empty() && eos->size() <= limits.end_of_text_tokens,
                     ErrorCode::bad_config, where, ": eos_token_id lists ", eos->size(), " ids");
-            for (const Json& value : *eos) result.end_of_text.push_back(id(value));
+            for (const Json& value : *eos) add(value);
         } else {
-            result.end_of_text.push_back(id(*eos));
+            add(*eos);
         }
+        result.end_of_text = detail::known_end_of_text(ids, result.vocabulary(), result.notes);
     }
     return result;
 }

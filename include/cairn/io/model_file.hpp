@@ -22,6 +22,9 @@ struct LoadedModel {
     std::vector<Token> end_of_text;
     std::optional<Tokenizer> tokenizer;
     std::string chat_template;  ///< as text, never run; empty if there is none
+    std::vector<std::string>
+        unread{};                      ///< tensors of the files that the model does not use, sorted
+    std::vector<std::string> notes{};  ///< sentences about what was ignored in the files
 };
 
 namespace detail {
@@ -78,8 +81,13 @@ inline LoadedModel load_folder(const std::filesystem::path& folder, const LoadOp
             return any_model(load_llama_weights<RotaryHalf>(c, source, options));
         }
     };
-    return {std::visit(Build{source, options}, config.model), std::move(config.end_of_text),
-            std::move(tokenizer), folder_chat_template(folder, limits)};
+    AnyModel model = std::visit(Build{source, options}, config.model);
+    return {std::move(model),
+            std::move(config.end_of_text),
+            std::move(tokenizer),
+            folder_chat_template(folder, limits),
+            unread_tensors(config.model, source),
+            std::move(config.notes)};
 }
 
 inline LoadedModel load_gguf(const std::string& path, const LoadOptions& options,
@@ -90,10 +98,11 @@ inline LoadedModel load_gguf(const std::string& path, const LoadOptions& options
     std::optional<Tokenizer> tokenizer = gguf_tokenizer(metadata, limits);
     const int vocabulary = vocabulary_of(config);
     check_vocabulary(tokenizer, vocabulary, path);
-    std::vector<Token> end = gguf_end_of_text(metadata, tokenizer);
-    for (const Token token : end)
-        require(token < vocabulary, ErrorCode::bad_tokenizer, path, ": end-of-text token ", token,
-                " for a vocabulary of ", vocabulary);
+    std::vector<std::string> unread = unread_tensors(config, source);
+    check_unread(unread, source);
+    std::vector<std::string> notes;
+    std::vector<Token> end =
+        known_end_of_text(gguf_end_of_text(metadata, tokenizer), vocabulary, notes);
     struct Build {
         const GgufSource& source;
         const LoadOptions& options;
@@ -111,8 +120,8 @@ inline LoadedModel load_gguf(const std::string& path, const LoadOptions& options
             return any_model(load_llama_weights<RotaryHalf>(c, source, options, llama_gguf_names));
         }
     };
-    return {std::visit(Build{source, options}, config), std::move(end), std::move(tokenizer),
-            metadata.string("tokenizer.chat_template", "")};
+    return {std::visit(Build{source, options}, config),     std::move(end),    std::move(tokenizer),
+            metadata.string("tokenizer.chat_template", ""), std::move(unread), std::move(notes)};
 }
 
 }  // namespace detail

@@ -121,31 +121,40 @@ inline constexpr Gpt2Names gpt2_names{
     "lm_head",
     detail::StoredAs::in_out};
 
-/// The weights of a GPT-2 from a source with Hugging Face's names (with or without "transformer."
-/// in front) or those of `names`; [in][out] matrices are transposed while packing. Throws
-/// Error{bad_config} listing every tensor that is missing or has another shape, and what the source
-/// throws.
-inline detail::Gpt2Weights load_gpt2_weights(const Gpt2Config& c, const TensorSource& source,
-                                             const LoadOptions& options = {},
-                                             const Gpt2Names& names = gpt2_names) {
-    validate(c);
-    const std::string prefix =
-        source.shape("transformer.wte.weight") != nullptr ? "transformer." : "";
-    // The names of build_gpt2 are Hugging Face's; others are put in their place.
-    const auto file_name = [&](const std::string& name) {
-        if (name.starts_with("lm_head")) return names.output + name.substr(7);
-        if (name.starts_with("wte")) return prefix + names.embedding + name.substr(3);
-        if (name.starts_with("wpe")) return prefix + names.positions + name.substr(3);
-        if (name.starts_with("ln_f")) return prefix + names.final_norm + name.substr(4);
+namespace detail {
+
+// The names that build_gpt2 uses are Hugging Face's; a file may have others, or "transformer." in
+// front.
+class Gpt2FileNames {
+  public:
+    Gpt2FileNames(const TensorSource& source, const Gpt2Names& names)
+        : names_(names),
+          prefix_(source.shape("transformer.wte.weight") != nullptr ? "transformer." : "") {}
+
+    std::string operator()(const std::string& name) const {
+        if (name.starts_with("lm_head")) return names_.output + name.substr(7);
+        if (name.starts_with("wte")) return prefix_ + names_.embedding + name.substr(3);
+        if (name.starts_with("wpe")) return prefix_ + names_.positions + name.substr(3);
+        if (name.starts_with("ln_f")) return prefix_ + names_.final_norm + name.substr(4);
         const std::size_t dot = name.find('.', 2);
         const std::size_t last = name.rfind('.');
         const std::string part = name.substr(dot + 1, last - dot - 1);
         for (std::size_t i = 0; i < 6; ++i)
             if (part == gpt2_names.parts[i])
-                return prefix + names.layer + name.substr(2, dot - 1) + names.parts[i] +
-                       name.substr(last);
+                return layers() + name.substr(2, dot - 1) + names_.parts[i] + name.substr(last);
         return name;
-    };
+    }
+    /// In front of a layer's number.
+    std::string layers() const { return prefix_ + names_.layer; }
+
+  private:
+    const Gpt2Names& names_;
+    std::string prefix_;
+};
+
+inline TensorCheck check_gpt2(const Gpt2Config& c, const TensorSource& source,
+                              const Gpt2Names& names) {
+    const Gpt2FileNames file_name(source, names);
     const auto d = static_cast<std::size_t>(c.width);
     const auto hidden = static_cast<std::size_t>(c.hidden_width());
     TensorCheck check(source);
@@ -156,7 +165,7 @@ inline detail::Gpt2Weights load_gpt2_weights(const Gpt2Config& c, const TensorSo
         check.expect(file_name(name + ".bias"), {d});
     };
     const auto expect_linear = [&](const std::string& name, std::size_t out, std::size_t in) {
-        check.expect(file_name(name + ".weight"), names.stored == detail::StoredAs::in_out
+        check.expect(file_name(name + ".weight"), names.stored == StoredAs::in_out
                                                       ? std::vector{in, out}
                                                       : std::vector{out, in});
         check.expect(file_name(name + ".bias"), {out});
@@ -173,7 +182,28 @@ inline detail::Gpt2Weights load_gpt2_weights(const Gpt2Config& c, const TensorSo
     expect_norm("ln_f");
     if (!c.tied)
         check.expect(file_name("lm_head.weight"), {static_cast<std::size_t>(c.vocabulary), d});
-    check.done();
+    check.expect_layers(file_name.layers(), c.layers);
+    return check;
+}
+
+}  // namespace detail
+
+/// The tensors of a source that a GPT-2 of these numbers does not read, sorted.
+inline std::vector<std::string> unread_tensors(const Gpt2Config& c, const TensorSource& source,
+                                               const Gpt2Names& names = gpt2_names) {
+    return detail::check_gpt2(c, source, names).unread();
+}
+
+/// The weights of a GPT-2 from a source with Hugging Face's names (with or without "transformer."
+/// in front) or those of `names`; [in][out] matrices are transposed while packing. Throws
+/// Error{bad_config} listing every tensor that is missing, has another shape or belongs to a layer
+/// that the configuration has not, and what the source throws.
+inline detail::Gpt2Weights load_gpt2_weights(const Gpt2Config& c, const TensorSource& source,
+                                             const LoadOptions& options = {},
+                                             const Gpt2Names& names = gpt2_names) {
+    validate(c);
+    const detail::Gpt2FileNames file_name(source, names);
+    detail::check_gpt2(c, source, names).done();
 
     int done = 0;
     const int total = 12 * c.layers + 4 + (c.tied ? 0 : 1);

@@ -46,12 +46,9 @@ inline void validate(const GptJConfig& c) {
             "gptj: layer_norm_epsilon ", c.epsilon, " is not in (0, 1]");
 }
 
-/// The weights from Hugging Face's names. Throws Error{bad_config} listing every tensor that is
-/// missing or has another shape, and what the source throws.
-inline DecoderWeights<GptJBlock, NoPositions> load_gpt_j_weights(const GptJConfig& c,
-                                                                 const TensorSource& source,
-                                                                 const LoadOptions& options = {}) {
-    validate(c);
+namespace detail {
+
+inline TensorCheck check_gpt_j(const GptJConfig& c, const TensorSource& source) {
     const auto d = static_cast<std::size_t>(c.width);
     const auto hidden = static_cast<std::size_t>(c.hidden_width());
     const auto vocabulary = static_cast<std::size_t>(c.vocabulary);
@@ -71,7 +68,25 @@ inline DecoderWeights<GptJBlock, NoPositions> load_gpt_j_weights(const GptJConfi
     }
     expect("transformer.ln_f", {d});
     if (!c.tied) expect("lm_head", {vocabulary, d});
-    check.done();
+    check.expect_layers("transformer.h.", c.layers);
+    return check;
+}
+
+}  // namespace detail
+
+/// The tensors of a source that a GPT-J of these numbers does not read, sorted.
+inline std::vector<std::string> unread_tensors(const GptJConfig& c, const TensorSource& source) {
+    return detail::check_gpt_j(c, source).unread();
+}
+
+/// The weights from Hugging Face's names. Throws Error{bad_config} listing every tensor that is
+/// missing, has another shape or belongs to a layer that the configuration has not, and what the
+/// source throws.
+inline DecoderWeights<GptJBlock, NoPositions> load_gpt_j_weights(const GptJConfig& c,
+                                                                 const TensorSource& source,
+                                                                 const LoadOptions& options = {}) {
+    validate(c);
+    detail::check_gpt_j(c, source).done();
 
     int done = 0;
     const int total = 6 * c.layers + (c.tied ? 1 : 2);

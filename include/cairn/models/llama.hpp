@@ -36,6 +36,7 @@ struct LlamaConfig {
     int window = 0;         ///< sliding-window attention; 0: none
     bool tied = false;      ///< the output layer is the embedding
     bool qkv_bias = false;  ///< Qwen2
+    int predicting = 0;     ///< layers for multi-token prediction behind the others, never read
 };
 
 /// Throws Error{bad_config} for numbers no model can have.
@@ -79,7 +80,8 @@ struct LlamaNames {
 
 namespace detail {
 
-inline void check_llama(const LlamaConfig& c, const TensorSource& source, const LlamaNames& names) {
+inline TensorCheck check_llama(const LlamaConfig& c, const TensorSource& source,
+                               const LlamaNames& names) {
     const auto size = [](std::ptrdiff_t n) { return static_cast<std::size_t>(n); };
     const std::size_t d = size(c.width);
     const std::size_t q = size(c.heads.heads) * size(c.heads.key_dim);
@@ -104,20 +106,29 @@ inline void check_llama(const LlamaConfig& c, const TensorSource& source, const 
     }
     expect(names.final_norm, {d}, false);
     if (!c.tied) expect(names.output, {size(c.vocabulary), d}, false);
-    check.done();
+    if (names.rotary_divisors != nullptr) check.allow(names.rotary_divisors);
+    check.expect_layers(names.layer, c.layers, c.predicting);
+    return check;
 }
 
 }  // namespace detail
 
+/// The tensors of a source that a model of these numbers does not read, sorted.
+inline std::vector<std::string> unread_tensors(const LlamaConfig& c, const TensorSource& source,
+                                               const LlamaNames& names = {}) {
+    return detail::check_llama(c, source, names).unread();
+}
+
 /// The weights of a model of this family. Throws Error{bad_config} listing every tensor that is
-/// missing or has another shape, and what the source throws.
+/// missing, has another shape or belongs to a layer that the configuration has not, and what the
+/// source throws.
 template <class R>
 DecoderWeights<LlamaBlock<R>, NoPositions> load_llama_weights(const LlamaConfig& c,
                                                               const TensorSource& source,
                                                               const LoadOptions& options = {},
                                                               const LlamaNames& names = {}) {
     validate(c);
-    detail::check_llama(c, source, names);
+    detail::check_llama(c, source, names).done();
     int done = 0;
     const int total = 7 * c.layers + (c.tied ? 1 : 2);
     const auto linear = [&](const std::string& name, bool bias) {
