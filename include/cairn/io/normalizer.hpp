@@ -51,6 +51,12 @@ class Normalizer {
             to.add(std::string_view(step.to));
         }
     }
+    /// Whether no text becomes shorter.
+    bool never_shrinks() const noexcept {
+        for (const Step& step : steps_)
+            if (step.kind == Kind::nfc || step.to.size() < step.from.size()) return false;
+        return true;
+    }
 
     /// The text after all steps. Throws Error{limit} if it grows too much.
     std::string apply(std::string_view text) const {

@@ -5,10 +5,13 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cairn/core/fingerprint.hpp"
@@ -20,52 +23,57 @@ namespace cairn::inline CAIRN_ABI {
 /// A compiled pattern that splits text into matches and what lies between them.
 class SplitPattern {
   public:
+    /// Who wrote a pattern. This library's own are compiled to machine code where PCRE2 can do
+    /// that; those of files are interpreted, so that a hostile one never reaches the compiler.
+    enum class Origin : std::uint8_t { library, file };
+
     /// Throws Error{bad_tokenizer} for a pattern that is invalid or too long.
-    SplitPattern(const std::string& pattern, const FileLimits& limits)
-        : steps_(limits.regex_steps) {
+    SplitPattern(const std::string& pattern, const FileLimits& limits, Origin origin)
+        : context_(pcre2_match_context_create(nullptr), pcre2_match_context_free) {
         require(!pattern.empty() && pattern.size() <= limits.regex_bytes, ErrorCode::bad_tokenizer,
                 "tokenizer: a pattern of ", pattern.size(), " bytes; 1 to ", limits.regex_bytes,
                 " are allowed");
         print_.add(std::string_view(pattern));
+        if (context_ == nullptr) throw std::bad_alloc();
+        pcre2_set_match_limit(context_.get(), limits.regex_steps);
+        pcre2_set_depth_limit(context_.get(), limits.regex_steps);
         int error = 0;
         PCRE2_SIZE where = 0;
         code_.reset(
             pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                          PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF, &error, &where, nullptr),
+                          PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &where, nullptr),
             pcre2_code_free);
         require(code_ != nullptr, ErrorCode::bad_tokenizer, "tokenizer: pattern error ", error,
                 " at offset ", where);
+        // Where that fails, matches are interpreted: slower, and the same.
+        if (origin == Origin::library) (void)pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
     }
 
-    /// Calls piece(text, is_match) for consecutive parts of the text. Throws Error{limit} when the
-    /// pattern backtracks too much on this text.
+    /// What a match is written to: one for each thread that splits.
+    using Matches = std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)>;
+    Matches matches() const {
+        Matches result(pcre2_match_data_create_from_pattern(code_.get(), nullptr),
+                       pcre2_match_data_free);
+        if (result == nullptr) throw std::bad_alloc();
+        return result;
+    }
+
+    /// Calls piece(text, is_match) for consecutive parts of the text. Bytes that are no UTF-8 match
+    /// nothing. Throws Error{limit} when the pattern backtracks too much on this text.
     template <class Piece>
-    void split(std::string_view text, Piece&& piece) const {
-        const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
-            pcre2_match_data_create_from_pattern(code_.get(), nullptr), pcre2_match_data_free);
-        const std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> context(
-            pcre2_match_context_create(nullptr), pcre2_match_context_free);
-        if (data == nullptr || context == nullptr) throw std::bad_alloc();
-        pcre2_set_match_limit(context.get(), steps_);
-        pcre2_set_depth_limit(context.get(), steps_);
+    void split(std::string_view text, pcre2_match_data* data, Piece&& piece) const {
         std::size_t done = 0;
-        std::size_t from = 0;
-        while (from < text.size()) {
-            const int found = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()),
-                                          text.size(), from, 0, data.get(), context.get());
-            if (found == PCRE2_ERROR_NOMATCH) break;
-            require(found > 0, ErrorCode::limit,
-                    "tokenizer: the pattern failed on this text at byte ", from, " (PCRE2 error ",
-                    found, ")");
-            const PCRE2_SIZE* span = pcre2_get_ovector_pointer(data.get());
-            if (span[1] <= span[0] || span[1] <= from) {  // empty: go on one character further
-                const Utf8Char next = utf8_char(text.substr(from));
-                from += next.bytes;
-                continue;
-            }
-            if (span[0] > done) piece(text.substr(done, span[0] - done), false);
-            piece(text.substr(span[0], span[1] - span[0]), true);
-            done = from = span[1];
+        const auto match = [&](std::size_t begin, std::size_t end) {
+            if (begin > done) piece(text.substr(done, begin - done), false);
+            piece(text.substr(begin, end - begin), true);
+            done = end;
+        };
+        // Each row of whole characters is a subject of its own, which PCRE2 need not check again.
+        for (std::size_t at = 0; at < text.size();) {
+            const std::size_t valid = valid_utf8_bytes(text.substr(at));
+            if (valid > 0) split_valid(text, at, at + valid, data, match);
+            at += valid;
+            if (at < text.size()) at += utf8_char(text.substr(at)).bytes;
         }
         if (done < text.size()) piece(text.substr(done), false);
     }
@@ -74,9 +82,38 @@ class SplitPattern {
     std::uint64_t print() const noexcept { return print_.value(); }
 
   private:
+    template <class Match>
+    void split_valid(std::string_view text, std::size_t begin, std::size_t end,
+                     pcre2_match_data* data, const Match& match) const {
+        const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data() + begin);
+        const std::size_t size = end - begin;
+        const std::uint32_t options = PCRE2_NO_UTF_CHECK | (begin > 0 ? PCRE2_NOTBOL : 0U) |
+                                      (end < text.size() ? PCRE2_NOTEOL : 0U);
+        for (std::size_t from = 0; from < size;) {
+            int found =
+                pcre2_match(code_.get(), subject, size, from, options, data, context_.get());
+            if (found == PCRE2_ERROR_JIT_STACKLIMIT)
+                found = pcre2_match(code_.get(), subject, size, from, options | PCRE2_NO_JIT, data,
+                                    context_.get());
+            if (found == PCRE2_ERROR_NOMATCH) break;
+            require(found > 0, ErrorCode::limit,
+                    "tokenizer: the pattern failed on this text at byte ", begin + from,
+                    " (PCRE2 error ", found, ")");
+            const PCRE2_SIZE* span = pcre2_get_ovector_pointer(data);
+            if (span[0] >= from && span[1] > span[0]) {
+                match(begin + span[0], begin + span[1]);
+                from = span[1];
+                continue;
+            }
+            // Empty: before it nothing matches, and it goes on one character behind.
+            if (span[0] == span[1]) from = std::max(from, span[0]);
+            if (from < size) from += utf8_char(text.substr(begin + from)).bytes;
+        }
+    }
+
     Fingerprint print_;
     std::shared_ptr<pcre2_code> code_;
-    std::uint32_t steps_;
+    std::shared_ptr<pcre2_match_context> context_;
 };
 
 /// A sequence of splitting steps as tokenizer.json describes it: ByteLevel, Split, Digits,
@@ -88,25 +125,17 @@ class PreTokenizer {
     /// Throws Error{bad_tokenizer}, Error{unsupported} naming what it does not know.
     PreTokenizer(const Json& json, const FileLimits& limits) { add(json, limits, 0); }
 
-    /// The pieces of a text; bytes are kept as they are, valid UTF-8 or not.
-    std::vector<std::string> split(std::string_view text) const {
-        std::vector<std::string> pieces{std::string(text)};
-        for (const Step& step : steps_) {
-            std::vector<std::string> next;
-            for (std::string& piece : pieces) {
-                if (step.add_prefix_space && !piece.empty() && piece.front() != ' ')
-                    piece.insert(0, 1, ' ');
-                if (!step.pattern) {
-                    next.push_back(std::move(piece));
-                    continue;
-                }
-                step.pattern->split(piece,
-                                    [&](std::string_view part, bool) { next.emplace_back(part); });
-            }
-            pieces = std::move(next);
-        }
-        std::erase_if(pieces, [](const std::string& piece) { return piece.empty(); });
-        return pieces;
+    /// Calls piece(text) for the parts of a text in order, none of them empty; each is valid during
+    /// its call. Bytes are kept as they are, valid UTF-8 or not. Throws Error{limit} when a pattern
+    /// backtracks too much on this text.
+    template <class Piece>
+    void split(std::string_view text, Piece&& piece) const {
+        std::vector<SplitPattern::Matches> matches;
+        matches.reserve(steps_.size());
+        for (const Step& step : steps_)
+            matches.push_back(step.pattern ? step.pattern->matches()
+                                           : SplitPattern::Matches(nullptr, pcre2_match_data_free));
+        split_from(0, text, matches, piece);
     }
     /// The name GGUF files have for these steps; empty if they have none.
     std::string gguf_name() const {
@@ -137,20 +166,17 @@ class PreTokenizer {
         PreTokenizer result;
         result.byte_level_ = true;
         const auto add = [&](const std::string& pattern) {
-            result.steps_.push_back(
-                {std::make_shared<SplitPattern>(with_white_space(pattern), limits), false});
+            result.push({own(with_white_space(pattern), limits), false});
         };
-        const std::string words = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)";
-        const std::string rest = R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
         if (name == "gpt-2" || name == "gpt2") {
             add(gpt2_pattern());
         } else if (name == "smollm") {
             add(R"(\p{N})");
             add(gpt2_pattern());
         } else if (name == "llama-bpe" || name == "llama3" || name == "llama-v3") {
-            add(words + R"(\p{N}{1,3})" + rest);
+            add(words_pattern("{1,3}"));
         } else if (name == "qwen2") {
-            add(words + R"(\p{N})" + rest);
+            add(words_pattern(""));
         } else if (name == "default") {
             add(R"([\p{P}\$\+<=>\^~\|]+)");
             add(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))");
@@ -170,6 +196,11 @@ class PreTokenizer {
     }
 
   private:
+    // The pattern of Llama 3 and of Qwen 2, which cut numbers in other lengths.
+    static std::string words_pattern(const char* digits) {
+        return R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})" +
+               std::string(digits) + R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+    }
     // PCRE2 counts U+180E among white space, Unicode since 6.3 does not: \s is spelt out.
     static std::string with_white_space(std::string pattern) {
         const std::string set =
@@ -200,6 +231,40 @@ class PreTokenizer {
         bool add_prefix_space = false;
     };
 
+    static std::shared_ptr<const SplitPattern> own(const std::string& pattern,
+                                                   const FileLimits& limits) {
+        return std::make_shared<SplitPattern>(pattern, limits, SplitPattern::Origin::library);
+    }
+    void push(Step step) {
+        constexpr std::size_t most = 64;
+        require(steps_.size() < most, ErrorCode::bad_tokenizer,
+                "tokenizer: a pre_tokenizer of more than ", most, " steps");
+        steps_.push_back(std::move(step));
+    }
+    // The steps from one on; as many calls deep as there are steps.
+    template <class Piece>
+    void split_from(std::size_t index, std::string_view text,
+                    const std::vector<SplitPattern::Matches>& matches, Piece& piece) const {
+        if (text.empty()) return;
+        if (index == steps_.size()) {
+            piece(text);
+            return;
+        }
+        const Step& step = steps_[index];
+        std::string spaced;
+        if (step.add_prefix_space && text.front() != ' ') {
+            spaced.reserve(text.size() + 1);
+            text = spaced.append(1, ' ').append(text);
+        }
+        if (!step.pattern) {
+            split_from(index + 1, text, matches, piece);
+            return;
+        }
+        step.pattern->split(text, matches[index].get(), [&](std::string_view part, bool) {
+            split_from(index + 1, part, matches, piece);
+        });
+    }
+
     void add(const Json& json, const FileLimits& limits, int depth) {
         require(depth < 8, ErrorCode::bad_tokenizer,
                 "tokenizer: pre_tokenizer nested deeper than 8");
@@ -215,15 +280,13 @@ class PreTokenizer {
             byte_level_ = true;
             Step step;
             step.add_prefix_space = object.boolean("add_prefix_space", true);
-            if (object.boolean("use_regex", true))
-                step.pattern = std::make_shared<SplitPattern>(gpt2_pattern(), limits);
+            if (object.boolean("use_regex", true)) step.pattern = own(gpt2_pattern(), limits);
             if (step.pattern) kinds_.push_back("gpt2");
-            steps_.push_back(std::move(step));
+            push(std::move(step));
         } else if (type == "Digits") {
             const bool each = object.boolean("individual_digits", false);
             kinds_.push_back(each ? "digits" : "numbers");
-            steps_.push_back(
-                {std::make_shared<SplitPattern>(each ? "\\p{N}" : "\\p{N}+", limits), false});
+            push({own(each ? "\\p{N}" : "\\p{N}+", limits), false});
         } else if (type == "Split") {
             const std::string behaviour = object.string("behavior");
             require(behaviour == "Isolated", ErrorCode::unsupported,
@@ -234,12 +297,15 @@ class PreTokenizer {
                     ErrorCode::bad_tokenizer, "tokenizer: pre_tokenizer Split without a pattern");
             const JsonObject kind(*pattern, ErrorCode::bad_tokenizer,
                                   "tokenizer: pre_tokenizer Split pattern");
-            std::string expression = kind.find("Regex") != nullptr
-                                         ? with_white_space(kind.string("Regex"))
-                                         : "\\Q" + kind.string("String") + "\\E";
-            kinds_.push_back("split:" +
-                             (kind.find("Regex") != nullptr ? kind.string("Regex") : ""));
-            steps_.push_back({std::make_shared<SplitPattern>(expression, limits), false});
+            const bool regex = kind.find("Regex") != nullptr;
+            const std::string text = kind.string(regex ? "Regex" : "String");
+            const bool known =
+                regex && (text == words_pattern("{1,3}") || text == words_pattern(""));
+            kinds_.push_back("split:" + (regex ? text : ""));
+            push({std::make_shared<SplitPattern>(
+                      regex ? with_white_space(text) : "\\Q" + text + "\\E", limits,
+                      known ? SplitPattern::Origin::library : SplitPattern::Origin::file),
+                  false});
         } else {
             fail(ErrorCode::unsupported, "tokenizer: pre_tokenizer \"", type.substr(0, 60),
                  "\" is not known; known: ByteLevel, Split, Digits, Sequence");

@@ -126,7 +126,7 @@ struct TokenizerGguf {
         const GgufArray* merges = metadata.array("tokenizer.ggml.merges", GgufType::string);
         require(merges != nullptr, ErrorCode::bad_tokenizer, metadata.where(),
                 ": tokenizer.ggml.merges is missing");
-        int rank = 0;
+        std::uint32_t rank = 0;
         std::string joined;
         for (const std::string& merge : merges->strings) {
             const std::size_t space = merge.find(' ', 1);  // a token may begin with one

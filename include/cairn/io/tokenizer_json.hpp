@@ -171,7 +171,7 @@ struct TokenizerJson {
         const Json* merges = bpe.find("merges");
         require(merges != nullptr && merges->is_array(), ErrorCode::bad_tokenizer,
                 "tokenizer: \"merges\" is missing");
-        int rank = 0;
+        std::uint32_t rank = 0;
         std::string joined;
         for (const Json& merge : *merges) {
             std::string_view left;

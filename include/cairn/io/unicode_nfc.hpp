@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -17,49 +18,65 @@ namespace cairn::inline CAIRN_ABI {
 /// script needs a tenth of this.
 inline constexpr int max_combining_marks = 256;
 
+namespace detail {
+
+// Where the row of characters from U+0300 on that stands at `at` ends.
+inline std::size_t high_characters(std::string_view text, std::size_t at) {
+    int marks = 0;
+    while (at < text.size()) {
+        const Utf8Char c = utf8_char(text.substr(at));
+        if (c.state != Utf8Char::State::complete || c.code < 0x300) break;
+        const bool mark =
+            utf8proc_get_property(static_cast<utf8proc_int32_t>(c.code))->combining_class != 0;
+        marks = mark ? marks + 1 : 0;
+        require(marks <= max_combining_marks, ErrorCode::limit, "tokenizer: more than ",
+                max_combining_marks, " combining marks in a row");
+        at += c.bytes;
+    }
+    return at;
+}
+// Appends a text of whole characters in form C.
+inline void compose(std::string_view text, std::string& to) {
+    utf8proc_uint8_t* made = nullptr;
+    const utf8proc_ssize_t size =
+        utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                     static_cast<utf8proc_ssize_t>(text.size()), &made,
+                     static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+    const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(made, &std::free);
+    if (size == UTF8PROC_ERROR_NOMEM) throw std::bad_alloc();
+    require(size >= 0, ErrorCode::limit, "tokenizer: ", text.size(),
+            " bytes cannot be normalised: ", utf8proc_errmsg(size));
+    to.append(reinterpret_cast<const char*>(made), static_cast<std::size_t>(size));
+}
+
+}  // namespace detail
+
 /// The text in form C. Bytes that are no UTF-8 stay as they are, and nothing is composed across
 /// them. Throws Error{limit} for too many combining marks in a row, std::bad_alloc.
 inline std::string unicode_nfc(std::string_view text) {
-    // Below U+0300 everything is in form C already.
-    std::size_t plain = 0;
-    while (plain < text.size() && static_cast<unsigned char>(text[plain]) < 0xCC) ++plain;
-    if (plain == text.size()) return std::string(text);
-
+    // Below U+0300 everything is in form C already, and composes with nothing before it: only rows
+    // of characters from there on, each with the character in front of it, are looked at.
+    const auto low = [&](std::size_t i) { return static_cast<unsigned char>(text[i]) < 0xCC; };
     std::string result;
-    const auto compose = [&](std::string_view part) {
-        if (part.empty()) return;
-        utf8proc_uint8_t* made = nullptr;
-        const utf8proc_ssize_t size =
-            utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(part.data()),
-                         static_cast<utf8proc_ssize_t>(part.size()), &made,
-                         static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-        const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(made, &std::free);
-        if (size == UTF8PROC_ERROR_NOMEM) throw std::bad_alloc();
-        require(size >= 0, ErrorCode::limit, "tokenizer: ", part.size(),
-                " bytes cannot be normalised: ", utf8proc_errmsg(size));
-        result.append(reinterpret_cast<const char*>(made), static_cast<std::size_t>(size));
-    };
-    std::size_t begin = 0;
-    int marks = 0;
-    for (std::size_t at = 0; at < text.size();) {
-        const Utf8Char c = utf8_char(text.substr(at));
-        if (c.state == Utf8Char::State::complete) {
-            const bool mark =
-                c.code >= 0x300 &&
-                utf8proc_get_property(static_cast<utf8proc_int32_t>(c.code))->combining_class != 0;
-            marks = mark ? marks + 1 : 0;
-            require(marks <= max_combining_marks, ErrorCode::limit, "tokenizer: more than ",
-                    max_combining_marks, " combining marks in a row");
-        } else {
-            compose(text.substr(begin, at - begin));
-            result.append(text.substr(at, c.bytes));
-            begin = at + c.bytes;
-            marks = 0;
+    std::size_t done = 0;
+    for (std::size_t at = 0;;) {
+        while (at < text.size() && low(at)) ++at;
+        if (at == text.size()) break;
+        std::size_t begin = at;
+        while (begin > done && (static_cast<unsigned char>(text[begin - 1]) & 0xC0U) == 0x80U)
+            --begin;
+        if (begin > done) --begin;
+        if (valid_utf8_bytes(text.substr(begin, at - begin)) != at - begin) begin = at;
+        const std::size_t end = detail::high_characters(text, at);
+        if (end == at) {  // no character: it stays, and nothing is composed across it
+            at += utf8_char(text.substr(at)).bytes;
+            continue;
         }
-        at += c.bytes;
+        result.append(text.substr(done, begin - done));
+        detail::compose(text.substr(begin, end - begin), result);
+        done = at = end;
     }
-    compose(text.substr(begin));
-    return result;
+    return result.append(text.substr(done));
 }
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -51,6 +52,24 @@ inline Utf8Char utf8_char(std::string_view text) noexcept {
         code = (code << 6) | (byte(i) & 0x3FU);
     }
     return {complete, length, code};
+}
+
+/// Bytes at the beginning of a text that are whole characters.
+inline std::size_t valid_utf8_bytes(std::string_view text) noexcept {
+    std::size_t at = 0;
+    while (at < text.size()) {
+        std::uint64_t eight = 0;  // most text is ASCII
+        while (at + sizeof eight <= text.size()) {
+            std::memcpy(&eight, text.data() + at, sizeof eight);
+            if ((eight & 0x8080808080808080U) != 0) break;
+            at += sizeof eight;
+        }
+        if (at == text.size()) break;
+        const Utf8Char c = utf8_char(text.substr(at));
+        if (c.state != Utf8Char::State::complete) break;
+        at += c.bytes;
+    }
+    return at;
 }
 
 /// Appends a character as UTF-8.

@@ -1,0 +1,77 @@
+#include <cairn/io/pre_tokenizer.hpp>
+
+#include "support.hpp"
+using namespace support;
+
+namespace {
+
+std::vector<std::string> pieces(const PreTokenizer& tokenizer, std::string_view text) {
+    std::vector<std::string> result;
+    tokenizer.split(text, [&](std::string_view piece) { result.emplace_back(piece); });
+    return result;
+}
+Json split(const std::string& pattern) {
+    return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}};
+}
+
+}  // namespace
+
+TEST_CASE("bytes that are no UTF-8 match nothing and stay", "[pre_tokenizer]") {
+    const PreTokenizer words = PreTokenizer::named("gpt-2", {});
+    using Pieces = std::vector<std::string>;
+    CHECK(pieces(words, "").empty());
+    CHECK(pieces(words, "one two") == Pieces{"one", " two"});
+    CHECK(pieces(words, "one\xFF two") == Pieces{"one", "\xFF", " two"});
+    CHECK(pieces(words, "\xFF\xFE\x80z") == Pieces{"\xFF\xFE\x80", "z"});
+    CHECK(pieces(words, "a  \xC3") == Pieces{"a", "  ", "\xC3"});  // nothing to keep a space for
+    CHECK(pieces(words, "a \xE2\x82 b") == Pieces{"a", " ", "\xE2\x82", " b"});
+    // Only the text's own ends are ends of lines.
+    const PreTokenizer ends(split("^a|b$"), {});
+    CHECK(pieces(ends,
+                 "ab\xFF"
+                 "ab") == Pieces{"a",
+                                 "b\xFF"
+                                 "a",
+                                 "b"});
+}
+
+TEST_CASE("patterns in machine code and interpreted ones cut alike", "[pre_tokenizer]") {
+    Random random(41);
+    const std::vector<std::string> parts{
+        "a",           "It's", " ",  "  ",           "\n",           "\r\n\n",
+        "12345",       "\t",   "!?", "\xFF",         "\xE2\x80\x83", "\xC3",
+        "caf\xC3\xA9", "'",    "ll", "\xE4\xBD\xA0", "\xE1\xA0\x8E"};
+    const std::string rest = R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+    const std::string words =
+        R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})" + rest;
+    for (const auto& [name, pattern] :
+         {std::pair<std::string, std::string>{"gpt-2", PreTokenizer::gpt2_pattern()},
+          {"llama-bpe", words}}) {
+        const PreTokenizer own = PreTokenizer::named(name, {});
+        const PreTokenizer foreign(split("(?:" + pattern + ")"), {});
+        for (int round = 0; round < 2000; ++round) {
+            std::string text;
+            for (int n = draw(random, 0, 20); n > 0; --n) text += parts[random.below(parts.size())];
+            REQUIRE(pieces(own, text) == pieces(foreign, text));
+        }
+    }
+}
+
+TEST_CASE("matches of nothing are passed over in one step", "[pre_tokenizer]") {
+    const PreTokenizer none(split("(?=\\z)|(?=b)|x*"), {});
+    const std::string text(200000, 'a');
+    CHECK(pieces(none, text) == std::vector<std::string>{text});
+    const PreTokenizer end(split("\\z"), {});
+    CHECK(pieces(end, text + "\xFF") == std::vector<std::string>{text + "\xFF"});
+}
+
+TEST_CASE("a pre-tokenizer has a bounded number of steps", "[pre_tokenizer]") {
+    Json inner = Json::array();
+    for (int i = 0; i < 60; ++i) inner.push_back({{"type", "Digits"}});
+    const Json sequence = {{"type", "Sequence"}, {"pretokenizers", inner}};
+    CHECK(pieces(PreTokenizer(sequence, {}), "a1") == std::vector<std::string>{"a", "1"});
+    const Json twice = {{"type", "Sequence"}, {"pretokenizers", {sequence, sequence}}};
+    CHECK(code_of([&] { PreTokenizer(twice, {}); }) == ErrorCode::bad_tokenizer);
+    // \C matches half a character.
+    CHECK(code_of([&] { PreTokenizer(split("\\C"), {}); }) == ErrorCode::bad_tokenizer);
+}
