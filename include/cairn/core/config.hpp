@@ -5,20 +5,26 @@
 //                         instead of being instantiated in every translation unit.
 #pragma once
 
+// What the compiler must be. An error would not end its work, and what follows would be hundreds of
+// lines nobody wants; a header that does not exist does end it.
+#if !defined(__GNUC__)
+#error \
+    "Cairn needs g++ 12, clang 14 or newer: its kernels use their per-function target attributes."
+#include "cairn/see_the_error_above"
+#elif __cplusplus < 202002L
+#error "Cairn needs C++20: compile with -std=c++20, or newer."
+#include "cairn/see_the_error_above"
+#elif !defined(__cpp_exceptions)
+#error "Cairn reports errors by exceptions and cannot be compiled with -fno-exceptions."
+#include "cairn/see_the_error_above"
+#endif
+
 #include <bit>
 #include <climits>
 
 #define CAIRN_VERSION_MAJOR 0
 #define CAIRN_VERSION_MINOR 1
 #define CAIRN_VERSION_PATCH 0
-
-#if !defined(__GNUC__)
-#error \
-    "Cairn needs g++ 12, clang 14 or newer: its kernels use their per-function target attributes."
-#endif
-#if !defined(__cpp_exceptions)
-#error "Cairn reports errors by exceptions and cannot be compiled with -fno-exceptions."
-#endif
 
 // The inline namespace carries the version and every macro that changes an inline body, so that
 // two copies of the library, vendored by two parts of one program, do not collide at link time.
