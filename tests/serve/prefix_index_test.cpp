@@ -1,5 +1,8 @@
 // Prefix reuse: the same bits as no reuse, one copy of what is shared, tokens compared whatever the
 // hash says, tenants apart, pins, and the reason of every miss.
+#include <atomic>
+#include <thread>
+
 #include <cairn/cache/store/paged.hpp>
 #include <cairn/serve/prefix_index.hpp>
 
@@ -145,4 +148,87 @@ TEST_CASE("salts, pins, and why a prefix missed", "[prefix_index]") {
     busy.decode(1);
     CHECK(code_of([&] { index.take(a, busy, "alice"); }) == ErrorCode::bad_state);
     CHECK(code_of([&] { index.insert(busy, a); }) == ErrorCode::invalid_argument);
+}
+
+TEST_CASE("an index holds sessions of one model, and takes no other's", "[prefix_index]") {
+    using Cache = KvCache<Paged<F16>>;
+    const Model model = tiny();
+    const Model twin = tiny();
+    const std::vector<Token> text{1, 2, 3, 4, 5, 6};
+    PrefixIndex<Paging> index(4, 2);
+    auto session = model.session<Cache>(100);
+    session.prefill(text);
+    index.insert(session, text);
+    auto other = twin.session<Cache>(100);
+    CHECK(code_of([&] { index.take(text, other); }) == ErrorCode::model_mismatch);
+    CHECK(other.position() == 0);
+    CHECK(other.model_identity() == twin.identity());
+    other.prefill(text);
+    CHECK(code_of([&] { index.insert(other, text); }) == ErrorCode::model_mismatch);
+    CHECK(index.size() == 1);
+    auto slow = model.session<Cache>(100);
+    slow.context().compute = Compute::accurate;
+    CHECK(code_of([&] { index.take(text, slow); }) == ErrorCode::model_mismatch);
+
+    // The session's own executor and hooks stay.
+    ThreadPool pool(2);
+    auto hooked = model.session<Cache>(100, pool);
+    int layers = 0;
+    hooked.context().after_layer = [&](int) { ++layers; };
+    CHECK(index.take(text, hooked).tokens == 5);
+    CHECK(&hooked.context().executor() == &pool);
+    const auto got = hooked.decode(6);
+    CHECK(same_bits(got, session.logits()));
+    CHECK(layers == 2);
+
+    // What forgot tokens in its middle does not answer as its tokens would.
+    auto edited = model.session<Cache>(100);
+    edited.prefill(text);
+    CHECK_FALSE(edited.edited());
+    edited.drop(1, 3);
+    CHECK(edited.edited());
+    CHECK(edited.fork().edited());
+    CHECK(code_of([&] { index.insert(edited, text); }) == ErrorCode::bad_state);
+    edited.clear();
+    edited.prefill(text);
+    edited.shift(0, 2);
+    CHECK(code_of([&] { index.insert(edited, text); }) == ErrorCode::bad_state);
+    CHECK(index.evict());
+    index.insert(other, text);  // an empty index takes any model
+
+    auto to = std::move(index);
+    CHECK(index.size() == 0);
+    CHECK(to.match(text).tokens == 5);
+    auto gone = std::move(other);
+    CHECK(code_of([&] { to.take(text, other); }) == ErrorCode::bad_state);
+    CHECK(code_of([&] { to.insert(other, {}); }) == ErrorCode::invalid_argument);
+}
+
+TEST_CASE("two threads on one index: each call works or is told", "[prefix_index]") {
+    const Model model = tiny();
+    const Paging root = model.session<KvCache<Paged<F16>>>(100);
+    Paging filled = root.fork();
+    const std::vector<Token> text{1, 2, 3, 4, 5, 6};
+    filled.prefill(text);
+    PrefixIndex<Paging> index(2, 2);
+    std::atomic<int> others = 0;
+    const auto work = [&] {
+        for (int i = 0; i < 200; ++i) try {
+                Paging session = root.fork();
+                switch (i % 5) {
+                    case 0: index.insert(filled, text); break;
+                    case 1: index.match(text); break;
+                    case 2: index.take(text, session); break;
+                    case 3: index.pin(text), index.unpin(text); break;
+                    default: index.evict() || index.size() > 2;
+                }
+            } catch (const Error& error) {
+                if (error.code() != ErrorCode::concurrent_use) ++others;
+            }
+    };
+    std::thread other(work);
+    work();
+    other.join();
+    CHECK(others == 0);
+    CHECK(index.size() <= 1);
 }

@@ -1,5 +1,9 @@
 // A pool of sequences: every operation against sequences that live alone, in memory without end.
+#include <sys/wait.h>
+
+#include <atomic>
 #include <map>
+#include <thread>
 
 #include <cairn/cache/cache_spec.hpp>
 #include <cairn/serve/sequence_pool.hpp>
@@ -222,5 +226,169 @@ TEST_CASE("a damaged file of a swapped sequence is a typed error; the others go 
     pool.forward({both + 1, 1});
     CHECK(pool.session(b).position() == 80);
     pool.free(a);
+    CHECK(folder.files() == 0);
+}
+
+TEST_CASE("a sequence begins with a prefix that an index holds", "[sequence_pool]") {
+    const Model model = tiny_llama();
+    const auto vocabulary = static_cast<std::size_t>(model.vocabulary());
+    const Folder folder;
+    Pool pool(root_of(model, "paged=16:f16", 24), {12, 0, folder.path.string()});
+    PrefixIndex<Any> index(4);
+    Random random(75);
+    const auto system = random_tokens(random, 100, model.vocabulary());
+    const int first = pool.create();
+    const PoolSlice slice{first, system, LogitRows::none, nullptr};
+    pool.forward({&slice, 1});
+    index.insert(pool.session(first), pool.tokens(first));
+    CHECK(code_of([&] { pool.take(index, first, system); }) == ErrorCode::bad_state);
+    pool.free(first);
+    CHECK(blocks_of(pool.root()).used() == 7);
+    for (int user = 0; user < 10; ++user) {
+        auto prompt = system;
+        const auto question = random_tokens(random, 5 + user, model.vocabulary());
+        prompt.insert(prompt.end(), question.begin(), question.end());
+        const int id = pool.create();
+        CHECK(pool.take(index, id, prompt).tokens == 100);
+        CHECK(pool.tokens(id).size() == 100);
+        std::vector<float> logits(vocabulary);
+        const PoolSlice rest{id, question, LogitRows::last, logits.data()};
+        pool.forward({&rest, 1});
+        Any alone = root_of(model, "paged=16:f16", 0);
+        CHECK(same_bits(logits, alone.prefill(prompt)));
+        CHECK(std::equal(prompt.begin(), prompt.end(), pool.tokens(id).begin()));
+        if (user % 3 == 0) pool.swap_out(id);
+    }
+    CHECK(blocks_of(pool.root()).used() <= 24);
+    const int none = pool.create();
+    CHECK(pool.take(index, none, std::vector<Token>{}).tokens == 0);
+    CHECK(pool.take(index, none, system, "another salt").tokens == 0);
+    CHECK(pool.tokens(none).empty());
+    const Model twin = tiny_llama();
+    Pool strange(root_of(twin, "paged=16:f16", 24), {2, 0, {}});
+    const int id = strange.create();
+    CHECK(code_of([&] { strange.take(index, id, system); }) == ErrorCode::model_mismatch);
+    CHECK(strange.session(id).position() == 0);
+}
+
+TEST_CASE("two threads on one pool: each call works or is told", "[sequence_pool]") {
+    const Model model = tiny_llama();
+    const Folder folder;
+    ThreadPool threads(2);
+    Pool pool(root_of(model, "paged=16:f16", 24, threads), {4, 0, folder.path.string()});
+    const int a = pool.create();
+    const int b = pool.create();
+    const std::vector<Token> tokens{1, 2, 3};
+    std::atomic<int> others = 0;
+    std::atomic<int> done = 0;
+    const auto work = [&](int seed) {
+        Random random(static_cast<std::uint64_t>(seed));
+        for (int i = 0; i < 150; ++i) try {
+                const int id = random.below(2) == 0 ? a : b;
+                const PoolSlice slice{id, tokens, LogitRows::none, nullptr};
+                switch (random.below(9)) {
+                    case 0: pool.swap_out(id); break;
+                    case 1: pool.prefetch(id); break;
+                    case 2: pool.seq_rm(id, 0, Pool::to_the_end); break;
+                    case 3: pool.free(pool.fork(id)); break;
+                    case 4: pool.free(pool.create()); break;
+                    case 5: done += pool.live() + (pool.contains(id) ? 1 : 0); break;
+                    case 6: done += pool.in_memory(id) ? 1 : 0; break;
+                    default: pool.forward({&slice, 1}); break;
+                }
+                ++done;
+            } catch (const Error& error) {
+                if (error.code() != ErrorCode::concurrent_use &&
+                    error.code() != ErrorCode::capacity)
+                    ++others;
+            }
+    };
+    std::thread other(work, 1);
+    work(2);
+    other.join();
+    CHECK(others == 0);
+    CHECK(done > 0);
+    pool.seq_keep(a);
+    pool.seq_rm(a, 0, Pool::to_the_end);
+    Any alone = root_of(model, "paged=16:f16", 0);
+    std::vector<float> logits(static_cast<std::size_t>(model.vocabulary()));
+    const PoolSlice slice{a, tokens, LogitRows::last, logits.data()};
+    pool.forward({&slice, 1});
+    CHECK(same_bits(logits, alone.prefill(tokens)));
+}
+
+TEST_CASE("a pool that was moved from says so; one that is replaced leaves no files",
+          "[sequence_pool]") {
+    const Model model = tiny_llama();
+    const Folder folder;
+    const std::vector<Token> tokens{1, 2, 3};
+    const auto filled = [&] {
+        Pool pool(root_of(model, "paged=16:f16", 24), {4, 0, folder.path.string()});
+        const int id = pool.create();
+        const PoolSlice slice{id, tokens, LogitRows::none, nullptr};
+        pool.forward({&slice, 1});
+        pool.swap_out(id);
+        return pool;
+    };
+    Pool from = filled();
+    CHECK(folder.files() == 1);
+    Pool to = filled();
+    CHECK(folder.files() == 2);
+    to = std::move(from);
+    CHECK(folder.files() == 1);
+    CHECK(to.session(0).position() == 3);
+    CHECK(folder.files() == 0);
+    const auto refused = [&](auto call) { CHECK(code_of(call) == ErrorCode::bad_state); };
+    const PoolSlice slice{0, tokens, LogitRows::none, nullptr};
+    PrefixIndex<Any> index(1);
+    refused([&] { from.create(); });
+    refused([&] { from.fork(0); });
+    refused([&] { from.free(0); });
+    refused([&] { from.take(index, 0, tokens); });
+    refused([&] { from.seq_rm(0, 0, 1); });
+    refused([&] { from.seq_cp(0, 1, 0, 1); });
+    refused([&] { from.seq_keep(0); });
+    refused([&] { from.seq_add(0, 1, 2, -1); });
+    refused([&] { from.forward({&slice, 1}); });
+    refused([&] { from.prefetch(0); });
+    refused([&] { from.swap_out(0); });
+    refused([&] { from.session(0); });
+    CHECK(from.live() == 0);
+    CHECK_FALSE(from.contains(0));
+}
+
+TEST_CASE("a forked child reads its parent's swapped sequences and leaves their files", "[fork]") {
+    const Model model = tiny_llama();
+    const Folder folder;
+    auto pool = std::make_unique<Pool>(root_of(model, "paged=16:f16", 24),
+                                       PoolLimits{4, 0, folder.path.string()});
+    const std::vector<Token> tokens{1, 2, 3};
+    const int a = pool->create();
+    const int b = pool->create();
+    const PoolSlice slices[] = {{a, tokens, LogitRows::none, nullptr},
+                                {b, tokens, LogitRows::none, nullptr}};
+    pool->forward(slices);
+    pool->swap_out(a);
+    pool->swap_out(b);
+    pool->prefetch(b);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::alarm(20);
+        bool good = false;
+        try {
+            good = pool->session(a).position() == 3 && pool->session(b).position() == 3;
+            pool->swap_out(a);
+            pool.reset();
+        } catch (const Error&) {
+            good = false;
+        }
+        ::_exit(good ? 0 : 1);
+    }
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    CHECK(status == 0);
+    CHECK(folder.files() == 2);
+    CHECK(pool->session(a).position() == 3);
+    CHECK(pool->session(b).position() == 3);
     CHECK(folder.files() == 0);
 }

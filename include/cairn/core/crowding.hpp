@@ -104,8 +104,8 @@ class Crowding {
 
   private:
     static constexpr std::int64_t least = 200'000;  // ns: below it a wait costs less than asking
-    static constexpr std::int64_t shortest = 2'000'000;
-    static constexpr std::int64_t longest = 64'000'000;
+    static constexpr std::int64_t shortest = 8'000'000;
+    static constexpr std::int64_t longest = 128'000'000;
 
     static std::int64_t now() noexcept {
         return std::chrono::steady_clock::now().time_since_epoch().count();

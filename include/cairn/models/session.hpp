@@ -125,6 +125,7 @@ class Session final : public SessionState {
         require(can_drop(begin, end), ErrorCode::bad_state, "drop tokens ", begin, " to ", end,
                 ": the session has ", position(), "; it needs a paged store and all rows kept");
         for (Cache& cache : caches_) cache.drop(begin, end);
+        edited_ = edited_ || begin < end;
     }
     /// Whether `close(tokens)` would succeed.
     bool can_close(int tokens) const requires Shiftable<Cache> {
@@ -155,6 +156,12 @@ class Session final : public SessionState {
         widen(tokens);
     }
 
+    /// Whether tokens in the middle were forgotten (drop, shift) since the session was empty: it
+    /// then answers otherwise than a prompt of its tokens would.
+    bool edited() const {
+        const BusyFlag::Share share(busy(), in_use);
+        return position() > 0 && (edited_ || shifted_ > 0);
+    }
     /// Whether the session can be cut back to its first `n` tokens exactly.
     bool can_truncate(int n) const noexcept {
         return n >= 0 && n <= position() && all([&](const Cache& c) { return c.can_truncate(n); });
@@ -168,7 +175,9 @@ class Session final : public SessionState {
         for (Cache& cache : caches_) cache.truncate(n);
         if (n < logits_at_) logits_at_ = -1;
         set_position(n);
-        if (n == 0) set_capacity(capacity() - std::exchange(shifted_, 0));
+        if (n > 0) return;
+        edited_ = false;
+        set_capacity(capacity() - std::exchange(shifted_, 0));
     }
     /// Forgets everything.
     void clear() { truncate(0); }
@@ -267,6 +276,7 @@ class Session final : public SessionState {
         : SessionState(other),
           model_(other.model_),
           shifted_(other.shifted_),
+          edited_(other.edited_),
           context_(other.context_.executor()) {
         other.alive();
         context_.compute = other.context_.compute;
@@ -331,6 +341,7 @@ class Session final : public SessionState {
     Model model_;
     std::vector<Cache> caches_;
     int shifted_ = 0;
+    bool edited_ = false;
     std::vector<float> logits_;
     int logits_at_ = -1;  // the position they were computed for; -1: there are none
     Context context_;

@@ -49,7 +49,8 @@ struct PrefixMatch {
     Token stored = -1;          ///< ... and the stored one
 };
 
-/// Stored prompts of one model and cache type. Not thread-safe: one owner.
+/// Stored prompts of one model and cache type. One thread at a time: a second one gets
+/// Error{concurrent_use}. Every operation succeeds or leaves the index as it was.
 template <class S>
 class PrefixIndex {
   public:
@@ -64,66 +65,87 @@ class PrefixIndex {
                 " entries of blocks of ", block);
     }
 
+    PrefixIndex(PrefixIndex&&) noexcept = default;
+    PrefixIndex& operator=(PrefixIndex&&) noexcept = default;
+
     /// The longest stored prefix of `prompt` under `salt`. Touches the entry it found.
     PrefixMatch match(Tokens prompt, std::string_view salt = {}) {
+        const BusyFlag::Hold hold(busy_, in_use);
         return find(prompt, salt).match;
     }
-    /// Takes the longest stored prefix over into an empty session of the same kind: the session is
-    /// replaced by a branch. What is left of the prompt must still be fed. Error{bad_state} if it
-    /// holds tokens.
+    /// Takes the longest stored prefix over into an empty session of the same kind: its caches are
+    /// replaced by a branch, its context (executor, hooks) stays. What is left of the prompt must
+    /// still be fed. Error{bad_state} if it holds tokens, model_mismatch if it is of another model
+    /// or computes in another mode.
     PrefixMatch take(Tokens prompt, S& session, std::string_view salt = {}) {
+        const BusyFlag::Hold hold(busy_, in_use);
+        const auto target = session.exclusive();
         require(session.position() == 0, ErrorCode::bad_state, "prefix index: the session holds ",
                 session.position(), " tokens");
+        check_kind(session);
         Found found = find(prompt, salt);
         if (found.match.tokens == 0) return found.match;
-        S branch = found.entry->session.fork();
+        S& stored = found.entry->session;
+        require(stored.context().compute == session.context().compute, ErrorCode::model_mismatch,
+                "prefix index: the prompt was computed in another mode (fast, accurate) than the "
+                "session's");
+        S branch = stored.fork();
         branch.truncate(found.match.tokens);
+        Context context = std::move(session.context());
         session = std::move(branch);
+        session.context() = std::move(context);
         return found.match;
     }
     /// Stores a branch of the session under its tokens: all that it holds. A stored text that this
     /// one begins with is replaced; one that begins with this one is enough. The least recently
     /// used entry that is not pinned makes room. Error{capacity} if all are pinned,
-    /// invalid_argument.
+    /// model_mismatch, bad_state if the session forgot tokens in its middle (drop, shift): it
+    /// answers otherwise than its tokens would, invalid_argument.
     void insert(const S& session, Tokens tokens, std::string_view salt = {}) {
+        const BusyFlag::Hold hold(busy_, in_use);
         require(static_cast<int>(tokens.size()) == session.position() && !tokens.empty(),
                 ErrorCode::invalid_argument, "prefix index: ", tokens.size(),
                 " tokens for a session that holds ", session.position());
+        require(!session.edited(), ErrorCode::bad_state,
+                "prefix index: the session forgot tokens in its middle");
+        check_kind(session);
         const std::uint64_t root = root_of(salt);
-        for (auto it = entries_.begin(); it != entries_.end();) {
-            const bool same = it->root == root && it->salt == salt;
-            const std::size_t shared = same ? common(it->tokens, tokens) : 0;
-            if (same && shared == tokens.size()) {
+        const auto same = [&](const Entry& e) { return e.root == root && e.salt == salt; };
+        const auto begins = [&](const Entry& e) {  // this text begins with that one
+            return same(e) && e.pins == 0 && common(e.tokens, tokens) == e.tokens.size();
+        };
+        for (auto it = entries_.begin(); it != entries_.end(); ++it)
+            if (same(*it) && common(it->tokens, tokens) == tokens.size()) {
                 entries_.splice(entries_.begin(), entries_, it);
                 return;
             }
-            if (same && shared == it->tokens.size() && it->pins == 0)
-                it = drop(it);
-            else
-                ++it;
-        }
-        if (entries_.size() == most_) {
-            auto oldest = entries_.end();
+        const auto replaced =
+            static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(), begins));
+        auto oldest = entries_.end();  // who makes room, if somebody must
+        if (entries_.size() - replaced == most_) {
             for (auto it = entries_.begin(); it != entries_.end(); ++it)
                 if (it->pins == 0) oldest = it;
             require(oldest != entries_.end(), ErrorCode::capacity, "prefix index: all ", most_,
                     " entries are pinned");
-            drop(oldest);
         }
-        entries_.push_front(
+        Entries fresh;
+        fresh.push_front(
             {session.fork(), {tokens.begin(), tokens.end()}, std::string(salt), root, 0});
-        std::uint64_t hash = root;
-        for (std::size_t at = 0; at + block() <= tokens.size(); at += block()) {
-            hash = hash_(hash, tokens.subspan(at, block()));
-            blocks_.emplace(hash, Place{entries_.begin(), at});
-        }
+        add_blocks(fresh.begin());
+        // Nothing fails from here on.
+        if (oldest != entries_.end()) drop(oldest);
+        for (auto it = entries_.begin(); it != entries_.end();)
+            it = begins(*it) ? drop(it) : std::next(it);
+        entries_.splice(entries_.begin(), fresh);
     }
     /// Keeps the entry that holds `tokens` exactly from being evicted, or lets it go again. False
     /// if there is none.
     bool pin(Tokens tokens, std::string_view salt = {}) { return change_pins(tokens, salt, 1); }
+    /// Undoes one `pin`.
     bool unpin(Tokens tokens, std::string_view salt = {}) { return change_pins(tokens, salt, -1); }
     /// Drops the least recently used entry that is not pinned; false if there is none. For budgets.
     bool evict() {
+        const BusyFlag::Hold hold(busy_, in_use);
         for (auto it = entries_.end(); it != entries_.begin();)
             if ((--it)->pins == 0) {
                 drop(it);
@@ -131,7 +153,10 @@ class PrefixIndex {
             }
         return false;
     }
-    std::size_t size() const noexcept { return entries_.size(); }
+    std::size_t size() const {
+        const BusyFlag::Share share(busy_, in_use);
+        return entries_.size();
+    }
 
     /// The default hash: the parent, the count and the tokens.
     static std::uint64_t chain(std::uint64_t parent, Tokens block) {
@@ -159,6 +184,12 @@ class PrefixIndex {
         typename Entries::iterator entry;
     };
 
+    static constexpr const char* in_use = "the prefix index";
+    void check_kind(const S& session) const {
+        require(entries_.empty() ||
+                    entries_.front().session.model_identity() == session.model_identity(),
+                ErrorCode::model_mismatch, "prefix index: the session belongs to another model");
+    }
     std::size_t block() const noexcept { return static_cast<std::size_t>(block_); }
     std::uint64_t root_of(std::string_view salt) const {
         Fingerprint f;
@@ -222,12 +253,30 @@ class PrefixIndex {
         if (found.match.tokens > 0) entries_.splice(entries_.begin(), entries_, found.entry);
         return found;
     }
-    typename Entries::iterator drop(typename Entries::iterator entry) {
+    // The hashes of an entry's blocks; all of them or, if that fails, none.
+    void add_blocks(typename Entries::iterator entry) {
+        try {
+            const Tokens tokens = entry->tokens;
+            std::uint64_t hash = entry->root;
+            for (std::size_t at = 0; at + block() <= tokens.size(); at += block()) {
+                hash = hash_(hash, tokens.subspan(at, block()));
+                blocks_.emplace(hash, Place{entry, at});
+            }
+        } catch (...) {
+            drop_blocks(entry);
+            throw;
+        }
+    }
+    void drop_blocks(typename Entries::iterator entry) noexcept {
         for (auto it = blocks_.begin(); it != blocks_.end();)
             it = it->second.entry == entry ? blocks_.erase(it) : std::next(it);
+    }
+    typename Entries::iterator drop(typename Entries::iterator entry) noexcept {
+        drop_blocks(entry);
         return entries_.erase(entry);
     }
     bool change_pins(Tokens tokens, std::string_view salt, int by) {
+        const BusyFlag::Hold hold(busy_, in_use);
         for (Entry& entry : entries_)
             if (entry.salt == salt && entry.tokens.size() == tokens.size() &&
                 common(entry.tokens, tokens) == tokens.size()) {
@@ -242,6 +291,7 @@ class PrefixIndex {
     Hash hash_;
     Entries entries_;
     std::unordered_multimap<std::uint64_t, Place> blocks_;
+    mutable BusyFlag busy_;
 };
 
 }  // namespace cairn::inline CAIRN_ABI

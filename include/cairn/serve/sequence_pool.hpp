@@ -5,16 +5,18 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <filesystem>
-#include <future>
-#include <memory>
+#include <new>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "cairn/io/session_file.hpp"
 #include "cairn/models/session.hpp"
+#include "cairn/serve/prefix_index.hpp"
+#include "cairn/serve/swapped.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -33,8 +35,10 @@ struct PoolLimits {
     std::string swap_folder{};  ///< where sequences go that do not fit memory; empty: nowhere
 };
 
-/// Sequences of one model. S is a Session over caches that fork, paged ones to share blocks. Not
-/// thread-safe: one owner. Every operation succeeds or leaves all sequences as they were.
+/// Sequences of one model. S is a Session over caches that fork, paged ones to share blocks. One
+/// thread at a time: a second one gets Error{concurrent_use}, and what a call returns a reference
+/// to lasts until the next call. Every operation succeeds or leaves all sequences as they were.
+/// What was moved from throws Error{bad_state}.
 template <class S>
 class SequencePool {
   public:
@@ -51,20 +55,36 @@ class SequencePool {
     }
     SequencePool(SequencePool&&) noexcept = default;
     SequencePool& operator=(SequencePool&&) noexcept = default;
-    ~SequencePool() {
-        for (auto& entry : entries_)
-            if (entry) forget_file(*entry);
-    }
 
     /// A new, empty sequence. Error{capacity} if there are too many.
-    int create() { return add(Entry{root_.fork(), {}}); }
+    int create() {
+        const Exclusive hold(*this);
+        return add(Entry{root_.fork(), {}});
+    }
+    /// Gives an empty sequence the longest prefix of `prompt` that `index` holds; blocks are
+    /// shared. What is left of the prompt must still be fed. To fill the index:
+    /// `index.insert(pool.session(sequence), pool.tokens(sequence))`. Its entries hold blocks:
+    /// where the pool has too few, `index.evict()` gives some back. Error{bad_state} if the
+    /// sequence holds tokens, model_mismatch.
+    PrefixMatch take(PrefixIndex<S>& index, int sequence, Tokens prompt,
+                     std::string_view salt = {}) {
+        const Exclusive hold(*this);
+        S& session = resident(sequence);
+        std::vector<Token> tokens(prompt.begin(), prompt.end());
+        const PrefixMatch match = index.take(prompt, session, salt);
+        tokens.resize(static_cast<std::size_t>(match.tokens));
+        entry(sequence).tokens = std::move(tokens);
+        return match;
+    }
     /// A branch that shares all blocks until one of the two goes on.
     int fork(int sequence) {
+        const Exclusive hold(*this);
         const S& from = resident(sequence);
         return add(Entry{from.fork(), entry(sequence).tokens});
     }
     void free(int sequence) {
-        forget_file(entry(sequence));
+        const Exclusive hold(*this);
+        entry(sequence);
         entries_[static_cast<std::size_t>(sequence)].reset();
     }
 
@@ -72,6 +92,7 @@ class SequencePool {
     /// drop does (later tokens keep their distances; see seq_add). Error{bad_state} if the cache
     /// cannot.
     void seq_rm(int sequence, int begin, int end) {
+        const Exclusive hold(*this);
         S& session = resident(sequence);
         end = std::min(end, session.position());
         require(begin >= 0 && begin <= end, ErrorCode::invalid_argument, "seq_rm: tokens ", begin,
@@ -86,6 +107,7 @@ class SequencePool {
     }
     /// Gives the empty sequence `to` tokens [begin, end) of `from`; blocks are shared.
     void seq_cp(int from, int to, int begin, int end) {
+        const Exclusive hold(*this);
         const S& source = resident(from);
         require(entry(to).session && entry(to).session->position() == 0, ErrorCode::bad_state,
                 "seq_cp: sequence ", to, " holds tokens");
@@ -101,14 +123,16 @@ class SequencePool {
     }
     /// Frees all other sequences.
     void seq_keep(int sequence) {
+        const Exclusive hold(*this);
         entry(sequence);
-        for (int other = 0; other < static_cast<int>(entries_.size()); ++other)
-            if (other != sequence && entries_[static_cast<std::size_t>(other)]) free(other);
+        for (std::size_t other = 0; other < entries_.size(); ++other)
+            if (other != static_cast<std::size_t>(sequence)) entries_[other].reset();
     }
     /// Moves the tokens behind a hole that seq_rm left `-delta` places nearer to the front, as far
     /// as the hole is wide: [begin, end) must be all of them. The sequence can then grow by as many
     /// tokens. Error{bad_state, invalid_argument}.
     void seq_add(int sequence, int begin, int end, int delta) {
+        const Exclusive hold(*this);
         S& session = resident(sequence);
         require(delta < 0 && delta > -row_limit && end >= session.position() && begin >= 0 &&
                     begin < session.position() && session.can_drop(begin, begin + 1),
@@ -122,6 +146,7 @@ class SequencePool {
     /// Error{capacity} if the batch itself does not fit; then no sequence holds more or less than
     /// before.
     void forward(std::span<const PoolSlice> slices, Context& context) {
+        const Exclusive hold(*this);
         struct Clear {  // what a batch needs stays in memory only while it runs
             std::vector<Slice>& batch;
             ~Clear() { batch.clear(); }
@@ -151,56 +176,71 @@ class SequencePool {
     }
     void forward(std::span<const PoolSlice> slices) { forward(slices, root_.context()); }
 
-    /// Begins to bring a sequence back from disk, on another thread; changes nothing but the time
-    /// that the next use of it takes.
+    /// Begins to bring a sequence back from disk, on another thread if there is one to be had;
+    /// changes nothing but the time that the next use of it takes.
     void prefetch(int sequence) {
+        const Exclusive hold(*this);
         Entry& e = entry(sequence);
         if (e.session || e.coming.valid()) return;
-        e.coming = std::async(std::launch::async, [branch = root_.fork(), path = e.file]() mutable {
-            load_session(path, branch, SessionOwner{});
-            return std::move(branch);
-        });
+        try {
+            e.coming = detail::Coming<S>([branch = root_.fork(), path = e.file.path()]() mutable {
+                load_session(path, branch, SessionOwner{});
+                return std::move(branch);
+            });
+        } catch (const std::system_error&) {
+        } catch (const std::bad_alloc&) {
+        }
     }
     /// Sends a sequence to disk. Error{bad_state} without a folder, io.
     void swap_out(int sequence) {
-        Entry& e = entry(sequence);
-        settle(e);
-        if (!e.session) return;
-        require(!limits_.swap_folder.empty(), ErrorCode::bad_state,
-                "swap_out: no folder was given");
-        std::string file = (std::filesystem::path(limits_.swap_folder) /
-                            ("sequence-" + std::to_string(::getpid()) + "-" +
-                             std::to_string(sequence) + "-" + std::to_string(++files_)))
-                               .string();
-        SessionText text;
-        text.tokens = e.tokens;
-        save_session(file, *e.session, text, SessionOwner{}, OutputFile::Durability::program);
-        e.file = std::move(file);
-        e.session.reset();
+        const Exclusive hold(*this);
+        send_away(entry(sequence));
     }
 
-    bool contains(int sequence) const noexcept {
-        return sequence >= 0 && sequence < static_cast<int>(entries_.size()) &&
-               entries_[static_cast<std::size_t>(sequence)].has_value();
+    bool contains(int sequence) const {
+        const BusyFlag::Share share(busy_, in_use);
+        return has(sequence);
     }
     /// Whether a sequence is in memory.
-    bool in_memory(int sequence) { return entry(sequence).session.has_value(); }
+    bool in_memory(int sequence) const {
+        const BusyFlag::Share share(busy_, in_use);
+        return entry(sequence).session.has_value();
+    }
     /// Tokens fed to a sequence; those that seq_rm forgot in its middle are among them.
-    Tokens tokens(int sequence) { return entry(sequence).tokens; }
+    Tokens tokens(int sequence) const {
+        const BusyFlag::Share share(busy_, in_use);
+        return entry(sequence).tokens;
+    }
     /// The session of a sequence, brought back if it is on disk. Feed it through the pool.
-    const S& session(int sequence) { return resident(sequence); }
-    int live() const noexcept {
+    const S& session(int sequence) {
+        const Exclusive hold(*this);
+        return resident(sequence);
+    }
+    int live() const {
+        const BusyFlag::Share share(busy_, in_use);
         return static_cast<int>(
             std::count_if(entries_.begin(), entries_.end(), [](const auto& e) { return !!e; }));
     }
     const S& root() const noexcept { return root_; }
 
   private:
+    static constexpr const char* in_use = "the pool of sequences";
+    // What every call that changes the pool begins with.
+    class Exclusive {
+      public:
+        explicit Exclusive(SequencePool& pool) : hold_(pool.busy_, in_use) {
+            require(pool.root_.model_identity() != nullptr, ErrorCode::bad_state,
+                    "the pool of sequences was moved from");
+        }
+
+      private:
+        BusyFlag::Hold hold_;
+    };
     struct Entry {
         std::optional<S> session;  // empty: on disk, or coming from there
         std::vector<Token> tokens;
-        std::string file{};
-        std::future<S> coming{};
+        detail::SwapFile file{};
+        detail::Coming<S> coming{};  // reads that file: gone before it
         std::uint64_t used = 0;
     };
 
@@ -216,10 +256,28 @@ class SequencePool {
         entries_.emplace_back(std::move(entry));
         return static_cast<int>(entries_.size()) - 1;
     }
-    Entry& entry(int sequence) {
-        require(contains(sequence), ErrorCode::invalid_argument, "no sequence ", sequence,
+    bool has(int sequence) const noexcept {
+        return sequence >= 0 && sequence < static_cast<int>(entries_.size()) &&
+               entries_[static_cast<std::size_t>(sequence)].has_value();
+    }
+    const Entry& entry(int sequence) const {
+        require(has(sequence), ErrorCode::invalid_argument, "no sequence ", sequence,
                 " in the pool");
         return *entries_[static_cast<std::size_t>(sequence)];
+    }
+    Entry& entry(int sequence) { return const_cast<Entry&>(std::as_const(*this).entry(sequence)); }
+    void send_away(Entry& e) {
+        settle(e);
+        if (!e.session) return;
+        require(!limits_.swap_folder.empty(), ErrorCode::bad_state,
+                "swap_out: no folder was given");
+        detail::SwapFile file(limits_.swap_folder);
+        SessionText text;
+        text.tokens = e.tokens;
+        save_session(file.path(), *e.session, text, SessionOwner{},
+                     OutputFile::Durability::program);
+        e.file = std::move(file);
+        e.session.reset();
     }
     // What was being brought back is there, or is still on disk.
     void settle(Entry& e) {
@@ -230,7 +288,7 @@ class SequencePool {
             if (error.code() != ErrorCode::capacity) throw;
             return;
         }
-        forget_file(e);
+        e.file.remove();
     }
     S& resident(int sequence) {
         Entry& e = entry(sequence);
@@ -238,9 +296,9 @@ class SequencePool {
         settle(e);
         if (!e.session) {
             S branch = root_.fork();
-            with_room([&] { load_session(e.file, branch, SessionOwner{}); });
+            with_room([&] { load_session(e.file.path(), branch, SessionOwner{}); });
             e.session.emplace(std::move(branch));
-            forget_file(e);
+            e.file.remove();
         }
         return *e.session;
     }
@@ -254,7 +312,7 @@ class SequencePool {
                 if (error.code() != ErrorCode::capacity || limits_.swap_folder.empty()) throw;
                 const int oldest = victim();
                 if (oldest >= 0)
-                    swap_out(oldest);
+                    send_away(entry(oldest));
                 else if (!settle_all())
                     throw;
             }
@@ -284,19 +342,12 @@ class SequencePool {
         }
         return oldest;
     }
-    static void forget_file(Entry& e) noexcept {
-        if (e.coming.valid()) e.coming.wait();
-        std::error_code ignored;
-        if (!e.file.empty()) std::filesystem::remove(e.file, ignored);
-        e.file.clear();
-    }
-
     S root_;
     PoolLimits limits_;
     std::vector<std::optional<Entry>> entries_;
     std::vector<Slice> batch_;
     std::uint64_t clock_ = 0;
-    std::uint64_t files_ = 0;
+    mutable BusyFlag busy_;
 };
 
 }  // namespace cairn::inline CAIRN_ABI
