@@ -165,7 +165,7 @@ TEST_CASE("files: lengths, truncations and every one-bit flip", "[safetensors]")
     CHECK(code_of([&] { SafetensorsFile(std::string("a\0b", 3)); }) == ErrorCode::io);
 }
 
-TEST_CASE("shards stay inside their folder and agree with the index", "[safetensors_source]") {
+TEST_CASE("shards are named inside their folder and agree with the index", "[safetensors_source]") {
     const TempFolder folder, outside;
     const auto shard = [](const std::string& name) {
         return file_of(R"({")" + name + R"(":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
@@ -191,7 +191,13 @@ TEST_CASE("shards stay inside their folder and agree with the index", "[safetens
     CHECK(error(R"({"a":")" + (folder.path / "1.safetensors").string() + R"("})") ==
           ErrorCode::bad_file);
     CHECK(error(R"({"a":".."})") == ErrorCode::bad_file);
-    CHECK(error(R"({"b":"link.safetensors"})") == ErrorCode::bad_file);
+    // A link leads where its owner wants, to a regular file.
+    CHECK(index(R"({"a":"1.safetensors","b":"link.safetensors"})").shape("b") != nullptr);
+    fs::create_symlink("loop.safetensors", folder.path / "loop.safetensors");
+    fs::create_symlink("/dev/zero", folder.path / "zero.safetensors");
+    fs::create_symlink("nowhere", folder.path / "nowhere.safetensors");
+    for (const char* name : {"loop", "zero", "nowhere"})
+        CHECK(error(R"({"b":")" + std::string(name) + R"(.safetensors"})") == ErrorCode::io);
     CHECK(error(R"({"a":"2.safetensors"})") == ErrorCode::bad_file);
     CHECK(error(R"({"a":7})") == ErrorCode::bad_file);
     CHECK(error("[]") == ErrorCode::bad_file);

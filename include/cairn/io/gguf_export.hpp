@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/io/check_not_model.hpp"
 #include "cairn/io/gguf_config.hpp"
 #include "cairn/io/gguf_writer.hpp"
 #include "cairn/io/model_file.hpp"
@@ -250,9 +251,8 @@ inline void add_llama(GgufExport& to, const LlamaConfig& c, const TensorSource& 
 // The tokenizer of a folder as metadata.
 inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, int vocabulary,
                           const std::vector<Token>& end_of_text, const FileLimits& limits) {
-    std::error_code error;
     const std::filesystem::path path = folder / "tokenizer.json";
-    if (!std::filesystem::exists(path, error)) {
+    if (!name_exists(path.string())) {
         w.add("tokenizer.ggml.model", std::string("no_vocab"));
         return;
     }
@@ -327,16 +327,17 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
 
 /// Writes the model at `from` (a GGUF file or a folder) as a GGUF file with matrices of `type`:
 /// f32, f16, bf16, q8_0, q4_0 or q4_1. Matrices whose rows do not divide become f16, and the report
-/// says so. Throws Error{io, bad_file, bad_config, bad_tokenizer, unsupported, limit}.
+/// says so. Throws Error{io, bad_file, bad_config, bad_tokenizer, unsupported, limit}, and
+/// Error{invalid_argument} before any work if `to` belongs to the model (`check_not_model`).
 inline ExportReport export_gguf(const std::string& from, const std::string& to, ElementType type,
                                 const Progress& progress = {}, const FileLimits& limits = {}) {
+    check_not_model(from, to);
     ExportReport report;
     detail::GgufExport job(type, report);
     std::error_code error;
     const std::filesystem::path folder(from);
     if (!std::filesystem::is_directory(folder, error)) {
-        require(std::filesystem::exists(folder, error), ErrorCode::io, from,
-                ": no such file or folder");
+        require(name_exists(from), ErrorCode::io, from, ": no such file or folder");
         const GgufSource source(from, limits);
         detail::add_gguf_tensors(job, source);
         job.writer.write(to, progress);

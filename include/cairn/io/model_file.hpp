@@ -1,5 +1,6 @@
 // A model from a path: a GGUF file, or a folder in Hugging Face's layout (config.json,
-// *.safetensors, tokenizer.json where there is one).
+// *.safetensors, tokenizer.json where there is one). A file that is there is read or is an error:
+// one that cannot be reached, as behind a loop of links, does not count as absent.
 #pragma once
 
 #include <filesystem>
@@ -40,8 +41,7 @@ inline void check_vocabulary(const std::optional<Tokenizer>& tokenizer, int voca
 inline std::string folder_chat_template(const std::filesystem::path& folder,
                                         const FileLimits& limits) {
     const std::filesystem::path path = folder / "tokenizer_config.json";
-    std::error_code error;
-    if (!std::filesystem::exists(path, error)) return {};
+    if (!name_exists(path.string())) return {};
     const Json json = parse_json(read_text(path.string(), limits.json_bytes),
                                  ErrorCode::bad_tokenizer, path.string(), limits);
     const auto at = json.is_object() ? json.find("chat_template") : json.end();
@@ -57,13 +57,12 @@ inline std::string folder_chat_template(const std::filesystem::path& folder,
 
 inline LoadedModel load_folder(const std::filesystem::path& folder, const LoadOptions& options,
                                const FileLimits& limits) {
-    std::error_code error;
     const std::string config_path = (folder / "config.json").string();
     HfConfig config =
         parse_hf_config(read_text(config_path, limits.json_bytes), config_path, limits);
     std::optional<Tokenizer> tokenizer;
     const std::filesystem::path path = folder / "tokenizer.json";
-    if (std::filesystem::exists(path, error)) {
+    if (name_exists(path.string())) {
         tokenizer = Tokenizer::parse(read_text(path.string(), limits.json_bytes), limits);
         check_vocabulary(tokenizer, config.vocabulary(), path.string());
     }
@@ -133,8 +132,7 @@ inline LoadedModel load_model(const std::string& path, const LoadOptions& option
     std::error_code error;
     if (std::filesystem::is_directory(std::filesystem::path(path), error))
         return detail::load_folder(path, options, limits);
-    require(std::filesystem::exists(std::filesystem::path(path), error), ErrorCode::io, path,
-            ": no such file or folder");
+    require(name_exists(path), ErrorCode::io, path, ": no such file or folder");
     return detail::load_gguf(path, options, limits);
 }
 

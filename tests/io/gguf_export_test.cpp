@@ -1,0 +1,124 @@
+// Where a model may be read from, links included, and what an export never writes over.
+#include <fstream>
+
+#include <cairn/io/gguf_export.hpp>
+
+#include "session_support.hpp"
+using namespace support;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path models = fs::path(CAIRN_TEST_DATA) / "models";
+
+std::string read_all(const fs::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+// The files of a model as Hugging Face's cache has them; returns the snapshot's folder.
+fs::path hugging_face_cache(const fs::path& root, const fs::path& model) {
+    fs::create_directories(root / "blobs");
+    fs::create_directories(root / "snapshots" / "5f1a");
+    int number = 0;
+    for (const auto& entry : fs::directory_iterator(model)) {
+        const std::string blob = "b10b" + std::to_string(number++);
+        fs::copy_file(entry.path(), root / "blobs" / blob);
+        fs::create_symlink(fs::path("../../blobs") / blob,
+                           root / "snapshots" / "5f1a" / entry.path().filename());
+    }
+    return root / "snapshots" / "5f1a";
+}
+ErrorCode export_error(const fs::path& from, const fs::path& to) {
+    return code_of([&] { export_gguf(from.string(), to.string(), ElementType::f16); });
+}
+
+}  // namespace
+
+TEST_CASE("a model of links is read wherever they lead", "[model_file]") {
+    const Folder folder;
+    const fs::path snapshot = hugging_face_cache(folder.path, models / "llama-mha");
+    const std::uint64_t print = load_model((models / "llama-mha").string()).model.fingerprint();
+    CHECK(load_model(snapshot.string()).model.fingerprint() == print);
+    // The same with an index of shards.
+    fs::rename(snapshot / "model.safetensors", snapshot / "part.safetensors");
+    const SafetensorsFile tensors((snapshot / "part.safetensors").string());
+    std::string map;
+    for (const auto& [name, entry] : tensors.header())
+        map += (map.empty() ? "\"" : ",\"") + name + "\":\"part.safetensors\"";
+    std::ofstream(folder.path / "blobs" / "index") << "{\"weight_map\":{" << map << "}}";
+    fs::create_symlink("../../blobs/index", snapshot / "model.safetensors.index.json");
+    CHECK(load_model(snapshot.string()).model.fingerprint() == print);
+    // The folder itself, and a GGUF file.
+    fs::create_directory_symlink(snapshot, folder.path / "linked");
+    CHECK(load_model((folder.path / "linked").string()).model.fingerprint() == print);
+    fs::create_symlink(models / "llama-mha.gguf", folder.path / "linked.gguf");
+    load_model((folder.path / "linked.gguf").string());
+}
+
+TEST_CASE("a link that leads nowhere is an error of the system, and not an absent file",
+          "[model_file]") {
+    const Folder folder;
+    const fs::path model = folder.path / "model";
+    const auto error = [](const fs::path& path) {
+        return code_of([&] { load_model(path.string()); });
+    };
+    fs::create_symlink("loop", folder.path / "loop");
+    CHECK(error(folder.path / "loop") == ErrorCode::io);
+    CHECK(error(folder.path / "loop" / "x.gguf") == ErrorCode::io);
+    CHECK(export_error(folder.path / "loop", folder.path / "x.gguf") == ErrorCode::io);
+    for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json",
+                             "tokenizer.json", "tokenizer_config.json"})
+        for (const char* target : {"", "nowhere"}) {
+            INFO(name << " -> " << target);
+            fs::remove_all(model);
+            fs::copy(models / "llama-mha", model);
+            if (std::string(name) == "model.safetensors.index.json")
+                fs::remove(model / "model.safetensors");
+            fs::remove(model / name);
+            fs::create_symlink(*target != '\0' ? target : name, model / name);
+            CHECK(error(model) == ErrorCode::io);
+        }
+}
+
+TEST_CASE("an export never takes the place of the model it reads", "[gguf_export]") {
+    const Folder folder;
+    const fs::path model = folder.path / "model";
+    fs::copy(models / "llama-mha", model);
+    const std::string weights = read_all(model / "model.safetensors");
+    const std::string config = read_all(model / "config.json");
+    fs::create_symlink("model/model.safetensors", folder.path / "link.gguf");
+    fs::create_hard_link(model / "config.json", folder.path / "hard.gguf");
+    fs::create_directory_symlink("model", folder.path / "other");
+    for (const fs::path& to :
+         {model / "model.safetensors", model / "config.json", model / "tokenizer.json",
+          model / "model.safetensors.index.json", folder.path / "link.gguf",
+          folder.path / "hard.gguf", folder.path / "other" / "model.safetensors",
+          model / ".." / "model" / "model.safetensors"}) {
+        INFO(to);
+        CHECK(export_error(model, to) == ErrorCode::invalid_argument);
+        CHECK(export_error(folder.path / "other", to) == ErrorCode::invalid_argument);
+        CHECK(read_all(model / "model.safetensors") == weights);
+        CHECK(read_all(model / "config.json") == config);
+        CHECK(!fs::exists(model / "tokenizer.json"));
+    }
+    const fs::path snapshot = hugging_face_cache(folder.path / "cache", model);
+    for (const auto& blob : fs::directory_iterator(folder.path / "cache" / "blobs"))
+        CHECK(export_error(snapshot, blob.path()) == ErrorCode::invalid_argument);
+    // Beside the model's files, as often as one likes.
+    for (int again = 0; again < 2; ++again)
+        export_gguf(model.string(), (model / "model.f16.gguf").string(), ElementType::f16);
+    const fs::path file = model / "model.f16.gguf";
+    fs::create_symlink(file, folder.path / "again.gguf");
+    CHECK(export_error(file, file) == ErrorCode::invalid_argument);
+    CHECK(export_error(file, folder.path / "again.gguf") == ErrorCode::invalid_argument);
+    CHECK(export_error(folder.path / "again.gguf", file) == ErrorCode::invalid_argument);
+    // The other parts of a split file are the model's too.
+    for (const char* part : {"m-00001-of-00002.gguf", "m-00002-of-00002.gguf"})
+        fs::copy_file(file, folder.path / part);
+    CHECK_THROWS_AS(
+        check_not_model(folder.file("m-00001-of-00002.gguf"), folder.file("m-00002-of-00002.gguf")),
+        Error);
+    check_not_model(folder.file("m-00001-of-00002.gguf"), folder.file("again.gguf"));
+    check_not_model(folder.file("m-00001-of-00002.gguf"), folder.file("m-00003-of-00003.gguf"));
+}
