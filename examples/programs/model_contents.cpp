@@ -44,8 +44,7 @@ Contents read_contents(const std::string& path) {
     }
     const std::filesystem::path folder(path);
     const std::string config = (folder / "config.json").string();
-    cairn::HfConfig read =
-        cairn::parse_hf_config(cairn::read_text(config, std::size_t{1} << 28), config);
+    cairn::HfConfig read = cairn::parse_hf_config(cairn::read_json_file(config), config);
     Contents result{"safetensors", std::move(read.model), {}, {}, 0, {}, std::move(read.notes)};
     const cairn::SafetensorsSource source(folder);
     result.unread = cairn::unread_tensors(result.config, source);

@@ -143,6 +143,43 @@ TEST_CASE("G5 G6 G7 G8 values", "[gguf]") {
     CHECK(error(with_value(GgufType::u64).number(~std::uint64_t{0})) == ErrorCode::bad_file);
 }
 
+TEST_CASE("arrays take what they need, and limits name themselves", "[gguf]") {
+    const auto numbers = [] {
+        return with_value(GgufType::array)
+            .number(static_cast<std::uint32_t>(GgufType::u8))
+            .number(std::uint64_t{100'000})
+            .zeros(100'000);
+    };
+    const GgufHeader header = parse(numbers());
+    const auto& value = header.metadata.values().begin()->second;
+    CHECK(std::get<GgufArray>(value.value).integers.capacity() == 100'000);
+    const auto message = [](const Bytes& b, const FileLimits& limits) {
+        try {
+            parse_gguf(std::as_bytes(std::span(b.text)), "test", limits);
+        } catch (const Error& error) {
+            CHECK(error.code() == ErrorCode::limit);
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    FileLimits limits;
+    limits.gguf_array = 99'999;
+    CHECK(message(numbers(), limits)
+              .find("100000 elements; the limit FileLimits::gguf_array is "
+                    "99999") != std::string::npos);
+    limits.gguf_values = 0;
+    CHECK(message(numbers(), limits) ==
+          "test: 1 metadata values; the limit FileLimits::gguf_values is 0");
+    limits = {};
+    limits.gguf_string = 5;
+    CHECK(message(with_value(GgufType::string).number(std::uint64_t{6}).zeros(6), limits)
+              .find("6 bytes; the limit FileLimits::gguf_string is 5") != std::string::npos);
+    limits = {};
+    limits.tensors = 0;
+    CHECK(message(good_file(), limits).find("the limit FileLimits::tensors is 0") !=
+          std::string::npos);
+}
+
 TEST_CASE("G9 a value is only read as what it is", "[gguf]") {
     const GgufHeader h = parse(good_file());
     CHECK(code_of([&] { h.metadata.string("n"); }) == ErrorCode::bad_file);

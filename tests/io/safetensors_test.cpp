@@ -126,6 +126,19 @@ TEST_CASE("hostile headers end quickly", "[safetensors]") {
     CHECK(parse_safetensors_header(many + "}", 0, "test").size() == 200000);
     CHECK(header_error(R"({"a":)" + std::string(5000000, '9') + "}", 0) == ErrorCode::bad_file);
     CHECK(header_error(std::string(1000000, '['), 0) == ErrorCode::bad_file);
+    // What lies behind a NUL is not read by this parser, but it is by others.
+    CHECK(header_error(good_header + std::string("\0", 1), 18) == ErrorCode::bad_file);
+    CHECK(header_error(good_header + std::string("\0{}", 3), 18) == ErrorCode::bad_file);
+    FileLimits limits;
+    limits.tensors = 199999;
+    try {
+        parse_safetensors_header(many + "}", 0, "test", limits);
+        FAIL("accepted");
+    } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::limit);
+        CHECK(std::string(error.what()) ==
+              "test: 200000 tensors; the limit FileLimits::tensors is 199999");
+    }
 }
 
 TEST_CASE("files: lengths, truncations and every one-bit flip", "[safetensors]") {

@@ -110,8 +110,10 @@ class GgufParser {
         // The shortest value takes 13 bytes, the shortest tensor 25.
         require(values <= left() / 13 && tensors <= left() / 25, ErrorCode::bad_file, where_, ": ",
                 values, " metadata values and ", tensors, " tensors do not fit ", left(), " bytes");
+        check_limit(values, limits_.gguf_values, "gguf_values", where_, "metadata values");
+        check_limit(tensors, limits_.tensors, "tensors", where_, "tensors");
         for (std::uint64_t i = 0; i < values; ++i) {
-            std::string key = string(limits_.gguf_key, "a key");
+            std::string key = string(limits_.gguf_key, "gguf_key", "a key", ErrorCode::bad_file);
             require(!key.empty() && valid_utf8(key), ErrorCode::bad_file, where_, ": metadata key ",
                     i, " is empty or no UTF-8");
             GgufValue value = this->value(key);
@@ -122,7 +124,7 @@ class GgufParser {
         std::size_t offset = 0;
         std::vector<GgufTensor*> order;
         for (std::uint64_t i = 0; i < tensors; ++i) {
-            std::string name = string(63, "a tensor name");
+            std::string name = string(63, {}, "a tensor name", ErrorCode::bad_file);
             require(!name.empty() && name.find('\0') == std::string::npos, ErrorCode::bad_file,
                     where_, ": tensor ", i, " has a bad name");
             GgufTensor tensor = this->tensor(name, offset);
@@ -167,10 +169,17 @@ class GgufParser {
         bytes(std::as_writable_bytes(std::span(&value, 1)));
         return value;
     }
-    std::string string(std::size_t most, const char* what) {
+    // A string of at most `most` bytes, which is the limit of that name or the format's.
+    std::string string(std::size_t most, std::string_view limit, std::string_view what,
+                       ErrorCode code = ErrorCode::limit) {
         const auto length = number<std::uint64_t>();
-        require(length <= most && length <= left(), ErrorCode::bad_file, where_, ": ", what, " of ",
-                length, " bytes at ", at_, "; at most ", std::min(most, left()));
+        require(length <= left(), ErrorCode::bad_file, where_, ": ", what, " of ", length,
+                " bytes at ", at_, ", with ", left(), " bytes left");
+        if (length > most) {
+            const std::string place = where_ + ": " + std::string(what);
+            require(!limit.empty(), code, place, " of ", length, " bytes; at most ", most);
+            check_limit(length, most, limit, place, "bytes", code);
+        }
         std::string text(static_cast<std::size_t>(length), '\0');
         bytes(std::as_writable_bytes(std::span(text)));
         return text;
@@ -194,7 +203,9 @@ class GgufParser {
         result.type = type(key);
         switch (result.type) {
             case GgufType::boolean: result.value = boolean(key); break;
-            case GgufType::string: result.value = string(limits_.gguf_string, key.c_str()); break;
+            case GgufType::string:
+                result.value = string(limits_.gguf_string, "gguf_string", key);
+                break;
             case GgufType::array: result.value = array(key); break;
             case GgufType::f32: result.value = double{number<float>()}; break;
             case GgufType::f64: result.value = number<double>(); break;
@@ -231,16 +242,24 @@ class GgufParser {
         const auto count = number<std::uint64_t>();
         constexpr std::size_t sizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 8, 0, 8, 8, 8};
         const std::size_t size = sizes[static_cast<std::size_t>(result.type)];
-        require(count <= left() / size && count <= limits_.gguf_array, ErrorCode::bad_file, where_,
-                ": ", key, " is an array of ", count, " with ", left(), " bytes left");
-        for (std::uint64_t i = 0; i < count; ++i) {
-            if (result.type == GgufType::string)
-                result.strings.push_back(string(limits_.gguf_string, key.c_str()));
-            else if (result.type == GgufType::f32)
-                result.numbers.push_back(double{number<float>()});
-            else if (result.type == GgufType::f64)
-                result.numbers.push_back(number<double>());
-            else
+        require(count <= left() / size, ErrorCode::bad_file, where_, ": ", key, " is an array of ",
+                count, " with ", left(), " bytes left");
+        if (count > limits_.gguf_array)
+            check_limit(count, limits_.gguf_array, "gguf_array", where_ + ": " + key, "elements");
+        // Exactly what is needed: at most 8 times the bytes that are there.
+        const auto elements = static_cast<std::size_t>(count);
+        if (result.type == GgufType::string) {
+            result.strings.reserve(elements);
+            for (std::size_t i = 0; i < elements; ++i)
+                result.strings.push_back(string(limits_.gguf_string, "gguf_string", key));
+        } else if (result.type == GgufType::f32 || result.type == GgufType::f64) {
+            result.numbers.reserve(elements);
+            for (std::size_t i = 0; i < elements; ++i)
+                result.numbers.push_back(result.type == GgufType::f32 ? double{number<float>()}
+                                                                      : number<double>());
+        } else {
+            result.integers.reserve(elements);
+            for (std::size_t i = 0; i < elements; ++i)
                 result.integers.push_back(result.type == GgufType::boolean
                                               ? std::int64_t{boolean(key)}
                                               : integer(result.type, key));
@@ -252,8 +271,10 @@ class GgufParser {
         require(value == nullptr || value->type == GgufType::u32, ErrorCode::bad_file, where_,
                 ": general.alignment is ",
                 value == nullptr ? std::string() : GgufMetadata::shown(*value), "; u32 is needed");
-        const std::int64_t result = metadata.integer(
-            "general.alignment", 1, static_cast<std::int64_t>(limits_.gguf_alignment), 32);
+        constexpr std::int64_t most = std::numeric_limits<std::uint32_t>::max();
+        const std::int64_t result = metadata.integer("general.alignment", 1, most, 32);
+        check_limit(static_cast<std::size_t>(result), limits_.gguf_alignment, "gguf_alignment",
+                    where_, "bytes of general.alignment", ErrorCode::bad_file);
         require((result & (result - 1)) == 0, ErrorCode::bad_file, where_, ": general.alignment ",
                 result, " is no power of two");
         return result;

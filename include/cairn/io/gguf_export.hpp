@@ -258,7 +258,7 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     }
     const std::string where = path.string();
     const Json json =
-        parse_json(read_text(where, limits.json_bytes), ErrorCode::bad_tokenizer, where, limits);
+        parse_json(read_json_file(where, limits), ErrorCode::bad_tokenizer, where, limits);
     TokenizerJson reader;
     reader.load(json, limits);
     const Vocabulary& v = reader.v;
@@ -345,7 +345,7 @@ inline ExportReport export_gguf(const std::string& from, const std::string& to, 
     }
     const std::string config_path = (folder / "config.json").string();
     const HfConfig config =
-        parse_hf_config(read_text(config_path, limits.json_bytes), config_path, limits);
+        parse_hf_config(read_json_file(config_path, limits), config_path, limits);
     const SafetensorsSource source(folder, limits);
     if (const auto* gpt2 = std::get_if<Gpt2Config>(&config.model)) {
         detail::check_gpt2(*gpt2, source, gpt2_names).done();

@@ -60,8 +60,8 @@ inline void check_cache_bytes(int context, int layers, std::size_t row, const st
         checked_mul(checked_mul(static_cast<std::size_t>(context), static_cast<std::size_t>(layers),
                                 "cache bytes"),
                     checked_mul(row, 8, "cache bytes"), "cache bytes");
-    require(bytes <= limits.cache_bytes, ErrorCode::limit, where, ": a full context needs ", bytes,
-            " bytes of keys and values; the limit is ", limits.cache_bytes);
+    check_limit(bytes, limits.cache_bytes, "cache_bytes", where,
+                "bytes of keys and values for a full context");
 }
 
 // Reads the keys of one architecture after the other.
@@ -240,8 +240,9 @@ inline HfConfig parse_hf_config(std::string_view text, const std::string& where,
                 root.integer_of(value, "eos_token_id", -1, std::numeric_limits<Token>::max())));
         };
         if (eos->is_array()) {
-            require(!eos->empty() && eos->size() <= limits.end_of_text_tokens,
-                    ErrorCode::bad_config, where, ": eos_token_id lists ", eos->size(), " ids");
+            require(!eos->empty(), ErrorCode::bad_config, where, ": eos_token_id lists no ids");
+            detail::check_limit(eos->size(), limits.end_of_text_tokens, "end_of_text_tokens", where,
+                                "ids in eos_token_id", ErrorCode::bad_config);
             for (const Json& value : *eos) add(value);
         } else {
             add(*eos);

@@ -2,17 +2,23 @@
 // access that names the key in every error. Parsing itself is nlohmann/json's.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "cairn/core/checked.hpp"
 #include "cairn/core/error.hpp"
+#include "cairn/core/fp_environment.hpp"
+#include "cairn/io/file.hpp"
 #include "cairn/io/limits.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -21,24 +27,38 @@ using Json = nlohmann::json;
 
 namespace detail {
 
-// Builds a document and refuses what a plain parse lets pass.
+// Builds a document and refuses what a plain parse lets pass. What its values take in memory is
+// counted while they are made: short ones take up to 30 times their text.
 class StrictJson final : public nlohmann::json_sax<Json> {
   public:
-    StrictJson(int depth, ErrorCode code, std::string where)
-        : depth_(depth), code_(code), where_(std::move(where)) {}
+    StrictJson(const FileLimits& limits, std::size_t text, ErrorCode code, const std::string& where)
+        : limits_(limits),
+          most_(checked_add(limits.json_values, checked_mul(8, text, where), where)),
+          code_(code),
+          where_(where) {}
 
     bool null() override { return put(nullptr); }
     bool boolean(bool value) override { return put(value); }
     bool number_integer(number_integer_t value) override { return put(value); }
     bool number_unsigned(number_unsigned_t value) override { return put(value); }
     bool number_float(number_float_t value, const string_t&) override { return put(value); }
-    bool string(string_t& value) override { return put(std::move(value)); }
+    bool string(string_t& value) override {
+        charge(block + sizeof(string_t) + heap_of(value));
+        return put(std::move(value));
+    }
     bool binary(binary_t&) override { return false; }
-    bool start_object(std::size_t) override { return open(Json::object()); }
-    bool start_array(std::size_t) override { return open(Json::array()); }
+    bool start_object(std::size_t) override {
+        charge(block + sizeof(Json::object_t));
+        return open(Json::object());
+    }
+    bool start_array(std::size_t) override {
+        charge(block + sizeof(Json::array_t));
+        return open(Json::array());
+    }
     bool end_object() override { return close(); }
     bool end_array() override { return close(); }
     bool key(string_t& name) override {
+        charge(block + tree_links + sizeof(Json::object_t::value_type) + heap_of(name));
         const auto [at, fresh] = stack_.back()->get_ref<Json::object_t&>().try_emplace(name);
         require(fresh, code_, where_, ": key \"", name.substr(0, 100), "\" is repeated");
         slot_ = &at->second;
@@ -52,15 +72,33 @@ class StrictJson final : public nlohmann::json_sax<Json> {
     Json take() { return std::move(root_); }
 
   private:
+    static constexpr std::size_t block = 16;       // what the heap adds to a piece of memory
+    static constexpr std::size_t tree_links = 32;  // of a member of an object
+
+    static std::size_t heap_of(const string_t& text) {
+        return text.size() < sizeof(string_t) / 2 ? 0 : text.size() + block;
+    }
+    void charge(std::size_t bytes) {
+        used_ += bytes;
+        require(used_ <= most_, ErrorCode::limit, where_, ": its values take more than ", most_,
+                " bytes of memory; the limit FileLimits::json_values is ", limits_.json_values,
+                " beyond 8 times the text");
+    }
     template <class T>
     Json* place(T&& value) {
         if (stack_.empty()) {
             root_ = std::forward<T>(value);
             return &root_;
         }
-        if (stack_.back()->is_array()) return &stack_.back()->emplace_back(std::forward<T>(value));
-        *slot_ = std::forward<T>(value);
-        return slot_;
+        charge(sizeof(Json));  // a value that is destroyed lies in a list for a while
+        if (!stack_.back()->is_array()) {
+            *slot_ = std::forward<T>(value);
+            return slot_;
+        }
+        auto& list = stack_.back()->get_ref<Json::array_t&>();
+        if (list.size() == list.capacity())
+            charge(std::max<std::size_t>(list.size(), 1) * sizeof(Json));
+        return &list.emplace_back(std::forward<T>(value));
     }
     template <class T>
     bool put(T&& value) {
@@ -68,8 +106,8 @@ class StrictJson final : public nlohmann::json_sax<Json> {
         return true;
     }
     bool open(Json value) {
-        require(static_cast<int>(stack_.size()) < depth_, code_, where_, ": nested deeper than ",
-                depth_);
+        check_limit(stack_.size() + 1, static_cast<std::size_t>(limits_.json_depth), "json_depth",
+                    where_, "levels of nested values", code_);
         stack_.push_back(place(std::move(value)));
         return true;
     }
@@ -80,23 +118,41 @@ class StrictJson final : public nlohmann::json_sax<Json> {
     Json root_;
     std::vector<Json*> stack_;
     Json* slot_ = nullptr;
-    int depth_;
+    const FileLimits& limits_;
+    std::size_t used_ = 0;
+    std::size_t most_;
     ErrorCode code_;
-    std::string where_;
+    const std::string& where_;
 };
 
-// Every reader of JSON comes through here, so that a program compiles nlohmann's parser once.
-inline void read_json(std::string_view text, nlohmann::json_sax<Json>& handler) {
+// Every reader of JSON comes through here, so that a program compiles nlohmann's parser once. It
+// takes a NUL for the end of the text, and what lies behind would be read by others.
+inline void read_json(std::string_view text, nlohmann::json_sax<Json>& handler, ErrorCode code,
+                      std::string_view where) {
+    const FpEnvironment environment;  // fractions are rounded
+    const std::size_t nul = text.find('\0');
+    require(nul == std::string_view::npos, code, where, ": not JSON at byte ", nul + 1,
+            ": a NUL byte");
     Json::sax_parse(text.begin(), text.end(), &handler);
 }
 }  // namespace detail
 
-/// Parses a whole text. Throws Error{code} with `where` and the byte offset.
+/// The text of a JSON file. Throws Error{io}, Error{limit} beyond `limits.json_bytes`.
+inline std::string read_json_file(const std::string& path, const FileLimits& limits = {}) {
+    const InputFile file(path);
+    detail::check_limit(file.size(), limits.json_bytes, "json_bytes", path, "bytes");
+    std::string text(file.size(), '\0');
+    file.read(0, std::as_writable_bytes(std::span(text)));
+    return text;
+}
+
+/// Parses a whole text. Throws Error{code} with `where` and the byte offset, and Error{limit} if
+/// the values would take more memory than `limits` allows.
 inline Json parse_json(std::string_view text, ErrorCode code, const std::string& where,
                        const FileLimits& limits = {}) {
     require(!text.starts_with("\xEF\xBB\xBF"), code, where, ": starts with a byte-order mark");
-    detail::StrictJson handler(limits.json_depth, code, where);
-    detail::read_json(text, handler);
+    detail::StrictJson handler(limits, text.size(), code, where);
+    detail::read_json(text, handler, code, where);
     return handler.take();
 }
 

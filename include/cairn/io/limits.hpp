@@ -3,8 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
-#include "cairn/core/config.hpp"
+#include "cairn/core/error.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -12,9 +13,13 @@ namespace cairn::inline CAIRN_ABI {
 struct FileLimits {
     std::size_t safetensors_header = 100'000'000;     ///< bytes, as the reference reader
     std::size_t json_bytes = std::size_t{256} << 20;  ///< config.json, index, tokenizer.json
+    /// Bytes that the values of a JSON text may take in memory beyond 8 times the text.
+    std::size_t json_values = std::size_t{64} << 20;
     int json_depth = 64;
+    std::size_t tensors = std::size_t{1} << 18;  ///< of one file
     std::size_t tensor_rank = 8;
     std::size_t shards = 4096;
+    std::size_t gguf_values = std::size_t{1} << 16;  ///< keys of the metadata
     std::size_t gguf_key = 65'535;
     std::size_t gguf_string = std::size_t{16} << 20;
     std::size_t gguf_array = std::size_t{1} << 26;  ///< elements
@@ -25,5 +30,17 @@ struct FileLimits {
     std::uint32_t regex_steps = 10'000'000;          ///< backtracking steps for one match
     std::size_t cache_bytes = std::size_t{1} << 44;  ///< keys and values at the full context, f32
 };
+
+namespace detail {
+
+/// Error{code} that names the limit, its value and what was found, unless `found` is within it.
+inline void check_limit(std::size_t found, std::size_t most, std::string_view name,
+                        std::string_view where, std::string_view what,
+                        ErrorCode code = ErrorCode::limit) {
+    require(found <= most, code, where, ": ", found, " ", what, "; the limit FileLimits::", name,
+            " is ", most);
+}
+
+}  // namespace detail
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -42,8 +42,8 @@ inline std::string folder_chat_template(const std::filesystem::path& folder,
                                         const FileLimits& limits) {
     const std::filesystem::path path = folder / "tokenizer_config.json";
     if (!name_exists(path.string())) return {};
-    const Json json = parse_json(read_text(path.string(), limits.json_bytes),
-                                 ErrorCode::bad_tokenizer, path.string(), limits);
+    const Json json = parse_json(read_json_file(path.string(), limits), ErrorCode::bad_tokenizer,
+                                 path.string(), limits);
     const auto at = json.is_object() ? json.find("chat_template") : json.end();
     if (at == json.end()) return {};
     if (at->is_string()) return at->get<std::string>();
@@ -58,12 +58,11 @@ inline std::string folder_chat_template(const std::filesystem::path& folder,
 inline LoadedModel load_folder(const std::filesystem::path& folder, const LoadOptions& options,
                                const FileLimits& limits) {
     const std::string config_path = (folder / "config.json").string();
-    HfConfig config =
-        parse_hf_config(read_text(config_path, limits.json_bytes), config_path, limits);
+    HfConfig config = parse_hf_config(read_json_file(config_path, limits), config_path, limits);
     std::optional<Tokenizer> tokenizer;
     const std::filesystem::path path = folder / "tokenizer.json";
     if (name_exists(path.string())) {
-        tokenizer = Tokenizer::parse(read_text(path.string(), limits.json_bytes), limits);
+        tokenizer = Tokenizer::parse(read_json_file(path.string(), limits), limits);
         check_vocabulary(tokenizer, config.vocabulary(), path.string());
     }
     const SafetensorsSource source(folder, limits);

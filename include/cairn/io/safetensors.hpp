@@ -56,8 +56,10 @@ class SafetensorsParser final : public nlohmann::json_sax<Json> {
     bool number_integer(number_integer_t) override { return skip("a negative number"); }
     bool number_unsigned(number_unsigned_t value) override {
         if (depth_ == 3 && key_ == Key::shape) {
-            require(entry_->shape.size() < limits_.tensor_rank, ErrorCode::bad_file, where_,
-                    ": tensor \"", shown(), "\": more than ", limits_.tensor_rank, " dimensions");
+            if (entry_->shape.size() >= limits_.tensor_rank)
+                check_limit(entry_->shape.size() + 1, limits_.tensor_rank, "tensor_rank",
+                            where_ + ": tensor \"" + shown() + "\"", "dimensions",
+                            ErrorCode::bad_file);
             entry_->shape.push_back(value);
             return true;
         }
@@ -118,6 +120,7 @@ class SafetensorsParser final : public nlohmann::json_sax<Json> {
             } else {
                 const auto [at, inserted] = header_.try_emplace(name);
                 fresh = inserted;
+                check_limit(header_.size(), limits_.tensors, "tensors", where_, "tensors");
                 name_ = &at->first;
                 entry_ = &at->second;
             }
@@ -147,8 +150,9 @@ class SafetensorsParser final : public nlohmann::json_sax<Json> {
     enum class Key : std::uint8_t { dtype, shape, offsets, other };
     std::string shown() const { return name_ != nullptr ? name_->substr(0, 100) : std::string(); }
     bool deeper() {
-        require(++depth_ <= limits_.json_depth, ErrorCode::bad_file, where_,
-                ": header nested deeper than ", limits_.json_depth);
+        check_limit(static_cast<std::size_t>(++depth_),
+                    static_cast<std::size_t>(limits_.json_depth), "json_depth", where_,
+                    "levels of nested values in the header", ErrorCode::bad_file);
         return true;
     }
     // A value in a place where nothing known stands: fine inside unknown keys, an error elsewhere.
@@ -185,7 +189,7 @@ inline SafetensorsHeader parse_safetensors_header(std::string_view json, std::si
     require(!json.starts_with("\xEF\xBB\xBF"), ErrorCode::bad_file, where,
             ": header starts with a byte-order mark");
     detail::SafetensorsParser parser(where, limits);
-    detail::read_json(json, parser);
+    detail::read_json(json, parser, ErrorCode::bad_file, where);
     SafetensorsHeader header = parser.take();
 
     std::vector<const SafetensorsHeader::value_type*> order;
@@ -235,8 +239,9 @@ class SafetensorsFile {
                 " bytes; a header length takes 8");
         std::uint64_t length = 0;
         file_.read(0, std::as_writable_bytes(std::span(&length, 1)));
-        require(length > 0 && length <= limits.safetensors_header, ErrorCode::bad_file, path,
-                ": header of ", length, " bytes; 1 to ", limits.safetensors_header, " are allowed");
+        require(length > 0, ErrorCode::bad_file, path, ": header of 0 bytes");
+        detail::check_limit(length, limits.safetensors_header, "safetensors_header", path,
+                            "bytes of header", ErrorCode::bad_file);
         require(length <= file_.size() - 8, ErrorCode::bad_file, path, ": header of ", length,
                 " bytes in a file of ", file_.size());
         std::string json(length, '\0');

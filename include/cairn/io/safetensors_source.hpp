@@ -81,7 +81,7 @@ class SafetensorsSource final : public TensorSource {
                      const FileLimits& limits) {
         const std::string where = index.string();
         const Json json =
-            parse_json(read_text(where, limits.json_bytes), ErrorCode::bad_file, where, limits);
+            parse_json(read_json_file(where, limits), ErrorCode::bad_file, where, limits);
         const JsonObject root(json, ErrorCode::bad_file, where);
         const Json* map = root.find("weight_map");
         require(map != nullptr && map->is_object(), ErrorCode::bad_file, where,
@@ -93,8 +93,7 @@ class SafetensorsSource final : public TensorSource {
             const std::string shard = value.get<std::string>();
             if (!opened.contains(shard)) {
                 check_shard(shard, where);
-                require(opened.size() < limits.shards, ErrorCode::limit, where, ": more than ",
-                        limits.shards, " shards");
+                detail::check_limit(opened.size() + 1, limits.shards, "shards", where, "shards");
                 files_.push_back(
                     std::make_unique<SafetensorsFile>((folder / shard).string(), limits));
                 opened[shard] = files_.back().get();
