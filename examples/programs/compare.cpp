@@ -22,6 +22,7 @@ cairn::Generation generate(Program& program, const std::vector<Token>& prompt,
     cairn::Limits limits;
     limits.max_tokens = options.count;
     limits.caching = caching;
+    if (options.chunk > 0) limits.prompt_piece = options.chunk;
     int done = 0;
     return cairn::generate(session, prompt, sampler, limits,
                            [&](Token) { bar(++done, options.count); });
@@ -70,7 +71,8 @@ int main(int argc, char** argv) {
         "  compare --model examples/models/shakespeare --cache contiguous:f16 -n 256");
     Options options;
     options.add_to(flags);
-    flags.add("--prompt", options.prompt, "Text to continue").shown();
+    options.add_json(flags);
+    flags.add("-p,--prompt", options.prompt, "Text to continue").shown();
     flags.add("-n", options.count, "Tokens to generate").at_least(1).shown();
     return flags.run(argc, argv, [&] { compare(options); });
 }

@@ -67,7 +67,7 @@ template Flag Flags::add(const std::string&, std::vector<std::string>&, const st
 
 bool Flags::given(const std::string& name) const { return app_->count(name) > 0; }
 
-int Flags::run(int argc, char** argv, const std::function<void()>& body) {
+int Flags::run_body(int argc, char** argv, const std::function<int()>& body) {
     const auto report = [](std::string_view code, std::string_view message) {
         std::cerr << "error[" << code << "]: " << one_line(message) << '\n';
     };
@@ -83,10 +83,10 @@ int Flags::run(int argc, char** argv, const std::function<void()>& body) {
         return 2;
     }
     try {
-        body();
+        const int code = body();
         std::cout.flush();
         require(static_cast<bool>(std::cout), ErrorCode::io, "standard output cannot be written");
-        return 0;
+        return code;
     } catch (const Error& error) {
         report(cairn::code_name(error.code()), error.what());
         return error.code() == ErrorCode::usage ? 2 : 1;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace CLI {
@@ -46,10 +47,21 @@ class Flags {
     /// Whether the user gave it.
     bool given(const std::string& name) const;
     /// Reads the command line, then runs `body`. Errors become one line on standard error.
-    /// Exit 0: done, 1: failed, 2: wrong usage.
-    int run(int argc, char** argv, const std::function<void()>& body);
+    /// Exit 0: done, 1: failed, 2: wrong usage, or what `body` returns, if it returns something.
+    template <class Body>
+    int run(int argc, char** argv, const Body& body) {
+        return run_body(argc, argv, [&]() -> int {
+            if constexpr (std::is_void_v<std::invoke_result_t<const Body&>>) {
+                body();
+                return 0;
+            } else {
+                return body();
+            }
+        });
+    }
 
   private:
+    int run_body(int argc, char** argv, const std::function<int()>& body);
     std::unique_ptr<CLI::App> app_;
 };
 

@@ -2,7 +2,7 @@
 #include <optional>
 #include <utility>
 
-#include "support.hpp"
+#include "watch.hpp"
 
 using namespace programs;
 
@@ -49,13 +49,34 @@ auto checked_sampler(const cairn::SamplingSettings& settings) {
     }
 }
 
-std::vector<Token> prompt_tokens(const Options& options, const Program& program) {
-    if (options.tokens) return parse_tokens(*options.tokens);
-    const std::string text = options.prompt
-                                 ? *options.prompt
-                                 : cairn::read_text(*options.prompt_file, std::size_t{1} << 30);
-    return program.encode(
-        text, options.special ? cairn::SpecialTokens::recognised : cairn::SpecialTokens::as_text);
+// What the user gave: its tokens, and its text for the echo.
+struct Prompt {
+    std::vector<Token> tokens;
+    std::string text;
+};
+
+// The text of a token; an id that stands for none shows nothing.
+std::string shown(const cairn::Tokenizer& tokenizer, Token token) {
+    try {
+        return tokenizer.bytes(token);
+    } catch (const Error&) {
+        return {};
+    }
+}
+
+Prompt read_prompt(const Options& options, const Program& program) {
+    Prompt result;
+    if (options.tokens) {
+        result.tokens = parse_tokens(*options.tokens);
+        for (const Token token : result.tokens)
+            result.text += program.loaded().tokenizer ? shown(program.tokenizer(), token)
+                                                      : std::to_string(token) + " ";
+        return result;
+    }
+    result.text = options.prompt ? *options.prompt : read_input(*options.prompt_file);
+    result.tokens = program.encode(result.text, options.special ? cairn::SpecialTokens::recognised
+                                                                : cairn::SpecialTokens::as_text);
+    return result;
 }
 
 cairn::Json report(const Options& options, const Program& program, const Session& session,
@@ -82,7 +103,7 @@ cairn::Json report(const Options& options, const Program& program, const Session
               {"bytes", model.bytes()}}}};
 }
 
-void generate(Options& options) {
+int generate(Options& options) {
     const int prompts = int{options.prompt.has_value()} + int{options.prompt_file.has_value()} +
                         int{options.tokens.has_value()};
     const bool loading = !options.load_session.empty();
@@ -117,10 +138,9 @@ void generate(Options& options) {
     const auto held = static_cast<std::ptrdiff_t>(session.position());
     std::vector<Token> prompt(saved.tokens.begin() + held, saved.tokens.end());
     const std::size_t resumed = prompt.size();
-    if (prompts == 1) {
-        const std::vector<Token> more = prompt_tokens(options, program);
-        prompt.insert(prompt.end(), more.begin(), more.end());
-    }
+    Prompt given;
+    if (prompts == 1) given = read_prompt(options, program);
+    prompt.insert(prompt.end(), given.tokens.begin(), given.tokens.end());
     saved.tokens.resize(static_cast<std::size_t>(held));
     const int vocabulary = program.loaded().model.vocabulary();
     require(!prompt.empty() || !session.logits().empty(), ErrorCode::empty_prompt,
@@ -135,7 +155,6 @@ void generate(Options& options) {
     const bool has_text = program.loaded().tokenizer.has_value();
     require(has_text || options.stops.empty(), ErrorCode::unsupported, "--stop needs a tokenizer");
 
-    const Interrupt interrupt(session.context());
     cairn::Limits limits;
     limits.max_tokens = options.count;
     limits.history = saved.tokens;
@@ -146,9 +165,16 @@ void generate(Options& options) {
 
     std::optional<cairn::TextStream> stream;
     if (has_text) stream.emplace(program.tokenizer(), options.stops);
+    std::optional<Watch> watch;
+    watch.emplace(session, prompt.size(), options.chunk,
+                  options.quiet ? Watch::Bar::hidden : Watch::Bar::shown);
     std::string text;
+    // The prompt is shown when it was read: what is refused leaves standard output empty.
+    bool echo = !options.json && !options.quiet;
     const auto show = [&](const std::string& piece) {
+        watch->prompt_is_fed();
         text += piece;
+        if (std::exchange(echo, false)) std::cout << given.text;
         if (!options.json) std::cout << piece << std::flush;
     };
     const auto on_token = [&](Token token) {
@@ -161,7 +187,8 @@ void generate(Options& options) {
         return !(stream && stream->stopped());
     };
     const cairn::Generation result = cairn::generate(session, prompt, sampler, limits, on_token);
-    if (stream) show(stream->finish());
+    show(stream ? stream->finish() : "");
+    watch.reset();
     if (!options.save_session.empty()) {
         saved.tokens.insert(saved.tokens.end(), prompt.begin(), prompt.end());
         saved.tokens.insert(saved.tokens.end(), result.tokens.begin(), result.tokens.end());
@@ -175,14 +202,17 @@ void generate(Options& options) {
                          .dump(2)
                   << '\n';
     else
-        std::cout << '\n';
+        std::cout << std::endl;
+    if (!options.json && !options.quiet) note(closing_line(result, session));
+    return result.reason == cairn::StopReason::cancelled ? 130 : 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     Flags flags(
-        "Continue a prompt with a model, on any cache.\n\n"
+        "Continue a prompt with a model, on any cache. Prints the prompt, the new text, and on\n"
+        "standard error how it went. Ctrl-C ends it early: exit 130.\n\n"
         "Examples:\n"
         "  generate --model examples/models/shakespeare --prompt 'ROMEO:' -n 200 --temperature 0.8 "
         "--seed 1\n"
@@ -191,14 +221,16 @@ int main(int argc, char** argv) {
         "  generate --model examples/models/shakespeare --tokens 1,2,3 -n 8 --no-cache\n"
         "  generate --model examples/models/shakespeare --prompt 'ROMEO:' -n 50 --save-session "
         "romeo.cairn\n"
+        "  generate -m examples/models/shakespeare -f - -n 50 --quiet <prompt.txt\n"
         "  generate --model examples/models/shakespeare --load-session romeo.cairn -n 50");
     Options options;
     cairn::SamplingSettings& s = options.sampling;
-    flags.add("--prompt", options.prompt, "Text to continue");
-    flags.add("--prompt-file", options.prompt_file, "File with the text to continue");
+    flags.add("-p,--prompt", options.prompt, "Text to continue");
+    flags.add("-f,--prompt-file", options.prompt_file,
+              "File or pipe with the text to continue; - is standard input");
     flags.add("--tokens", options.tokens, "Token ids to continue: 1,2,3");
     flags.add("-n", options.count, "Tokens to generate").at_least(0).shown();
-    options.add_to(flags);
+    options.add_no_cache(flags, options.add_to(flags));
     flags.add("--temperature", s.temperature, "0: always the best token").shown();
     flags.add("--top-k", s.top_k, "Only the K best tokens (0: all)").shown();
     flags.add("--top-p", s.top_p, "The fewest best tokens that reach probability P").shown();
@@ -222,12 +254,14 @@ int main(int argc, char** argv) {
     flags.add("--load-session", options.load_session,
               "Go on from a saved session; a prompt is appended, none is needed");
     flags.add("--ignore-eos", options.ignore_eos, "Go on after an end-of-text token");
+    options.add_json(flags);
+    options.add_quiet(flags);
     flags.add("--special", options.special, "Names of special tokens in the prompt stand for them");
     return flags.run(argc, argv, [&] {
         for (const char* flag :
              {"--temperature", "--top-k", "--top-p", "--min-p", "--typical-p",
               "--repetition-penalty", "--presence-penalty", "--frequency-penalty", "--logit-bias"})
             options.sampling_given = options.sampling_given || flags.given(flag);
-        generate(options);
+        return generate(options);
     });
 }

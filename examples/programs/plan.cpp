@@ -9,6 +9,9 @@ using namespace programs;
 
 namespace {
 
+// Tokens of a sequence, where no model says how many.
+constexpr int longest = 1 << 24;
+
 struct Options {
     std::string path;
     std::vector<std::string> caches;
@@ -47,7 +50,7 @@ Shape parse_shape(const std::string& text) {
     } catch (const Error& error) {
         throw Error(ErrorCode::usage, std::string("--shape: ") + error.what());
     }
-    return {"", n[0], 1 << 24, layout, 0, 0};
+    return {"", n[0], longest, layout, 0, 0};
 }
 
 void plan(Options options) {
@@ -60,13 +63,17 @@ void plan(Options options) {
                           "contiguous:q4_0+rot", "contiguous:kivi4",
                           "contiguous:kivi2",    "contiguous:f16:window=1024,sinks=4"};
     std::vector<cairn::CacheSpec> specs;
-    for (const std::string& text : options.caches) specs.push_back(cairn::CacheSpec::parse(text));
+    for (const std::string& text : options.caches) specs.push_back(parse_cache(text));
     const Shape shape = options.shape.empty() ? shape_of(read_contents(options.path).config)
                                               : parse_shape(options.shape);
     const int context = options.context > 0     ? options.context
                         : options.shape.empty() ? shape.context
                                                 : 4096;
-    require(context <= 1 << 28, ErrorCode::usage, "--context ", context);
+    const bool forgets = std::all_of(specs.begin(), specs.end(), [](const cairn::CacheSpec& spec) {
+        return spec.keep() == cairn::CacheSpec::KeepKind::window;
+    });
+    require(context <= shape.context || (forgets && context <= longest), ErrorCode::capacity,
+            "--context ", context, ": the model has ", shape.context, " positions");
     const int prompt = options.prompt < 0 ? context : std::min(options.prompt, context);
     cairn::Json rows = cairn::Json::array();
     for (const cairn::CacheSpec& spec : specs) {
@@ -77,8 +84,8 @@ void plan(Options options) {
                         {"bytes", plan.committed},
                         {"peak_bytes", plan.peak}};
         if (budget > 0) {
-            row["longest_context"] = cairn::longest_context(spec, shape.heads, shape.layers,
-                                                            options.sequences, budget, 1 << 24);
+            row["longest_context"] = cairn::longest_context(
+                spec, shape.heads, shape.layers, options.sequences, budget, shape.context);
             row["most_sequences"] =
                 cairn::most_sequences(spec, shape.heads, shape.layers, context, budget);
         }
@@ -131,12 +138,14 @@ int main(int argc, char** argv) {
         "  plan --shape 32,32,8,128 --context 8192 --sequences 16 --budget 24G\n"
         "  plan --shape 30,9,3,64 --cache paged=16:q8_0 --cache contiguous:f16:h2o=512 --json");
     Options options;
-    flags.add("--model", options.path, "GGUF file, or folder with config.json and *.safetensors");
+    flags.add("-m,--model", options.path,
+              "GGUF file, or folder with config.json and *.safetensors");
     flags.add("--shape", options.shape, "LAYERS,HEADS,KV_HEADS,HEAD_WIDTH instead of a model");
     flags.add("--cache", options.caches, "Cache SPEC; may be repeated (default: a choice)");
-    flags.add("--context", options.context, "Tokens of a sequence (0: the model's context)")
+    flags.add("-c,--context", options.context, "Tokens of a sequence (0: the model's context)")
         .at_least(0);
-    flags.add("--prompt", options.prompt, "Of these, prompt (default: all)").at_least(0);
+    flags.add("--prompt-tokens,--prompt", options.prompt, "Of these, prompt (default: all)")
+        .at_least(0);
     flags.add("--sequences", options.sequences, "Sequences held at once").between(1, 1 << 20);
     flags.add("--budget", options.budget,
               "Bytes for caches (512M, 24G): also the longest context and most sequences");

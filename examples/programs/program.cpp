@@ -1,6 +1,11 @@
 // What the programs share, compiled once: loading any model, making any cache, reading flags.
 #include "support.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
 namespace programs {
 
 namespace {
@@ -8,7 +13,10 @@ namespace {
 cairn::LoadedModel load(const ModelOptions& options, cairn::Executor& pool, double& seconds) {
     const auto start = std::chrono::steady_clock::now();
     ProgressBar bar("loading");
-    auto loaded = cairn::load_model(options.path, {std::nullopt, std::ref(bar), &pool});
+    const auto show = [&](int done, int total) {
+        if (!options.quiet) bar(done, total);
+    };
+    auto loaded = cairn::load_model(options.path, {std::nullopt, show, &pool});
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return loaded;
 }
@@ -37,27 +45,79 @@ std::vector<Token> parse_tokens(std::string_view text) {
     return result;
 }
 
-void ModelOptions::add_to(Flags& flags) {
+std::string read_input(const std::string& path) {
+    constexpr std::size_t most = std::size_t{1} << 30;
+    struct stat status {};
+    const bool standard = path == "-";
+    if (!standard &&
+        (::stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)))
+        return cairn::read_text(path, most);
+    // A pipe or a device: it ends when it says so.
+    const auto reason = [] { return std::generic_category().message(errno); };
+    struct Descriptor {
+        int number;
+        ~Descriptor() {
+            if (number > STDERR_FILENO) ::close(number);
+        }
+    } const from{standard ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    const std::string name = standard ? "standard input" : path;
+    require(from.number >= 0, ErrorCode::io, name, ": ", reason());
+    std::string text;
+    for (std::size_t held = 0;;) {
+        text.resize(held + (std::size_t{1} << 16));
+        const ssize_t n = ::read(from.number, text.data() + held, text.size() - held);
+        if (n < 0 && errno == EINTR) continue;
+        require(n >= 0, ErrorCode::io, name, ": ", reason());
+        held += static_cast<std::size_t>(n);
+        require(held <= most, ErrorCode::limit, name, ": more than ", most, " bytes");
+        text.resize(held);
+        if (n == 0) return text;
+    }
+}
+
+cairn::CacheSpec parse_cache(const std::string& text) {
+    // What stands before the first ':' names a store, or else a codec: "q8_0", "k=f16,v=q8_0".
+    const std::string first = text.substr(0, text.find_first_of(":=,"));
+    bool codec = first == "k";
+    for (std::string_view rest = cairn::CacheSpec::codecs; !rest.empty() && !codec;) {
+        const std::string_view word = rest.substr(0, rest.find_first_of(",;"));
+        codec = first == word || first == std::string(word) + "+rot";
+        rest.remove_prefix(std::min(rest.size(), word.size() + 2));
+    }
+    return cairn::CacheSpec::parse(codec ? "contiguous:" + text : text);
+}
+
+Flag ModelOptions::add_to(Flags& flags) {
     flags
-        .add("--model", path,
+        .add("-m,--model", path,
              "GGUF file, or folder with config.json, *.safetensors and tokenizer.json")
         .required();
-    Flag spec = flags.add(
-        "--cache", cache,
-        "Cache SPEC: STORE[:[CODEC][:KEEP]]; stores: " + std::string(cairn::CacheSpec::stores) +
-            "; codecs: " + std::string(cairn::CacheSpec::codecs) +
-            "; keeps: " + std::string(cairn::CacheSpec::keeps));
+    Flag spec =
+        flags.add("--cache", cache,
+                  "Cache SPEC: STORE[:[CODEC][:KEEP]], a codec alone means contiguous; stores: " +
+                      std::string(cairn::CacheSpec::stores) +
+                      "; codecs: " + std::string(cairn::CacheSpec::codecs) +
+                      "; keeps: " + std::string(cairn::CacheSpec::keeps));
     spec.shown();
-    flags.add("--no-cache", no_cache, "Recompute everything at each step").excludes(spec);
     flags.add("--chunk", chunk, "Rows of the prompt fed at once (0: all)").at_least(0);
-    flags.add("--context", context, "Tokens to make room for (0: the model's context)").at_least(0);
-    flags.add("--threads", threads, "Threads").between(1, 1024).shown();
+    flags.add("-c,--context", context, "Tokens to make room for (0: the model's context)")
+        .at_least(0);
+    flags.add("-t,--threads", threads, "Threads").between(1, 1024).shown();
     flags
         .add("--compute", compute,
              "Products with quantised weights: fast (integers) or accurate (f32)")
         .one_of({"fast", "accurate"})
         .shown();
+    return spec;
+}
+void ModelOptions::add_no_cache(Flags& flags, const Flag& spec) {
+    flags.add("--no-cache", no_cache, "Recompute everything at each step").excludes(spec);
+}
+void ModelOptions::add_json(Flags& flags) {
     flags.add("--json", json, "Print one JSON object on standard output");
+}
+void ModelOptions::add_quiet(Flags& flags) {
+    flags.add("-q,--quiet", quiet, "Only the new text: no prompt, no progress, no closing line");
 }
 
 cairn::AnyCache make_cache(const cairn::CacheSpec& spec, const cairn::HeadLayout& layout, int rows,
@@ -66,7 +126,7 @@ cairn::AnyCache make_cache(const cairn::CacheSpec& spec, const cairn::HeadLayout
 }
 
 Program::Program(const ModelOptions& options)
-    : spec_(cairn::CacheSpec::parse(options.cache)),
+    : spec_(parse_cache(options.cache)),
       pool_(options.threads),
       loaded_(load(options, pool_, seconds_)),
       compute_(options.compute == "accurate" ? cairn::Compute::accurate : cairn::Compute::fast) {

@@ -217,7 +217,7 @@ void compare(const Options& options, Program& program, const std::vector<Token>&
 
 // What a cache costs against a plain f32 one, on the whole text.
 void compare_cache(const Options& options, Program& program, const std::vector<Token>& tokens) {
-    const cairn::CacheSpec spec = cairn::CacheSpec::parse(options.compare_cache);
+    const cairn::CacheSpec spec = parse_cache(options.compare_cache);
     require(tokens.size() <= static_cast<std::size_t>(program.loaded().model.context()),
             ErrorCode::capacity, tokens.size(), " tokens, the model's context is ",
             program.loaded().model.context());
@@ -299,14 +299,14 @@ void score(const Options& options) {
         "and --no-cache");
     require(!options.compare_cache.empty() || (options.prompt_tokens == 0 && !options.most_kl),
             ErrorCode::usage, "--prompt-tokens and --max-kl go with --compare-cache");
-    if (!options.compare_cache.empty()) cairn::CacheSpec::parse(options.compare_cache);
+    if (!options.compare_cache.empty()) parse_cache(options.compare_cache);
     if (options.tokens) parse_tokens(*options.tokens);
 
     Program program(options);
     const std::vector<Token> tokens =
-        options.tokens ? parse_tokens(*options.tokens)
-                       : program.encode(cairn::read_text(*options.text_file, std::size_t{1} << 30),
-                                        cairn::SpecialTokens::as_text);
+        options.tokens
+            ? parse_tokens(*options.tokens)
+            : program.encode(read_input(*options.text_file), cairn::SpecialTokens::as_text);
     require(!tokens.empty(), ErrorCode::empty_prompt, "no tokens to score");
     for (std::size_t i = 0; i < tokens.size(); ++i)
         require(tokens[i] >= 0 && tokens[i] < program.loaded().model.vocabulary(),
@@ -372,13 +372,14 @@ int main(int argc, char** argv) {
         "  score --model examples/models/shakespeare --text-file README.md --window 256 --stride "
         "128\n"
         "  score --model examples/models/shakespeare --text-file prompt.txt --compare-cache "
-        "contiguous:q4_0+rot --max-kl 0.02\n"
+        "q4_0+rot --max-kl 0.02\n"
         "  score --model examples/models/shakespeare --tokens 1,2,3,4 --logits out.npy --chunk 1 "
         "--json");
     Options options;
-    options.add_to(flags);
+    options.add_no_cache(flags, options.add_to(flags));
+    options.add_json(flags);
     flags.add("--tokens", options.tokens, "Token ids: 1,2,3");
-    flags.add("--text-file", options.text_file, "File with a text");
+    flags.add("-f,--text-file", options.text_file, "File or pipe with a text; - is standard input");
     flags.add("--logits", options.logits, "Write the logits of every position to this .npy file");
     flags.add("--window", options.window, "Score in windows of W tokens").at_least(1);
     flags.add("--stride", options.stride, "Step from window to window").at_least(1);

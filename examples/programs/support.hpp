@@ -3,10 +3,8 @@
 
 #include <unistd.h>
 
-#include <atomic>
 #include <charconv>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <functional>
 #include <iostream>
@@ -62,7 +60,14 @@ class ProgressBar {
 /// "1,2,3" as token ids. Error{usage}.
 std::vector<Token> parse_tokens(std::string_view text);
 
-/// Flags that all programs with a model have.
+/// A text that a user names: the file at `path`, a pipe, or standard input for "-". Throws
+/// Error{io}, and Error{limit} beyond a GiB.
+std::string read_input(const std::string& path);
+
+/// A cache SPEC as programs take it: a codec alone means the contiguous store. Throws Error{usage}.
+cairn::CacheSpec parse_cache(const std::string& text);
+
+/// Flags that programs with a model have; each adds to its help only what it takes.
 struct ModelOptions {
     std::string path;
     std::string cache = "contiguous:f32";
@@ -72,8 +77,14 @@ struct ModelOptions {
     int threads = cairn::hardware_threads();
     std::string compute = "fast";
     bool json = false;
+    bool quiet = false;
 
-    void add_to(Flags& flags);
+    /// What all of them take. Returns the flag of the cache.
+    Flag add_to(Flags& flags);
+    /// --no-cache, which excludes the flag of the cache.
+    void add_no_cache(Flags& flags, const Flag& spec);
+    void add_json(Flags& flags);
+    void add_quiet(Flags& flags);
 };
 
 using Session = cairn::Session<cairn::AnyModel, cairn::AnyCache>;
@@ -122,27 +133,5 @@ class Program {
 inline cairn::Json number(double value) {
     return value > 0.0 && value < 1e300 ? cairn::Json(value) : cairn::Json(nullptr);
 }
-
-/// Ctrl-C ends a generation at the next layer instead of the process; a second one kills it.
-class Interrupt {
-  public:
-    explicit Interrupt(cairn::Context& context) {
-        context.cancel = source_.get_token();
-        context.after_layer = [this](int) {
-            if (flag() != 0) source_.request_stop();
-        };
-        std::signal(SIGINT, [](int) {
-            flag() = 1;
-            std::signal(SIGINT, SIG_DFL);
-        });
-    }
-
-  private:
-    static volatile std::sig_atomic_t& flag() {
-        static volatile std::sig_atomic_t raised = 0;
-        return raised;
-    }
-    std::stop_source source_;
-};
 
 }  // namespace programs

@@ -135,7 +135,21 @@ class Programs(unittest.TestCase):
         by_id = self.generate("--tokens", ",".join(map(str, base["prompt_tokens"])), "-n", 60)
         self.assertEqual(by_id["tokens"], base["tokens"])
         plain = self.good("generate", "--model", MODEL, "--prompt", "ROMEO:", "-n", 60)
-        self.assertEqual(plain.decode(), base["text"] + "\n")
+        self.assertEqual(plain.decode(), "ROMEO:" + base["text"] + "\n")
+        ids = self.good("generate", "--model", MODEL, "--tokens", ",".join(map(str, base["prompt_tokens"])), "-n", 60)
+        self.assertEqual(ids, plain)
+        quiet = run("generate", "--model", MODEL, "--prompt", "ROMEO:", "-n", 60, "--quiet")
+        self.assertEqual((quiet.stdout.decode(), quiet.stderr), (base["text"] + "\n", b""))
+
+    def test_how_it_went(self):
+        def closing(*args):
+            lines = run("generate", "--model", MODEL, "--prompt", "ROMEO:", *args).stderr.decode().splitlines()
+            self.assertEqual(len(lines), 1, lines)
+            return lines[0]
+        self.assertRegex(closing("-n", 60), r"^-- 60 tokens \(prompt 2\), [0-9.]+ tokens/s, cache [0-9.]+ MiB, stopped: length$")
+        self.assertRegex(closing("-n", 60, "--logit-bias", "0=1000"), r"^-- 1 token \(prompt 2\), cache [0-9.]+ MiB, stopped: eos$")
+        self.assertRegex(closing("-n", 60, "--context", 10), "stopped: context$")
+        self.assertRegex(closing("-n", 3, "--no-cache"), "cache 0.00 MiB")
 
     def test_seeds_and_limits(self):
         args = ("--prompt", "KING", "-n", 40, "--temperature", 1.1, "--top-k", 50, "--typical-p", 0.95, "--top-p", 0.9, "--min-p", 0.01,
