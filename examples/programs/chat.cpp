@@ -189,7 +189,7 @@ cairn::StopReason answer(Chat& chat, const std::string& question, const Options&
                              [](const std::string& piece) { std::cout << piece << std::flush; });
     }
     if (!options.quiet)
-        note(closing_line(result, chat.session()) +
+        note(closing_line(result, chat.session().cache_bytes()) +
              (result.tokens.empty() ? "; the question is forgotten" : ""));
     return result.reason;
 }

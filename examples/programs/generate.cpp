@@ -203,7 +203,8 @@ int generate(Options& options) {
                   << '\n';
     else
         std::cout << std::endl;
-    if (!options.json && !options.quiet) note(closing_line(result, session));
+    if (!options.json && !options.quiet)
+        note(closing_line(result, options.no_cache ? 0 : session.cache_bytes()));
     return result.reason == cairn::StopReason::cancelled ? 130 : 0;
 }
 

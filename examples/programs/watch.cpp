@@ -52,15 +52,14 @@ void Watch::after_layer(int layer) {
             prompt_);
 }
 
-std::string closing_line(const cairn::Generation& generation, const Session& session) {
+std::string closing_line(const cairn::Generation& generation, std::size_t cache_bytes) {
     std::ostringstream line;
     const std::size_t count = generation.tokens.size();
     line << std::fixed << count << (count == 1 ? " token" : " tokens") << " (prompt "
          << generation.prompt_tokens << "), ";
     if (generation.decode_rate() > 0.0)
         line << std::setprecision(1) << generation.decode_rate() << " tokens/s, ";
-    line << "cache " << std::setprecision(2)
-         << static_cast<double>(session.cache_bytes()) / 1048576.0
+    line << "cache " << std::setprecision(2) << static_cast<double>(cache_bytes) / 1048576.0
          << " MiB, stopped: " << cairn::stop_reason_name(generation.reason);
     return line.str();
 }

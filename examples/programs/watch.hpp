@@ -42,7 +42,7 @@ class Watch {
 };
 
 /// "200 tokens (prompt 12), 1305.2 tokens/s, cache 3.70 MiB, stopped: length".
-std::string closing_line(const cairn::Generation& generation, const Session& session);
+std::string closing_line(const cairn::Generation& generation, std::size_t cache_bytes);
 
 /// Writes a line to standard error, dimmed where that is a terminal.
 void note(const std::string& line);
