@@ -59,7 +59,7 @@ inline QuantisedRow quantise_row(std::span<const float> x) {
 /// y = sum of w x + bias for one output, group by group, from the blocks of its row.
 inline float product_by_definition(const quantised::Format& format, const std::byte* row,
                                    const QuantisedRow& x, float bias) {
-    const quantised::Layout& layout = format.layout;
+    const quantised::BlockLayout& layout = format.layout;
     float y = bias;
     std::size_t k = 0;
     for (; k < x.q.size(); row += block_size(format.type).bytes) {

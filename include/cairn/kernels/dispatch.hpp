@@ -8,16 +8,15 @@
 #include <string>
 #include <string_view>
 
-#if defined(__aarch64__) && defined(__linux__)
-#include <asm/hwcap.h>
-#include <sys/auxv.h>
-#endif
-
 #include "cairn/core/error.hpp"
 #include "cairn/kernels/table.hpp"
 
 #if !defined(CAIRN_EXTERN_KERNELS) || defined(CAIRN_KERNELS_IMPLEMENTATION)
 #include "cairn/kernels/table_calls.hpp"
+
+#define CAIRN_FOLDER set
+#define CAIRN_FILE supported.hpp
+#include "cairn/kernels/each.inl"
 #endif
 
 namespace cairn::inline CAIRN_ABI::kernels {
@@ -34,42 +33,26 @@ std::span<const Table* const> available() noexcept;
 #endif
 /// The tables this processor can run, slowest first.
 CAIRN_KERNELS_LINKAGE std::span<const Table* const> available() noexcept {
-#if defined(__x86_64__)
-    // Machines that differ only in integer products (kernels/quantised) share the float kernels.
-    static constexpr Table tables[] = {
-        {"portable", Isa::portable, portable::gemm_rows},
-        {"avx2", Isa::avx2, avx2::gemm_rows},
-        {"avx512", Isa::avx512, avx512::gemm_rows},
-        {"avx512vnni", Isa::avx512, avx512::gemm_rows},
+#define CAIRN_TABLE(set, floats, ...) {#set, Isa::set, floats::gemm_rows},
+#define CAIRN_SUPPORTED(set, floats, ...) set::supported,
+    static constexpr Table tables[] = {CAIRN_KERNEL_SETS(CAIRN_TABLE)};
+    struct Found {
+        const Table* all[std::size(tables)];
+        std::size_t count;
     };
-    static const std::size_t count = []() -> std::size_t {
-        __builtin_cpu_init();
-        if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 1;
-        if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
-            !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
-            return 2;
-        return __builtin_cpu_supports("avx512vnni") ? 4 : 3;
+    static const Found found = [] {
+        Found there{};
+        std::size_t at = 0;
+        for (bool (*const supported)() noexcept : {CAIRN_KERNEL_SETS(CAIRN_SUPPORTED)}) {
+            if (supported()) there.all[there.count++] = &tables[at];
+            ++at;
+        }
+        return there;
     }();
-    static constexpr Table const* all[] = {tables, tables + 1, tables + 2, tables + 3};
-#elif defined(__aarch64__)
-    static constexpr Table tables[] = {
-        {"portable", Isa::portable, portable::gemm_rows},
-        {"neon", Isa::neon, neon::gemm_rows},
-        {"neondot", Isa::neon, neon::gemm_rows},
-    };
-#if defined(__linux__)
-    static const std::size_t count = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0 ? 3 : 2;
-#else
-    static const std::size_t count = 3;
-#endif
-    static constexpr Table const* all[] = {tables, tables + 1, tables + 2};
-#else
-    static constexpr Table tables[] = {{"portable", Isa::portable, portable::gemm_rows}};
-    static constexpr std::size_t count = 1;
-    static constexpr Table const* all[] = {tables};
-#endif
-    return {all, count};
+    return {found.all, found.count};
 }
+#undef CAIRN_TABLE
+#undef CAIRN_SUPPORTED
 #undef CAIRN_KERNELS_LINKAGE
 #endif
 

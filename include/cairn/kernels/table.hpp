@@ -4,9 +4,9 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 
 #include "cairn/core/config.hpp"
+#include "cairn/kernels/sets.hpp"
 #include "cairn/numeric/plain_format.hpp"
 
 namespace cairn::inline CAIRN_ABI::kernels {
@@ -44,13 +44,10 @@ struct RowsIn {
     int dims;               ///< numbers in a row
 };
 
-/// The instruction set a table is compiled for.
-enum class Isa : std::uint8_t { portable, avx2, avx512, neon };
-
 /// The kernels of one instruction set. Each is a function that is compiled only where it is called:
 /// a program pays for the layers and the codecs it uses.
 struct Table {
-    const char* name;
+    const char* name;  ///< as CAIRN_ISA names it
     Isa isa;
     int tile_rows;  ///< rows of an activation tile of `gemm`
 

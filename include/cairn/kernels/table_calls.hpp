@@ -2,24 +2,18 @@
 // are compiled: in every program that uses the headers alone, or in the library cairn::kernels.
 #pragma once
 
-#include "cairn/kernels/isa/avx2.hpp"
-#include "cairn/kernels/isa/avx512.hpp"
-#include "cairn/kernels/isa/neon.hpp"
-#include "cairn/kernels/isa/portable.hpp"
 #include "cairn/kernels/table.hpp"
 
-#if defined(__x86_64__)
-#define CAIRN_PICK(...)                               \
-    switch (isa) {                                    \
-        case Isa::avx2: return avx2::__VA_ARGS__;     \
-        case Isa::avx512: return avx512::__VA_ARGS__; \
-        default: return portable::__VA_ARGS__;        \
-    }
-#elif defined(__aarch64__)
-#define CAIRN_PICK(...) return isa == Isa::neon ? neon::__VA_ARGS__ : portable::__VA_ARGS__
-#else
-#define CAIRN_PICK(...) return portable::__VA_ARGS__
-#endif
+#define CAIRN_FOLDER floats
+#define CAIRN_FILE floats.hpp
+#include "cairn/kernels/each.inl"
+
+#define CAIRN_PICK_CASE(set, floats, ...) \
+    case Isa::set:                        \
+        return floats::__VA_ARGS__;
+#define CAIRN_PICK(...)                                              \
+    switch (isa) { CAIRN_KERNEL_SETS(CAIRN_PICK_CASE, __VA_ARGS__) } \
+    return portable::__VA_ARGS__
 #if defined(CAIRN_KERNELS_IMPLEMENTATION)
 #define CAIRN_KERNEL
 #else
@@ -142,4 +136,5 @@ CAIRN_KERNEL void Table::exp(float* x, std::ptrdiff_t n) const { CAIRN_PICK(exp_
 }  // namespace cairn::inline CAIRN_ABI::kernels
 
 #undef CAIRN_PICK
+#undef CAIRN_PICK_CASE
 #undef CAIRN_KERNEL

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "cairn/core/parallel_for.hpp"
-#include "cairn/kernels/quantised/dispatch.hpp"
+#include "cairn/kernels/quantised/kernels.hpp"
 #include "cairn/layers/linear.hpp"
 #include "cairn/numeric/quantised/formats.hpp"
 
@@ -19,13 +19,10 @@ using kernels::quantised::code_bytes;
 using kernels::quantised::group_bytes;
 using kernels::quantised::panel_bytes;
 using kernels::quantised::scale_bytes;
-using quantised::Layout;
+using quantised::BlockLayout;
 
-inline const Layout& layout_of(const WeightMatrix& weights) {
+inline const BlockLayout& layout_of(const WeightMatrix& weights) {
     return quantised::block_format(weights.type()).layout;
-}
-inline std::size_t table_index(const WeightMatrix& weights) {
-    return static_cast<std::size_t>(weights.type()) - static_cast<std::size_t>(ElementType::q8_0);
 }
 
 // Where the code of column quad j and byte t of a lane lies in the planes of 32 columns: unit and
@@ -34,12 +31,12 @@ struct CodePlace {
     int unit;
     int shift;
 };
-constexpr CodePlace low_place(const Layout& layout, int j) {
+constexpr CodePlace low_place(const BlockLayout& layout, int j) {
     if (layout.low_bits == 8) return {j, 0};
     if (layout.low_bits == 4) return {j % 4, 4 * (j / 4)};
     return {j % 2, 2 * (j / 2)};
 }
-constexpr CodePlace high_place(const Layout& layout, int j) {
+constexpr CodePlace high_place(const BlockLayout& layout, int j) {
     return layout.high_bits == 1 ? CodePlace{layout.low_bits, j}
                                  : CodePlace{layout.low_bits + j % 2, 2 * (j / 2)};
 }
@@ -48,7 +45,7 @@ inline void merge_bits(std::byte& at, unsigned bits) {
 }
 
 // Packs the block of one row into lane `lane`; `to` is zero there.
-inline void pack_block(const Layout& layout, const quantised::Fields& fields, int lane,
+inline void pack_block(const BlockLayout& layout, const quantised::Fields& fields, int lane,
                        std::byte* codes, std::byte* scales) {
     for (int span = 0; span < layout.values / 32; ++span, codes += code_bytes(layout)) {
         const std::uint8_t* code = fields.codes.data() + 32 * span;
@@ -82,7 +79,7 @@ inline void pack_block(const Layout& layout, const quantised::Fields& fields, in
             scales[16 + lane] = static_cast<std::byte>(fields.minima[i]);
     }
 }
-inline void unpack_block(const Layout& layout, const std::byte* codes, const std::byte* scales,
+inline void unpack_block(const BlockLayout& layout, const std::byte* codes, const std::byte* scales,
                          int lane, quantised::Fields& fields) {
     for (int span = 0; span < layout.values / 32; ++span, codes += code_bytes(layout)) {
         const unsigned low_mask = (1U << layout.low_bits) - 1U;
@@ -123,7 +120,7 @@ inline void unpack_block(const Layout& layout, const std::byte* codes, const std
 inline void put_quantised(const WeightMatrix& to, std::byte* data, std::ptrdiff_t row,
                           const std::byte* from) {
     const quantised::Format& format = quantised::block_format(to.type());
-    const Layout& layout = format.layout;
+    const BlockLayout& layout = format.layout;
     std::byte* codes = data + row / kernels::panel * panel_bytes(layout, to.in());
     std::byte* scales = codes + to.in() / 32 * code_bytes(layout);
     quantised::Fields fields;
@@ -136,7 +133,7 @@ inline void put_quantised(const WeightMatrix& to, std::byte* data, std::ptrdiff_
     }
 }
 inline void quantised_row(const WeightMatrix& from, std::ptrdiff_t row, float* to) {
-    const Layout& layout = layout_of(from);
+    const BlockLayout& layout = layout_of(from);
     const std::byte* codes = from.data() + row / kernels::panel * panel_bytes(layout, from.in());
     const std::byte* scales = codes + from.in() / 32 * code_bytes(layout);
     quantised::Fields fields{};
@@ -150,15 +147,15 @@ inline void quantised_row(const WeightMatrix& from, std::ptrdiff_t row, float* t
 
 // Integer products.
 struct FastProduct {
-    kernels::quantised::Linear call;
-    void (*gemv)(const kernels::quantised::Linear&);
-    void (*gemm)(const kernels::quantised::Linear&, float*);
+    kernels::quantised::BlockProduct call;
+    void (*gemv)(const kernels::quantised::BlockProduct&);
+    void (*gemm)(const kernels::quantised::BlockProduct&, float*);
     float* scratch;
     std::ptrdiff_t scratch_floats;  // of one worker
 };
 inline void run_fast(const void* state, std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
     const auto* product = static_cast<const FastProduct*>(state);
-    kernels::quantised::Linear part = product->call;
+    kernels::quantised::BlockProduct part = product->call;
     part.panel_begin = begin;
     part.panel_end = end;
     if (part.rows == 1)
@@ -196,16 +193,14 @@ inline void run_accurate(const void* state, std::ptrdiff_t begin, std::ptrdiff_t
     }
 }
 
-inline const kernels::quantised::Activations& quantise_for(const Layout& layout,
-                                                           const Activations& x, std::ptrdiff_t in,
-                                                           SharedActivations& shared,
-                                                           Context& context,
-                                                           Workspace::Frame& frame) {
+inline const kernels::quantised::QuantisedRows& quantise_for(
+    const BlockLayout& layout, const Activations& x, std::ptrdiff_t in, SharedActivations& shared,
+    Context& context, Workspace::Frame& frame) {
     for (std::size_t i = 0; i < shared.count; ++i)
         if (shared.entries[i].zero == layout.zero && shared.entries[i].group == layout.group)
-            return *static_cast<const kernels::quantised::Activations*>(
+            return *static_cast<const kernels::quantised::QuantisedRows*>(
                 shared.entries[i].quantised);
-    const kernels::quantised::Table& kernel = kernels::quantised::active();
+    const kernels::quantised::BlockKernels& kernel = kernels::quantised::active();
     const std::ptrdiff_t tile = x.rows == 1 ? 1 : kernel.tile_rows;
     const std::ptrdiff_t tiles = (x.rows + tile - 1) / tile;
     const auto rows = static_cast<std::size_t>(tiles * tile);
@@ -222,7 +217,7 @@ inline const kernels::quantised::Activations& quantise_for(const Layout& layout,
                          static_cast<int>(tile), layout.zero, layout.group, q + first * (in / 4),
                          d + first * (in / 32), start + group_at, sums + group_at});
     });
-    auto* result = frame.array<kernels::quantised::Activations>(1);
+    auto* result = frame.array<kernels::quantised::QuantisedRows>(1);
     *result = {q, d, start, sums};
     shared.entries[shared.count++] = {layout.zero, layout.group, result};
     return *result;
@@ -232,9 +227,9 @@ inline PreparedProduct prepare_quantised(const Product& product, const Activatio
                                          SharedActivations& shared, Context& context,
                                          Workspace::Frame& frame) {
     const WeightMatrix& weights = *product.weights;
-    const Layout& layout = layout_of(weights);
-    const kernels::quantised::Table& kernel = kernels::quantised::active();
-    const std::size_t index = table_index(weights);
+    const BlockLayout& layout = layout_of(weights);
+    const kernels::quantised::BlockKernels& kernel = kernels::quantised::active();
+    const std::size_t index = quantised::format_index(weights.type());
     const std::ptrdiff_t in = weights.in();
     const std::ptrdiff_t panels = (weights.out() + kernels::panel - 1) / kernels::panel;
     const std::ptrdiff_t workers = context.executor().workers();
@@ -251,7 +246,7 @@ inline PreparedProduct prepare_quantised(const Product& product, const Activatio
                   group};
         return {state, run_accurate, panels, group};
     }
-    const kernels::quantised::Activations& activations =
+    const kernels::quantised::QuantisedRows& activations =
         quantise_for(layout, x, in, shared, context, frame);
     const std::ptrdiff_t scratch = x.rows == 1 ? 0 : kernel.gemm_scratch(in);
     auto* state = frame.array<FastProduct>(1);
@@ -274,7 +269,7 @@ inline constexpr BlockOperations quantised_operations{put_quantised, quantised_r
 inline WeightMatrix quantised_matrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type) {
     require(out > 0 && in > 0 && !is_plain(type), ErrorCode::invalid_argument,
             "quantised matrix of ", out, " x ", in, ", type ", block_size(type).name);
-    const quantised::Layout& layout = quantised::block_format(type).layout;
+    const quantised::BlockLayout& layout = quantised::block_format(type).layout;
     require(in % layout.values == 0, ErrorCode::shape_mismatch, "quantised matrix: ", in,
             " columns are no multiple of the ", layout.values, " of ", block_size(type).name);
     const auto panels = static_cast<std::size_t>((out + kernels::panel - 1) / kernels::panel);

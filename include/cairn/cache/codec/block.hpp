@@ -11,7 +11,7 @@
 #include <cstring>
 
 #include "cairn/cache/codec/codec.hpp"
-#include "cairn/kernels/cached/dispatch.hpp"
+#include "cairn/kernels/cached/products.hpp"
 #include "cairn/numeric/float8.hpp"
 
 namespace cairn::inline CAIRN_ABI {

@@ -308,15 +308,9 @@ void channel_scores(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, in
         score_channels_of<bits, 1>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
 }
 
-/// The products of a format.
+// The products of a format.
 template <Layout F>
-const Products& products() noexcept {
-    static constexpr Products instance{cached_scores<F>, cached_weigh<F>};
-    return instance;
-}
-/// Keys by channel: scores only.
+inline constexpr Products products{cached_scores<F>, cached_weigh<F>};
+// Keys by channel: scores only.
 template <int bits>
-const Products& channel_products() noexcept {
-    static constexpr Products instance{channel_scores<bits>, nullptr};
-    return instance;
-}
+inline constexpr Products channel_products{channel_scores<bits>, nullptr};

@@ -3,9 +3,52 @@
 // one order for every instruction set and any number of rows:
 //   y = bias;  for each group:  y = fma(isum, scale * d, y);  y = fma(minimum, d * sum q, y)
 
-#include "cairn/kernels/body/quantised_units.inl"
+// Whether a Part is a sum of its own, of pairs in 16 bits, that has to join the 32-bit sums before
+// it overflows. Codes of 8 bits are then taken as two of 4: 16 * high + low.
+inline constexpr bool short_parts = !std::is_same_v<Part, I>;
+constexpr bool halved(const BlockLayout& layout) { return short_parts && layout.wide(); }
+// Units whose dot products a Part can hold.
+constexpr int units_of_part(const BlockLayout& layout) {
+    const int bits = layout.wide() ? 4 : layout.low_bits + layout.high_bits;
+    const int units = short_parts ? 32767 / (2 * 127 * ((1 << bits) - 1)) : 8;
+    return units < layout.group / 4 ? units : layout.group / 4;
+}
 
-CAIRN_INLINE V start_of(const Linear& a, std::ptrdiff_t n) {
+// Units [first, first + count) of 32 columns against the bytes at q.
+template <BlockLayout L, int first, int count>
+CAIRN_INLINE Part dot_part(Part part, const std::byte* codes, const std::int32_t* q) {
+    if constexpr (count > 0) {
+        part = dot<L.wide()>(part, unit<L, first>(codes), q[first]);
+        return dot_part<L, first + 1, count - 1>(part, codes, q);
+    }
+    return part;
+}
+template <BlockLayout L, int first, int count>
+CAIRN_INLINE void dot_halves(Part& low, Part& high, const std::byte* codes, const std::int32_t* q) {
+    if constexpr (count > 0) {
+        const B code = unit<L, first>(codes);
+        low = dot<false>(low, low_half(code), q[first]);
+        high = dot<false>(high, high_half(code), q[first]);
+        dot_halves<L, first + 1, count - 1>(low, high, codes, q);
+    }
+}
+template <BlockLayout L, int first, int count>
+CAIRN_INLINE I dot_units(I sum, const std::byte* codes, const std::int32_t* q) {
+    if constexpr (count > 0) {
+        constexpr int units = units_of_part(L);
+        if constexpr (halved(L)) {
+            Part low = start_part(sum), high = start_part(sum);
+            dot_halves<L, first, units>(low, high, codes, q);
+            sum = add_part<16>(add_part<1>(sum, low), high);
+        } else {
+            sum = add_part<1>(sum, dot_part<L, first, units>(start_part(sum), codes, q));
+        }
+        return dot_units<L, first + units, count - units>(sum, codes, q);
+    }
+    return sum;
+}
+
+CAIRN_INLINE V start_of(const BlockProduct& a, std::ptrdiff_t n) {
     return a.bias != nullptr ? load_upto(a.bias + n, a.out - n) : splat(0.0F);
 }
 
@@ -23,8 +66,8 @@ CAIRN_INLINE void fetch(const std::byte* at) {
     for (int i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
-template <Layout L, int P>
-CAIRN_INLINE void gemv_panels(const Linear& a, std::ptrdiff_t first) {
+template <BlockLayout L, int P>
+CAIRN_INLINE void gemv_panels(const BlockProduct& a, std::ptrdiff_t first) {
     constexpr int spans = L.values / 32;
     constexpr int halves = 32 / L.group;
     const std::byte* codes[P];
@@ -78,8 +121,8 @@ CAIRN_INLINE void gemv_panels(const Linear& a, std::ptrdiff_t first) {
     }
 }
 
-template <Layout L>
-void gemv(const Linear& a) {
+template <BlockLayout L>
+void gemv(const BlockProduct& a) {
     std::ptrdiff_t p = a.panel_begin;
     if constexpr (gemv_streams >= 4)
         for (; p + 4 <= a.panel_end; p += 4) gemv_panels<L, 4>(a, p);
@@ -90,117 +133,15 @@ void gemv(const Linear& a) {
 
 #include "cairn/kernels/body/quantised_tile.inl"
 
-// A panel as f32 [in][16]: the numbers that value_of defines.
-template <Layout L, int j>
-CAIRN_INLINE void decode_units(const std::byte* codes, V scale, V least, float* to) {
-    const B code = unit<L, j>(codes);
-    const V zero = splat(static_cast<float>(L.zero));
-    store(to + 64 * j, fma(scale, sub(byte_lanes<0>(code), zero), least));
-    store(to + 64 * j + 16, fma(scale, sub(byte_lanes<1>(code), zero), least));
-    store(to + 64 * j + 32, fma(scale, sub(byte_lanes<2>(code), zero), least));
-    store(to + 64 * j + 48, fma(scale, sub(byte_lanes<3>(code), zero), least));
+template <std::size_t... i>
+constexpr BlockKernels kernels_of(std::index_sequence<i...>) noexcept {
+    using cairn::quantised::formats;
+    return {.tile_rows = gemm_rows,
+            .quantise = quantise,
+            .gemv = {gemv<formats[i]->layout>...},
+            .gemm = {gemm<formats[i]->layout>...},
+            .decode = {decode_panel<formats[i]->layout>...},
+            .gemm_scratch = gemm_scratch};
 }
-template <Layout L, int j, int end>
-CAIRN_INLINE void decode_units_to(const std::byte* codes, V scale, V least, float* to) {
-    if constexpr (j < end) {
-        decode_units<L, j>(codes, scale, least, to);
-        decode_units_to<L, j + 1, end>(codes, scale, least, to);
-    }
-}
-template <Layout L>
-void decode_panel(const std::byte* codes, std::ptrdiff_t in, float* to) {
-    const std::byte* scales = codes + in / 32 * code_bytes(L);
-    for (std::ptrdiff_t span = 0; span < in / 32; ++span, codes += code_bytes(L), to += 512) {
-        const std::byte* at = scales + span * 32 / L.values * scale_bytes(L);
-        const int g = static_cast<int>(span % (L.values / 32)) * (32 / L.group);
-        V least = splat(0.0F);
-        if constexpr (L.minimum) least = minimum_lanes<L>(at, g);
-        decode_units_to<L, 0, L.group / 4>(codes, scale_lanes<L>(at, g), least, to);
-        if constexpr (L.group == 16) {
-            if constexpr (L.minimum) least = minimum_lanes<L>(at, g + 1);
-            decode_units_to<L, 4, 8>(codes, scale_lanes<L>(at, g + 1), least, to);
-        }
-    }
-}
-
-// 32 activations to bytes: d = amax / 127 in f32, nearest even. NaN and infinity make d NaN.
-CAIRN_INLINE void quantise_span(const Quantise& a, const float* x, std::ptrdiff_t span,
-                                std::ptrdiff_t r) {
-    const V x0 = load(x);
-    const V x1 = load(x + 16);
-    // The largest magnitude by its bits, which order like numbers; infinity and NaN come last.
-    const std::uint32_t bits = largest_bits(x0, x1);
-    const bool sound = bits < 0x7F800000U;
-    float most;
-    __builtin_memcpy(&most, &bits, sizeof most);
-    const bool some = sound && most > 1e-30F;
-    const float d = some ? most / 127.0F : (sound ? 0.0F : __builtin_nanf(""));
-    const V inverse = splat(some ? 127.0F / most : 0.0F);
-    const V magic = splat(12582912.0F);
-    const V n0 = fma(x0, inverse, magic);
-    const V n1 = fma(x1, inverse, magic);
-    std::int8_t bytes[32];
-    pack_bytes(bytes, n0);
-    pack_bytes(bytes + 16, n1);
-    std::int32_t* q = a.q + span * 8 * a.tile + r;
-    CAIRN_UNROLL
-    for (int j = 0; j < 8; ++j) __builtin_memcpy(q + j * a.tile, bytes + 4 * j, 4);
-    a.d[span * a.tile + r] = d;
-
-    const std::ptrdiff_t halves = 32 / a.group;
-    std::int32_t* start = a.start + span * halves * a.tile + r;
-    float* sums = a.sums + span * halves * a.tile + r;
-    const V q0 = sub(n0, magic);
-    const V q1 = sub(n1, magic);
-    // Whole numbers far below 2^24, so their sum is exact. What is no number must not become an
-    // integer; d carries the NaN.
-    const auto put = [&](std::ptrdiff_t at, V numbers) {
-        const float sum = sound ? reduce_add(numbers) : 0.0F;
-        start[at] = static_cast<std::int32_t>(static_cast<float>(-a.zero) * sum);
-        sums[at] = d * sum;
-    };
-    if (halves == 1) {
-        put(0, add(q0, q1));
-    } else {
-        put(0, q0);
-        put(a.tile, q1);
-    }
-}
-inline void quantise(const Quantise& a) {
-    alignas(64) const float nothing[32] = {};
-    for (std::ptrdiff_t first = 0; first < a.rows; first += a.tile) {
-        Quantise tile = a;
-        tile.q += first * (a.in / 4);
-        tile.d += first * (a.in / 32);
-        tile.start += first * (a.in / a.group);
-        tile.sums += first * (a.in / a.group);
-        for (std::ptrdiff_t r = 0; r < a.tile; ++r)
-            for (std::ptrdiff_t span = 0; span < a.in / 32; ++span)
-                quantise_span(
-                    tile, first + r < a.rows ? a.x + (first + r) * a.stride + span * 32 : nothing,
-                    span, r);
-    }
-}
-
-#define CAIRN_FORMATS(function)                                                                  \
-    {                                                                                            \
-        function<cairn::quantised::q8_0.layout>, function<cairn::quantised::q4_0.layout>,        \
-            function<cairn::quantised::q4_1.layout>, function<cairn::quantised::q5_0.layout>,    \
-            function<cairn::quantised::q5_1.layout>, function<cairn::quantised::q2_k.layout>,    \
-            function<cairn::quantised::q3_k.layout>, function<cairn::quantised::q4_k.layout>,    \
-            function<cairn::quantised::q5_k.layout>, function<cairn::quantised::q6_k.layout>,    \
-            function<cairn::quantised::iq4_nl.layout>, function<cairn::quantised::iq4_xs.layout> \
-    }
-inline const Table& table(const char* name) noexcept {
-    static const Table instance{
-        .name = name,
-        .tile_rows = gemm_rows,
-        .quantise = quantise,
-        .gemv = CAIRN_FORMATS(gemv),
-        .gemm = CAIRN_FORMATS(gemm),
-        .decode = CAIRN_FORMATS(decode_panel),
-        .gemm_scratch = gemm_scratch,
-    };
-    return instance;
-}
-#undef CAIRN_FORMATS
+inline constexpr BlockKernels block_kernels =
+    kernels_of(std::make_index_sequence<cairn::quantised::formats.size()>());

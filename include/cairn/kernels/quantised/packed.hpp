@@ -16,8 +16,8 @@
 
 namespace cairn::inline CAIRN_ABI::kernels::quantised {
 
+using cairn::quantised::BlockLayout;
 using cairn::quantised::GroupScales;
-using cairn::quantised::Layout;
 
 /// Columns whose codes lie together.
 inline constexpr int span_columns = 32;
@@ -27,20 +27,20 @@ inline constexpr int unit_bytes = 64;
 inline constexpr int tile_group = 2;
 
 /// Bytes of the codes of 32 columns.
-constexpr std::ptrdiff_t code_bytes(const Layout& layout) {
+constexpr std::ptrdiff_t code_bytes(const BlockLayout& layout) {
     return std::ptrdiff_t{unit_bytes} * (layout.low_bits + layout.high_bits);
 }
 /// Bytes of the scales of one group.
-constexpr std::ptrdiff_t group_bytes(const Layout& layout) {
+constexpr std::ptrdiff_t group_bytes(const BlockLayout& layout) {
     if (layout.scales == GroupScales::none) return 0;
     return layout.scales == GroupScales::bytes && layout.minimum ? 2 * panel : panel;
 }
 /// Bytes of the scales of one block of 16 rows.
-constexpr std::ptrdiff_t scale_bytes(const Layout& layout) {
+constexpr std::ptrdiff_t scale_bytes(const BlockLayout& layout) {
     return (layout.minimum ? 4 : 2) * panel + layout.groups() * group_bytes(layout);
 }
 /// Bytes of a panel with `in` columns, a multiple of the block.
-constexpr std::ptrdiff_t panel_bytes(const Layout& layout, std::ptrdiff_t in) {
+constexpr std::ptrdiff_t panel_bytes(const BlockLayout& layout, std::ptrdiff_t in) {
     const std::ptrdiff_t bytes =
         in / span_columns * code_bytes(layout) + in / layout.values * scale_bytes(layout);
     return (bytes + unit_bytes - 1) / unit_bytes * unit_bytes;
@@ -48,7 +48,7 @@ constexpr std::ptrdiff_t panel_bytes(const Layout& layout, std::ptrdiff_t in) {
 
 /// Activations of some rows, quantised for one layout: x = d * q, |q| <= 127, one d for 32 columns.
 /// Rows come in tiles of `tile` (the last one filled with zeros); all arrays are [tile][..][row].
-struct Activations {
+struct QuantisedRows {
     const std::int32_t* q;      ///< [in/4]: four bytes each
     const float* d;             ///< [in/32]
     const std::int32_t* start;  ///< [in/group]: -zero * sum of the group's q
@@ -56,12 +56,12 @@ struct Activations {
 };
 
 /// y = W x + bias for panels [panel_begin, panel_end).
-struct Linear {
+struct BlockProduct {
     const std::byte* weights;
     const float* bias;  ///< [out] or null
     std::ptrdiff_t in;
     std::ptrdiff_t out;
-    Activations x;  ///< gemv: tiles of one row; gemm: of Table::tile_rows
+    QuantisedRows x;  ///< gemv: tiles of one row; gemm: of BlockKernels::tile_rows
     float* y;
     std::ptrdiff_t y_stride;
     std::ptrdiff_t rows;
@@ -84,16 +84,17 @@ struct Quantise {
     float* sums;
 };
 
-/// The kernels of one instruction set; formats in the order of quantised::formats.
-struct Table {
-    const char* name;  ///< as in kernels::Table
+/// The products with quantised weights of one instruction set; formats in the order of
+/// quantised::formats.
+struct BlockKernels {
+    static constexpr std::size_t formats = cairn::quantised::formats.size();
     int tile_rows;
     void (*quantise)(const Quantise&);
-    void (*gemv[12])(const Linear&);
+    void (*gemv[formats])(const BlockProduct&);
     /// `scratch` holds gemm_scratch floats.
-    void (*gemm[12])(const Linear&, float* scratch);
+    void (*gemm[formats])(const BlockProduct&, float* scratch);
     /// One panel as f32 [in][16].
-    void (*decode[12])(const std::byte* weights, std::ptrdiff_t in, float* to);
+    void (*decode[formats])(const std::byte* weights, std::ptrdiff_t in, float* to);
     /// Floats of scratch that gemm needs for `in` columns.
     std::ptrdiff_t (*gemm_scratch)(std::ptrdiff_t in);
 };

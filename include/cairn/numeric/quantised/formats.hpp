@@ -10,14 +10,36 @@
 
 namespace cairn::inline CAIRN_ABI::quantised {
 
-/// In the order of ElementType, which is the order of the kernels' tables.
+/// In the order of ElementType, which is the order of the kernels' tables: this list is the one
+/// place that says it.
 inline constexpr std::array<const Format*, 12> formats{
     &q8_0, &q4_0, &q4_1, &q5_0, &q5_1, &q2_k, &q3_k, &q4_k, &q5_k, &q6_k, &iq4_nl, &iq4_xs};
 
+/// The place of a type that is not plain in `formats`.
+constexpr std::size_t format_index(ElementType type) noexcept {
+    return static_cast<std::size_t>(type) - static_cast<std::size_t>(ElementType::q8_0);
+}
 /// The format of a type that is not plain.
 constexpr const Format& block_format(ElementType type) noexcept {
-    return *formats[static_cast<std::size_t>(type) - static_cast<std::size_t>(ElementType::q8_0)];
+    return *formats[format_index(type)];
 }
+
+namespace detail {
+
+constexpr bool in_order() noexcept {
+    for (std::size_t i = 0; i < formats.size(); ++i) {
+        const Format& format = *formats[i];
+        if (format_index(format.type) != i ||
+            block_size(format.type).values != static_cast<std::size_t>(format.layout.values))
+            return false;
+    }
+    return format_index(ElementType::q8_0) + formats.size() +
+               static_cast<std::size_t>(ElementType::q8_0) ==
+           element_types;
+}
+static_assert(in_order(), "every block type of ElementType has its format, in order");
+
+}  // namespace detail
 
 /// Decodes `count` numbers of any type, a multiple of its block; `from` may be unaligned. The slow
 /// definition: kernels are tested against it.

@@ -23,7 +23,7 @@ enum class GroupScales : std::uint8_t {
 
 /// Everything the packer and the kernels must know of a format. A structural type: kernels are
 /// templates over it.
-struct Layout {
+struct BlockLayout {
     int values;     ///< numbers in a block: 32 or 256
     int group;      ///< numbers that share a scale: 16 or 32
     int low_bits;   ///< bits of a code in the low plane: 8, 4 or 2
@@ -55,14 +55,14 @@ inline constexpr std::array<std::uint8_t, 16> iq4_table{1,   24,  45,  63,  79, 
 /// One block format: its layout, how a block of a file comes apart, and how one is made.
 struct Format {
     ElementType type;
-    Layout layout;
+    BlockLayout layout;
     void (*parse)(const std::byte* block, Fields& to) noexcept;
     /// Encodes `blocks` blocks as ggml's reference quantiser does; null: the format is read only.
     void (*encode)(const float* from, std::size_t blocks, std::byte* to) noexcept;
 };
 
 /// The scale and the minimum of a group.
-inline float scale_of(const Layout& layout, const Fields& fields, int group) noexcept {
+inline float scale_of(const BlockLayout& layout, const Fields& fields, int group) noexcept {
     const float d = f16_to_f32(fields.d);
     const auto g = static_cast<std::size_t>(group);
     if (layout.scales == GroupScales::none) return d;
@@ -70,14 +70,14 @@ inline float scale_of(const Layout& layout, const Fields& fields, int group) noe
         return d * static_cast<float>(static_cast<std::int8_t>(fields.scales[g]));
     return d * static_cast<float>(fields.scales[g]);
 }
-inline float minimum_of(const Layout& layout, const Fields& fields, int group) noexcept {
+inline float minimum_of(const BlockLayout& layout, const Fields& fields, int group) noexcept {
     if (!layout.minimum) return 0.0F;
     const float m = f16_to_f32(fields.m);
     if (layout.scales == GroupScales::none) return m;
     return m * static_cast<float>(fields.minima[static_cast<std::size_t>(group)]);
 }
 /// Number i of a block: the definition that every kernel is tested against.
-inline float value_of(const Layout& layout, const Fields& fields, int i) noexcept {
+inline float value_of(const BlockLayout& layout, const Fields& fields, int i) noexcept {
     int code = fields.codes[static_cast<std::size_t>(i)];
     if (layout.lookup) code = iq4_table[static_cast<std::size_t>(code)];
     const int group = i / layout.group;

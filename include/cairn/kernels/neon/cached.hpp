@@ -4,7 +4,7 @@
 #if defined(__aarch64__)
 
 #include "cairn/kernels/cached/layout.hpp"
-#include "cairn/kernels/isa/neon.hpp"
+#include "cairn/kernels/neon/floats.hpp"
 
 namespace cairn::inline CAIRN_ABI::kernels::neon::cached {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cairn/kernels/cached/layout.hpp"
-#include "cairn/kernels/isa/portable.hpp"
+#include "cairn/kernels/portable/floats.hpp"
 #include "cairn/numeric/float8.hpp"
 
 namespace cairn::inline CAIRN_ABI::kernels::portable::cached {

@@ -4,23 +4,17 @@
 
 #if defined(__x86_64__)
 
-#include "cairn/kernels/isa/avx2.hpp"
+#include "cairn/kernels/avx2/floats.hpp"
 #include "cairn/kernels/quantised/packed.hpp"
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
+#include "cairn/kernels/avx2/target.inl"
 
-namespace cairn::inline CAIRN_ABI::kernels::avx2::blocks {
+namespace cairn::inline CAIRN_ABI::kernels::avx2 {
+
+// What every set of 256 bits has in common.
+namespace bytes {
 
 #include "cairn/kernels/body/quantised_names.inl"
-
-inline constexpr int gemv_streams = 2;
-inline constexpr int gemm_rows = 3;
-inline constexpr int gemm_panels = 1;
 
 struct B {
     __m256i a;
@@ -59,33 +53,6 @@ CAIRN_INLINE B lookup(const std::uint8_t* table, B x) {
     return {_mm256_shuffle_epi8(t, x.a), _mm256_shuffle_epi8(t, x.b)};
 }
 CAIRN_INLINE I splat_int(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
-// Sums of pairs in 16 bits.
-struct Part {
-    __m256i a;
-    __m256i b;
-};
-CAIRN_INLINE Part start_part(I) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-// A compiler would turn the chain of sums into a tree, which takes more registers than there are.
-CAIRN_INLINE __m256i in_turn(__m256i sum) {
-    asm("" : "+x"(sum));
-    return sum;
-}
-template <bool>
-CAIRN_INLINE I first_sum(std::int32_t start) {
-    return splat_int(start);
-}
-template <int by>
-CAIRN_INLINE I add_part(I sum, Part part) {
-    const __m256i factor = _mm256_set1_epi16(by);
-    return {in_turn(_mm256_add_epi32(sum.a, _mm256_madd_epi16(part.a, factor))),
-            in_turn(_mm256_add_epi32(sum.b, _mm256_madd_epi16(part.b, factor)))};
-}
-template <bool>
-CAIRN_INLINE Part dot(Part part, B codes, std::int32_t four) {
-    const __m256i q = _mm256_set1_epi32(four);
-    return {in_turn(_mm256_add_epi16(part.a, _mm256_maddubs_epi16(codes.a, q))),
-            in_turn(_mm256_add_epi16(part.b, _mm256_maddubs_epi16(codes.b, q)))};
-}
 CAIRN_INLINE V to_float(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
 template <int t>
 CAIRN_INLINE V byte_lanes(B x) {
@@ -131,14 +98,52 @@ CAIRN_INLINE std::uint32_t largest_bits(V x, V y) {
         _mm_cvtsi128_si32(_mm_max_epu32(m2, _mm_shuffle_epi32(m2, 0xB1))));
 }
 
+#include "cairn/kernels/body/quantised_bytes.inl"
+
+}  // namespace bytes
+
+namespace blocks {
+
+using namespace bytes;
+
+inline constexpr int gemv_streams = 2;
+inline constexpr int gemm_rows = 3;
+inline constexpr int gemm_panels = 1;
+
+// Sums of pairs in 16 bits.
+struct Part {
+    __m256i a;
+    __m256i b;
+};
+CAIRN_INLINE Part start_part(I) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+// A compiler would turn the chain of sums into a tree, which takes more registers than there are.
+CAIRN_INLINE __m256i in_turn(__m256i sum) {
+    asm("" : "+x"(sum));
+    return sum;
+}
+template <bool>
+CAIRN_INLINE I first_sum(std::int32_t start) {
+    return splat_int(start);
+}
+template <int by>
+CAIRN_INLINE I add_part(I sum, Part part) {
+    const __m256i factor = _mm256_set1_epi16(by);
+    return {in_turn(_mm256_add_epi32(sum.a, _mm256_madd_epi16(part.a, factor))),
+            in_turn(_mm256_add_epi32(sum.b, _mm256_madd_epi16(part.b, factor)))};
+}
+template <bool>
+CAIRN_INLINE Part dot(Part part, B codes, std::int32_t four) {
+    const __m256i q = _mm256_set1_epi32(four);
+    return {in_turn(_mm256_add_epi16(part.a, _mm256_maddubs_epi16(codes.a, q))),
+            in_turn(_mm256_add_epi16(part.b, _mm256_maddubs_epi16(codes.b, q)))};
+}
+
+#include "cairn/kernels/body/quantised_group.inl"
 #include "cairn/kernels/body/quantised.inl"
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::avx2::blocks
+}  // namespace blocks
+}  // namespace cairn::inline CAIRN_ABI::kernels::avx2
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "cairn/kernels/body/target_end.inl"
 
 #endif  // __x86_64__

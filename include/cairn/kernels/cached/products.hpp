@@ -2,16 +2,13 @@
 // only where it is named: a program pays for the codecs it uses.
 #pragma once
 
-#include <string_view>
-
 #include "cairn/kernels/cached/layout.hpp"
 #include "cairn/kernels/dispatch.hpp"
 
 #if !defined(CAIRN_EXTERN_KERNELS) || defined(CAIRN_KERNELS_IMPLEMENTATION)
-#include "cairn/kernels/cached/avx2.hpp"
-#include "cairn/kernels/cached/avx512.hpp"
-#include "cairn/kernels/cached/neon.hpp"
-#include "cairn/kernels/cached/portable.hpp"
+#define CAIRN_FOLDER floats
+#define CAIRN_FILE cached.hpp
+#include "cairn/kernels/each.inl"
 #endif
 
 namespace cairn::inline CAIRN_ABI::kernels::cached {
@@ -20,37 +17,27 @@ namespace cairn::inline CAIRN_ABI::kernels::cached {
 /// The products of a format for the instruction set of `base`; the formats of the library are
 /// compiled in `cairn::kernels`.
 template <Layout F>
-const Products& products_for(const kernels::Table& base) noexcept;
+const Products& products_for(const Table& base) noexcept;
 /// The same for keys by channel.
 template <int bits>
-const Products& channel_products_for(const kernels::Table& base) noexcept;
+const Products& channel_products_for(const Table& base) noexcept;
 #else
+#define CAIRN_PRODUCTS(set, floats, ...) &floats::cached::products<F>,
 /// The products of a format for the instruction set of `base`.
 template <Layout F>
-const Products& products_for(const kernels::Table& base) noexcept {
-    switch (base.isa) {
-#if defined(__x86_64__)
-        case Isa::avx2: return avx2::cached::products<F>();
-        case Isa::avx512: return avx512::cached::products<F>();
-#elif defined(__aarch64__)
-        case Isa::neon: return neon::cached::products<F>();
-#endif
-        default: return portable::cached::products<F>();
-    }
+const Products& products_for(const Table& base) noexcept {
+    static constexpr const Products* all[] = {CAIRN_KERNEL_SETS(CAIRN_PRODUCTS)};
+    return *all[static_cast<std::size_t>(base.isa)];
 }
+#undef CAIRN_PRODUCTS
+#define CAIRN_PRODUCTS(set, floats, ...) &floats::cached::channel_products<bits>,
 /// The same for keys by channel.
 template <int bits>
-const Products& channel_products_for(const kernels::Table& base) noexcept {
-    switch (base.isa) {
-#if defined(__x86_64__)
-        case Isa::avx2: return avx2::cached::channel_products<bits>();
-        case Isa::avx512: return avx512::cached::channel_products<bits>();
-#elif defined(__aarch64__)
-        case Isa::neon: return neon::cached::channel_products<bits>();
-#endif
-        default: return portable::cached::channel_products<bits>();
-    }
+const Products& channel_products_for(const Table& base) noexcept {
+    static constexpr const Products* all[] = {CAIRN_KERNEL_SETS(CAIRN_PRODUCTS)};
+    return *all[static_cast<std::size_t>(base.isa)];
 }
+#undef CAIRN_PRODUCTS
 #endif
 
 // The formats of the library.

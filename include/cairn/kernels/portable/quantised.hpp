@@ -1,10 +1,12 @@
 // Products with quantised weights in plain C++.
 #pragma once
 
-#include "cairn/kernels/isa/portable.hpp"
+#include "cairn/kernels/portable/floats.hpp"
 #include "cairn/kernels/quantised/packed.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels::portable::blocks {
+namespace cairn::inline CAIRN_ABI::kernels::portable {
+
+namespace bytes {
 
 #include "cairn/kernels/body/quantised_names.inl"
 
@@ -13,10 +15,6 @@ namespace cairn::inline CAIRN_ABI::kernels::portable::blocks {
 #define CAIRN_INLINE inline
 #define CAIRN_UNROLL
 #define CAIRN_EACH for (int i = 0; i < 16; ++i)
-
-inline constexpr int gemv_streams = 1;
-inline constexpr int gemm_rows = 2;
-inline constexpr int gemm_panels = 1;
 
 struct B {
     std::uint8_t at[64];
@@ -54,17 +52,6 @@ inline I splat_int(std::int32_t x) {
     CAIRN_EACH
     r.at[i] = x;
     return r;
-}
-inline I wide_start(std::int32_t start) { return splat_int(start); }
-inline I dot_narrow(I sum, const B& codes, std::int32_t four) {
-    std::int8_t q[4];
-    std::memcpy(q, &four, 4);
-    CAIRN_EACH
-    for (int t = 0; t < 4; ++t) sum.at[i] += codes.at[4 * i + t] * q[t];
-    return sum;
-}
-inline I dot_wide(const I& sum, const B& codes, std::int32_t four) {
-    return dot_narrow(sum, codes, four);
 }
 inline V to_float(const I& x) {
     V r;
@@ -108,14 +95,41 @@ inline std::uint32_t largest_bits(const V& x, const V& y) {
                      std::bit_cast<std::uint32_t>(y.at[i]) & 0x7FFFFFFFU});
     return most;
 }
+
+#include "cairn/kernels/body/quantised_bytes.inl"
+
+}  // namespace bytes
+
+namespace blocks {
+
+using namespace bytes;
+
+inline constexpr int gemv_streams = 1;
+inline constexpr int gemm_rows = 2;
+inline constexpr int gemm_panels = 1;
+
+inline I wide_start(std::int32_t start) { return splat_int(start); }
+inline I dot_narrow(I sum, const B& codes, std::int32_t four) {
+    std::int8_t q[4];
+    std::memcpy(q, &four, 4);
+    CAIRN_EACH
+    for (int t = 0; t < 4; ++t) sum.at[i] += codes.at[4 * i + t] * q[t];
+    return sum;
+}
+inline I dot_wide(const I& sum, const B& codes, std::int32_t four) {
+    return dot_narrow(sum, codes, four);
+}
 #undef CAIRN_EACH
 
 #include "cairn/kernels/body/quantised_parts.inl"
+#include "cairn/kernels/body/quantised_group.inl"
 #include "cairn/kernels/body/quantised.inl"
+
+}  // namespace blocks
 
 #undef CAIRN_INLINE
 #undef CAIRN_UNROLL
 #define CAIRN_INLINE CAIRN_FORCE_INLINE
 #define CAIRN_UNROLL CAIRN_FULL_UNROLL
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::portable::blocks
+}  // namespace cairn::inline CAIRN_ABI::kernels::portable

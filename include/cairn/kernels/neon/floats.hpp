@@ -6,11 +6,10 @@
 #include <arm_neon.h>
 
 #include "cairn/kernels/body/macros.inl"
-#include "cairn/kernels/isa/portable.hpp"
+#include "cairn/kernels/portable/floats.hpp"
 
 namespace cairn::inline CAIRN_ABI::kernels::neon {
 
-inline constexpr Isa isa = Isa::neon;
 inline constexpr int accumulators = 4;
 inline constexpr int gemm_rows = 6;
 inline constexpr int gemm_panels = 1;

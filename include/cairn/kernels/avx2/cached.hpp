@@ -4,14 +4,9 @@
 #if defined(__x86_64__)
 
 #include "cairn/kernels/cached/layout.hpp"
-#include "cairn/kernels/isa/avx2.hpp"
+#include "cairn/kernels/avx2/floats.hpp"
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
+#include "cairn/kernels/avx2/target.inl"
 
 namespace cairn::inline CAIRN_ABI::kernels::avx2::cached {
 
@@ -96,10 +91,6 @@ CAIRN_INLINE V from_e5m2(const std::byte* x) {
 
 }  // namespace cairn::inline CAIRN_ABI::kernels::avx2::cached
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "cairn/kernels/body/target_end.inl"
 
 #endif  // __x86_64__

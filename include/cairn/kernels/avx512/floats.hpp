@@ -6,24 +6,12 @@
 #include <immintrin.h>
 
 #include "cairn/kernels/body/macros.inl"
-#include "cairn/kernels/isa/portable.hpp"
+#include "cairn/kernels/portable/floats.hpp"
 
-#if defined(__clang__)
-#pragma clang attribute push(                                                    \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \
-    apply_to = function)
-#else
-// g++ 12 takes the deliberately undefined operands inside its own intrinsics for a mistake of ours.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
-#endif
+#include "cairn/kernels/avx512/target.inl"
 
 namespace cairn::inline CAIRN_ABI::kernels::avx512 {
 
-inline constexpr Isa isa = Isa::avx512;
 inline constexpr int accumulators = 16;
 inline constexpr int gemm_rows = 8;
 inline constexpr int gemm_panels = 3;
@@ -111,11 +99,6 @@ CAIRN_INLINE V reduce_each(const V* a) {
 
 }  // namespace cairn::inline CAIRN_ABI::kernels::avx512
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#pragma GCC diagnostic pop
-#endif
+#include "cairn/kernels/body/target_end.inl"
 
 #endif  // __x86_64__

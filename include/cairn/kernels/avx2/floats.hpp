@@ -6,18 +6,12 @@
 #include <immintrin.h>
 
 #include "cairn/kernels/body/macros.inl"
-#include "cairn/kernels/isa/portable.hpp"
+#include "cairn/kernels/portable/floats.hpp"
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
+#include "cairn/kernels/avx2/target.inl"
 
 namespace cairn::inline CAIRN_ABI::kernels::avx2 {
 
-inline constexpr Isa isa = Isa::avx2;
 inline constexpr int accumulators = 4;
 inline constexpr int gemm_rows = 6;
 inline constexpr int gemm_panels = 1;
@@ -110,10 +104,6 @@ CAIRN_INLINE V reduce_each(const V* v) { return {reduce8(v), reduce8(v + 8)}; }
 
 }  // namespace cairn::inline CAIRN_ABI::kernels::avx2
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "cairn/kernels/body/target_end.inl"
 
 #endif  // __x86_64__

@@ -4,19 +4,9 @@
 #if defined(__x86_64__)
 
 #include "cairn/kernels/cached/layout.hpp"
-#include "cairn/kernels/isa/avx512.hpp"
+#include "cairn/kernels/avx512/floats.hpp"
 
-#if defined(__clang__)
-#pragma clang attribute push(                                                    \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \
-    apply_to = function)
-#else
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
-#endif
+#include "cairn/kernels/avx512/target.inl"
 
 namespace cairn::inline CAIRN_ABI::kernels::avx512::cached {
 
@@ -75,11 +65,6 @@ CAIRN_INLINE V from_e5m2(const std::byte* x) {
 
 }  // namespace cairn::inline CAIRN_ABI::kernels::avx512::cached
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#pragma GCC diagnostic pop
-#endif
+#include "cairn/kernels/body/target_end.inl"
 
 #endif  // __x86_64__

@@ -1,27 +1,19 @@
-// Products with quantised weights for AVX-512, without and with VNNI: one register is the 64 bytes.
+// Products with quantised weights for AVX-512: one register is the 64 bytes.
 #pragma once
 
 #if defined(__x86_64__)
 
-#include "cairn/kernels/isa/avx512.hpp"
+#include "cairn/kernels/avx512/floats.hpp"
 #include "cairn/kernels/quantised/packed.hpp"
 
-#if defined(__clang__)
-#pragma clang attribute push(                                                    \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \
-    apply_to = function)
-#else
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
-#endif
+#include "cairn/kernels/avx512/target.inl"
 
 namespace cairn::inline CAIRN_ABI::kernels::avx512 {
 
-// What both have in common.
+// What every set of 512 bits has in common.
 namespace bytes {
+
+#include "cairn/kernels/body/quantised_names.inl"
 
 struct B {
     __m512i r;
@@ -82,11 +74,12 @@ CAIRN_INLINE std::uint32_t largest_bits(V x, V y) {
     return _mm512_reduce_max_epu32(_mm512_max_epu32(magnitude(x), magnitude(y)));
 }
 
+#include "cairn/kernels/body/quantised_bytes.inl"
+
 }  // namespace bytes
 
 namespace blocks {
 
-#include "cairn/kernels/body/quantised_names.inl"
 using namespace bytes;
 
 inline constexpr int gemv_streams = 4;
@@ -117,61 +110,12 @@ CAIRN_INLINE Part dot(Part part, B codes, std::int32_t four) {
         in_turn(_mm512_add_epi16(part.r, _mm512_maddubs_epi16(codes.r, _mm512_set1_epi32(four))))};
 }
 
+#include "cairn/kernels/body/quantised_group.inl"
 #include "cairn/kernels/body/quantised.inl"
 
 }  // namespace blocks
 }  // namespace cairn::inline CAIRN_ABI::kernels::avx512
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#pragma GCC diagnostic pop
-#endif
-
-#if defined(__clang__)
-#pragma clang attribute push(                                                               \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))), \
-    apply_to = function)
-#else
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
-#endif
-
-namespace cairn::inline CAIRN_ABI::kernels::avx512vnni {
-
-using namespace avx512;
-
-namespace blocks {
-
-#include "cairn/kernels/body/quantised_names.inl"
-using namespace avx512::bytes;
-
-inline constexpr int gemv_streams = 4;
-inline constexpr int gemm_rows = 6;
-inline constexpr int gemm_panels = 2;
-
-// vpdpbusd takes unsigned codes as they are; what the zero point adds is in the start.
-CAIRN_INLINE I wide_start(std::int32_t start) { return splat_int(start); }
-CAIRN_INLINE I dot_narrow(I sum, B codes, std::int32_t four) {
-    return {_mm512_dpbusd_epi32(sum.r, codes.r, _mm512_set1_epi32(four))};
-}
-CAIRN_INLINE I dot_wide(I sum, B codes, std::int32_t four) { return dot_narrow(sum, codes, four); }
-
-#include "cairn/kernels/body/quantised_parts.inl"
-#include "cairn/kernels/body/quantised.inl"
-
-}  // namespace blocks
-}  // namespace cairn::inline CAIRN_ABI::kernels::avx512vnni
-
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#pragma GCC diagnostic pop
-#endif
+#include "cairn/kernels/body/target_end.inl"
 
 #endif  // __x86_64__

@@ -16,7 +16,6 @@ namespace cairn::inline CAIRN_ABI::kernels {
 
 namespace portable {
 
-inline constexpr Isa isa = Isa::portable;
 inline constexpr int accumulators = 1;  // 16-lane accumulators worth keeping in registers
 inline constexpr int gemm_rows = 4;
 inline constexpr int gemm_panels = 1;

@@ -1,16 +1,17 @@
-// Products with quantised weights for AArch64, without and with the dot product instructions: four
-// registers are the 64 bytes.
+// Products with quantised weights for AArch64: four registers are the 64 bytes.
 #pragma once
 
 #if defined(__aarch64__)
 
-#include "cairn/kernels/isa/neon.hpp"
+#include "cairn/kernels/neon/floats.hpp"
 #include "cairn/kernels/quantised/packed.hpp"
 
 namespace cairn::inline CAIRN_ABI::kernels::neon {
 
-// What both have in common.
+// What every set of AArch64 has in common.
 namespace bytes {
+
+#include "cairn/kernels/body/quantised_names.inl"
 
 struct B {
     uint8x16_t r[4];
@@ -125,11 +126,12 @@ CAIRN_INLINE std::uint32_t largest_bits(const V& x, const V& y) {
 }
 #undef CAIRN_EACH
 
+#include "cairn/kernels/body/quantised_bytes.inl"
+
 }  // namespace bytes
 
 namespace blocks {
 
-#include "cairn/kernels/body/quantised_names.inl"
 using namespace bytes;
 
 inline constexpr int gemv_streams = 2;
@@ -144,46 +146,10 @@ CAIRN_INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t q) {
 
 #include "cairn/kernels/body/quantised_neon.inl"
 #include "cairn/kernels/body/quantised_parts.inl"
+#include "cairn/kernels/body/quantised_group.inl"
 #include "cairn/kernels/body/quantised.inl"
 
 }  // namespace blocks
 }  // namespace cairn::inline CAIRN_ABI::kernels::neon
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("arch=armv8.2-a+dotprod")
-#endif
-
-namespace cairn::inline CAIRN_ABI::kernels::neondot {
-
-using namespace neon;
-
-namespace blocks {
-
-#include "cairn/kernels/body/quantised_names.inl"
-using namespace neon::bytes;
-
-inline constexpr int gemv_streams = 2;
-inline constexpr int gemm_rows = 2;
-inline constexpr int gemm_panels = 1;
-
-CAIRN_INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t q) {
-    return vdotq_s32(sum, w, q);
-}
-
-#include "cairn/kernels/body/quantised_neon.inl"
-#include "cairn/kernels/body/quantised_parts.inl"
-#include "cairn/kernels/body/quantised.inl"
-
-}  // namespace blocks
-}  // namespace cairn::inline CAIRN_ABI::kernels::neondot
-
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
 
 #endif  // __aarch64__

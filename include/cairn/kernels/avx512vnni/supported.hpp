@@ -1,0 +1,16 @@
+// Whether this processor has AVX-512 with VNNI.
+#pragma once
+
+#include "cairn/kernels/avx512/supported.hpp"
+
+#if defined(__x86_64__)
+
+namespace cairn::inline CAIRN_ABI::kernels::avx512vnni {
+
+inline bool supported() noexcept {
+    return avx512::supported() && __builtin_cpu_supports("avx512vnni");
+}
+
+}  // namespace cairn::inline CAIRN_ABI::kernels::avx512vnni
+
+#endif  // __x86_64__

@@ -1,0 +1,14 @@
+// Every AArch64 processor has NEON.
+#pragma once
+
+#include "cairn/core/config.hpp"
+
+#if defined(__aarch64__)
+
+namespace cairn::inline CAIRN_ABI::kernels::neon {
+
+inline bool supported() noexcept { return true; }
+
+}  // namespace cairn::inline CAIRN_ABI::kernels::neon
+
+#endif  // __aarch64__

@@ -1,0 +1,32 @@
+// Products with quantised weights for AArch64 with the dot product instructions.
+#pragma once
+
+#if defined(__aarch64__)
+
+#include "cairn/kernels/neon/quantised.hpp"
+
+#include "cairn/kernels/neondot/target.inl"
+
+namespace cairn::inline CAIRN_ABI::kernels::neondot::blocks {
+
+using namespace neon;
+using namespace neon::bytes;
+
+inline constexpr int gemv_streams = 2;
+inline constexpr int gemm_rows = 2;
+inline constexpr int gemm_panels = 1;
+
+CAIRN_INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t q) {
+    return vdotq_s32(sum, w, q);
+}
+
+#include "cairn/kernels/body/quantised_neon.inl"
+#include "cairn/kernels/body/quantised_parts.inl"
+#include "cairn/kernels/body/quantised_group.inl"
+#include "cairn/kernels/body/quantised.inl"
+
+}  // namespace cairn::inline CAIRN_ABI::kernels::neondot::blocks
+
+#include "cairn/kernels/body/target_end.inl"
+
+#endif  // __aarch64__
