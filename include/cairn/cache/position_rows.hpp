@@ -49,7 +49,7 @@ class PositionRows {
         : layout_(layout),
           capacity_(capacity),
           keep_(keep),
-          streams_(make(keep.extent(capacity, chunk))) {
+          streams_(make(checked(keep).extent(capacity, chunk))) {
         for (const Stream* stream : {&streams_.keys(), &streams_.values()})
             limited_ |= stream->format().ages() || stream->chunked();
         limited_ |= keep.window > 0;
@@ -111,7 +111,8 @@ class PositionRows {
     }
     // Later queries stand `rows` nearer to what is before the hole, and as many more rows fit.
     bool can_close(int rows) const noexcept {
-        return rows > 0 && length_ == committed_ && closed_ + rows <= dropped_;
+        return rows > 0 && length_ == committed_ && rows <= dropped_ - closed_ &&
+               rows <= row_limit - capacity_;
     }
     void close(int rows) noexcept {
         closed_ += rows;
@@ -127,7 +128,7 @@ class PositionRows {
         Run like;
         if (front_rows > 0) {
             like.shift = closed_;
-            if (keep_.window > 0) like.max_query = keep_.sinks + keep_.window - 1;
+            if (keep_.window > 0) like.max_query = keep_.reach() - 1;
             add(kv_head, 0, front_rows, like, keys, values);
         }
         like = Run{};
@@ -143,12 +144,10 @@ class PositionRows {
         return limited_ ? chunk - (length_ - committed_) : capacity_ - length_;
     }
     /// Distances that a query may stand from a row, at most; a model's context must reach so far.
-    int span() const noexcept {
-        return keep_.window > 0 ? keep_.sinks + keep_.window : capacity_ - closed_;
-    }
+    int span() const noexcept { return keep_.window > 0 ? keep_.reach() : capacity_ - closed_; }
     bool streaming() const noexcept { return keep_.window > 0; }
     int held(int rows) const noexcept {
-        if (keep_.window > 0) return std::min(rows, keep_.sinks + keep_.window);
+        if (keep_.window > 0) return std::min(rows, keep_.reach());
         return std::max(rows - dropped_, std::min(rows, front()));
     }
     std::size_t payload_bytes(int rows) const {
@@ -166,10 +165,25 @@ class PositionRows {
     PositionRows fork() const { return PositionRows(*this, streams_.share()); }
     PositionRows copy() const { return PositionRows(*this, streams_.copy()); }
 
-    /// Writes the committed rows, or reads them into an empty cache.
+    /// Writes the committed rows, or reads them into an empty cache. What fails leaves it as it
+    /// was.
     void archive(CacheArchive& a) {
         require(length_ == (a.loading() ? 0 : committed_), ErrorCode::bad_state,
                 "archive: rows are staged, or the cache to load into holds some");
+        try {
+            write_or_read(a);
+        } catch (...) {
+            if (a.loading()) {
+                truncate(0);
+                streams_.keys().trim(0);
+                streams_.values().trim(0);
+            }
+            throw;
+        }
+    }
+
+  private:
+    void write_or_read(CacheArchive& a) {
         int committed = committed_;
         int dropped = dropped_;
         int front_rows = hole_;
@@ -237,8 +251,6 @@ class PositionRows {
             streams_.values().release(front(), oldest);
         }
     }
-
-  private:
     PositionRows(const PositionRows& other, StreamPair streams)
         : layout_(other.layout_),
           capacity_(other.capacity_),
@@ -254,6 +266,13 @@ class PositionRows {
             streams_.keys().settle(committed_);
             streams_.values().settle(committed_);
         }
+    }
+    static const PositionKeep& checked(const PositionKeep& keep) {
+        require(keep.window >= 0 && keep.window <= row_limit && keep.sinks >= 0 &&
+                    keep.sinks <= row_limit,
+                ErrorCode::invalid_argument, "a window of ", keep.window, " rows behind ",
+                keep.sinks, " sinks; both are 0 to ", row_limit);
+        return keep;
     }
     int front() const noexcept {
         return keep_.window > 0 ? keep_.sinks : (dropped_ > 0 ? hole_ : 0);

@@ -3,18 +3,18 @@
 // rows go at once (a prompt's end) the next stage closes the gaps, in order, and memory shrinks.
 //
 // Such a cache commits all staged rows or none, cannot be truncated except to nothing, and is exact
-// for every cut of a prompt whose end was announced: until then nothing is evicted, and afterwards
-// rows come one at a time wherever one evicts at every step.
+// for every cut of a prompt whose end was announced: until then nothing is evicted and no free slot
+// is taken, and afterwards rows come one at a time wherever one evicts at every step.
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "cairn/cache/choice.hpp"
 #include "cairn/cache/keep/scorer.hpp"
 #include "cairn/cache/position_rows.hpp"
 #include "cairn/cache/slots.hpp"
@@ -24,21 +24,20 @@ namespace cairn::inline CAIRN_ABI::detail {
 class ScoredRows {
   public:
     template <class MakePair>
-    ScoredRows(const HeadLayout& layout, int capacity, std::shared_ptr<const Scorer> scorer,
+    ScoredRows(const HeadLayout& layout, int capacity, std::shared_ptr<const Scorer> chosen,
                int layer, const MakePair& make)
         : layout_(layout),
           capacity_(capacity),
-          layer_(layer),
-          scorer_(std::move(scorer)),
+          choice_(std::move(chosen), layer),
           streams_(make(Extent{capacity, 0, 0, 0})),
           heads_(static_cast<std::size_t>(layout.kv_heads)) {
         for (int h = 0; h < layout.kv_heads; ++h)
-            require(scorer_->budget(h) > 0, ErrorCode::invalid_argument, "keep ", scorer_->name(),
-                    ": a budget of ", scorer_->budget(h), " rows for head ", h);
+            require(scorer().budget(h) > 0, ErrorCode::invalid_argument, "keep ", scorer().name(),
+                    ": a budget of ", scorer().budget(h), " rows for head ", h);
         for (const Stream* stream : {&streams_.keys(), &streams_.values()})
             require(
                 !stream->format().ages() && stream->format().coldest().codec->copy_row != nullptr,
-                ErrorCode::unsupported, "keep ", scorer_->name(), " with rows of ",
+                ErrorCode::unsupported, "keep ", scorer().name(), " with rows of ",
                 stream->format().coldest().codec->name,
                 ": rows that share scales or change form with age cannot be moved");
     }
@@ -47,13 +46,11 @@ class ScoredRows {
     void expect_prompt(int end) {
         require(length_ == committed_, ErrorCode::bad_state,
                 "expect_prompt: rows are staged and not committed");
+        require(end <= row_limit, ErrorCode::invalid_argument, "expect_prompt: an end at ", end,
+                "; positions are below ", row_limit);
         if (end > committed_) prompt_end_ = end;
     }
-    void pin(int begin, int end) {
-        require(begin >= 0 && begin < end, ErrorCode::invalid_argument, "pin: rows ", begin, " to ",
-                end);
-        pins_.emplace_back(begin, end);
-    }
+    void pin(int begin, int end) { add_pin(pins_, begin, end); }
 
     void stage(const TokenRows& k, const TokenRows& v) {
         check_staged(k, v, length_, capacity_, max_rows());
@@ -62,18 +59,16 @@ class ScoredRows {
         check_finite_rows(streams_.values(), v, "value");
         if (gaps_) close_gaps();
         // Everything that may throw comes before anything that changes.
+        const bool fills = length_ >= prompt_end_;
         int slots = 0;
         int lowest = slots_;
         for (const Slots& head : heads_) {
-            lowest = std::min(lowest, head.next(k.rows == 1));
-            slots = std::max(slots, std::max(head.used, head.next(k.rows == 1) + k.rows));
+            lowest = std::min(lowest, head.next(fills));
+            slots = std::max(slots, head.used_after(k.rows, fills));
         }
         const auto most = static_cast<std::size_t>(slots);
         try {
-            keep_.reserve(most);
-            choosable_.reserve(most);
-            distances_.reserve(most);
-            if (order_.size() < most) order_.resize(2 * most);
+            choice_.reserve(most);
             streams_.keys().rewrite(lowest, slots);
             streams_.values().rewrite(lowest, slots);
             for (Slots& head : heads_) head.reserve(most);
@@ -89,19 +84,19 @@ class ScoredRows {
             if (length_ == committed_) head.pending.assign(head.scores.begin(), head.scores.end());
             for (int r = 0; r < k.rows; ++r) {
                 const float* key = k.data + r * k.stride + h * layout_.key_dim;
-                const int slot = head.take(k.rows == 1, length_ + r,
-                                           scorer_->when() == Evicts::before_attending
-                                               ? scorer_->signature(key, layout_.key_dim)
+                const int slot = head.take(fills, length_ + r,
+                                           scorer().when() == Evicts::before_attending
+                                               ? scorer().signature(key, layout_.key_dim)
                                                : 0);
                 streams_.keys().put(h, slot, key);
                 streams_.values().put(h, slot, v.data + r * v.stride + h * layout_.value_dim);
             }
         }
         length_ += k.rows;
-        if (scorer_->when() == Evicts::before_attending && scorer_->key_is_query() && k.rows == 1)
+        if (scorer().when() == Evicts::before_attending && scorer().key_is_query() && k.rows == 1)
             for (int h = 0; h < layout_.kv_heads; ++h) {
                 const std::uint32_t code =
-                    scorer_->signature(k.data + h * layout_.key_dim, layout_.key_dim);
+                    scorer().signature(k.data + h * layout_.key_dim, layout_.key_dim);
                 evict_by_distance(h, std::span(&code, 1));
             }
     }
@@ -113,14 +108,14 @@ class ScoredRows {
         std::uint32_t codes[64];
         count = std::min(count, 64);
         for (int i = 0; i < count; ++i)
-            codes[i] = scorer_->signature(q + i * layout_.key_dim, layout_.key_dim);
+            codes[i] = scorer().signature(q + i * layout_.key_dim, layout_.key_dim);
         evict_by_distance(kv_head, std::span(codes, static_cast<std::size_t>(count)));
     }
     bool wants_queries() const noexcept {
-        return scorer_->when() == Evicts::before_attending && !scorer_->key_is_query();
+        return scorer().when() == Evicts::before_attending && !scorer().key_is_query();
     }
     bool wants_scores(int query) const {
-        return scorer_->when() != Evicts::before_attending && scorer_->listens(query, prompt_end_);
+        return scorer().when() != Evicts::before_attending && scorer().listens(query, prompt_end_);
     }
     /// Final probabilities p[begin, end) of one query head for rows [begin, end) of `kv_head`.
     void on_scores(int kv_head, const float* p, int begin, int end) noexcept {
@@ -139,13 +134,17 @@ class ScoredRows {
         for (Slots& head : heads_) head.commit();
         if (committed_ < prompt_end_) return;
         const bool at_end = committed_ == prompt_end_;
-        if (scorer_->when() == Evicts::at_every_step || at_end)
-            for (int h = 0; h < layout_.kv_heads; ++h) evict(h);
+        if (scorer().when() != Evicts::at_every_step && !at_end) return;
+        // Rows that are not chosen become holes.
+        for (int h = 0; h < layout_.kv_heads; ++h)
+            gaps_ |=
+                choice_.evict(heads_[static_cast<std::size_t>(h)], h, pins_, prompt_end_, length_);
     }
 
     bool can_truncate(int rows) const noexcept { return rows == 0 || rows == committed_; }
+    /// To all committed rows, or to nothing: then all is as in a new cache, but for the pins.
     void truncate(int rows) noexcept {
-        if (rows == committed_) {
+        if (rows != 0) {
             forget();
             return;
         }
@@ -165,7 +164,7 @@ class ScoredRows {
         const int old = staged > 1 ? head.used - staged : head.used;
         Run like;
         like.positions = head.positions.data();
-        like.offset = -row_limit;
+        like.offset = 1 - row_limit;
         add(kv_head, head, 0, old, like, keys, values);
         if (staged > 1) {
             like.offset = committed_ - old;
@@ -178,11 +177,11 @@ class ScoredRows {
     int capacity() const noexcept { return capacity_; }
     int max_rows() const noexcept {
         if (length_ < prompt_end_) return prompt_end_ - length_;
-        if (scorer_->when() == Evicts::at_prompt_end) return capacity_ - length_;
+        if (scorer().when() == Evicts::at_prompt_end) return capacity_ - length_;
         if (length_ != committed_) return 0;  // what is evicted depends on the commit before
         int room = capacity_ - length_;
         for (int h = 0; h < layout_.kv_heads; ++h)
-            room = std::min(room, scorer_->budget(h) - heads_[static_cast<std::size_t>(h)].held);
+            room = std::min(room, scorer().budget(h) - heads_[static_cast<std::size_t>(h)].held);
         return std::max(room, 1);
     }
     int span() const noexcept { return capacity_; }
@@ -207,7 +206,7 @@ class ScoredRows {
     const HeadLayout& layout() const noexcept { return layout_; }
     const StreamPair& streams() const noexcept { return streams_; }
     StreamPair& streams() noexcept { return streams_; }
-    const Scorer& scorer() const noexcept { return *scorer_; }
+    const Scorer& scorer() const noexcept { return choice_.scorer(); }
     /// Positions that a head holds, in storage order, -1 where a slot is free.
     std::span<const int> positions(int kv_head) const noexcept {
         return heads_[static_cast<std::size_t>(kv_head)].positions;
@@ -219,7 +218,8 @@ class ScoredRows {
     ScoredRows fork() const { return ScoredRows(*this, streams_.share()); }
     ScoredRows copy() const { return ScoredRows(*this, streams_.copy()); }
 
-    /// Writes the committed rows, or reads them into an empty cache.
+    /// Writes the committed rows, or reads them into an empty cache. What fails leaves it as it
+    /// was.
     void archive(CacheArchive& a) {
         require(length_ == (a.loading() ? 0 : committed_), ErrorCode::bad_state,
                 "archive: rows are staged, or the cache to load into holds some");
@@ -227,41 +227,50 @@ class ScoredRows {
         int slots = slots_;
         int prompt = prompt_end_;
         int gaps = gaps_ ? 1 : 0;
-        int pins = static_cast<int>(pins_.size());
-        a.label("keep", scorer_->name());
-        a.label("keys of", streams_.keys().format());
-        a.label("values of", streams_.values().format());
-        a.number("committed tokens", committed, 0, capacity_);
-        a.number("slots", slots, 0, committed);
-        a.number("prompt's end", prompt, 0, row_limit);
-        a.number("gaps", gaps, 0, 1);
-        a.number("pins", pins, 0, 1 << 16);
-        pins_.resize(static_cast<std::size_t>(pins));
-        for (auto& [begin, end] : pins_) {
-            a.number("pin", begin, 0, row_limit);
-            a.number("pin", end, begin, row_limit);
+        // What is read replaces what is there when all of it was read; rows in slots that nobody
+        // uses yet are nothing.
+        Pins read_pins;
+        std::vector<Slots> read_heads(a.loading() ? heads_.size() : 0);
+        std::vector<Slots>& heads = a.loading() ? read_heads : heads_;
+        try {
+            a.label("keep", scorer().name());
+            a.label("keys of", streams_.keys().format());
+            a.label("values of", streams_.values().format());
+            a.number("committed tokens", committed, 0, capacity_);
+            a.number("slots", slots, 0, committed);
+            a.number("prompt's end", prompt, 0, row_limit);
+            a.number("gaps", gaps, 0, 1);
+            archive_pins(a, a.loading() ? read_pins : pins_);
+            for (Slots& head : heads) head.archive(a, slots, committed, gaps != 0);
+            const auto live = [&](int h, int row) {
+                const Slots& head = heads[static_cast<std::size_t>(h)];
+                return row < head.used && head.positions[static_cast<std::size_t>(row)] >= 0;
+            };
+            a.rows(streams_.keys(), 0, 0, slots, live);
+            a.rows(streams_.values(), 0, 0, slots, live);
+        } catch (...) {
+            if (a.loading()) {
+                streams_.keys().trim(0);
+                streams_.values().trim(0);
+            }
+            throw;
         }
-        for (Slots& head : heads_) head.archive(a, slots, committed, gaps != 0);
-        const auto live = [&](int h, int row) {
-            const Slots& head = heads_[static_cast<std::size_t>(h)];
-            return row < head.used && head.positions[static_cast<std::size_t>(row)] >= 0;
-        };
-        a.rows(streams_.keys(), 0, 0, slots, live);
-        a.rows(streams_.values(), 0, 0, slots, live);
-        if (a.loading()) {
-            committed_ = length_ = committed;
-            slots_ = slots;
-            prompt_end_ = prompt;
-            gaps_ = gaps != 0;
-        }
+        if (!a.loading()) return;
+        heads_.swap(read_heads);
+        pins_.swap(read_pins);
+        committed_ = length_ = committed;
+        prompt_end_ = prompt;
+        gaps_ = gaps != 0;
+        slots_ = most_used();
+        streams_.keys().set_written(0, 0, slots_);
+        streams_.values().set_written(0, 0, slots_);
     }
 
   private:
     ScoredRows(const ScoredRows& other, StreamPair streams)
         : layout_(other.layout_),
           capacity_(other.capacity_),
-          layer_(other.layer_),
-          scorer_(other.scorer_),
+          choice_(other.choice_),
           streams_(std::move(streams)),
           heads_(other.heads_),
           pins_(other.pins_),
@@ -291,70 +300,36 @@ class ScoredRows {
             from = to == gap ? to + 1 : to;
         }
     }
-    bool pinned(int position) const noexcept {
-        return std::any_of(pins_.begin(), pins_.end(), [&](const auto& pin) {
-            return position >= pin.first && position < pin.second;
-        });
+    void evict_by_distance(int h, std::span<const std::uint32_t> codes) noexcept {
+        choice_.evict_farthest(heads_[static_cast<std::size_t>(h)], h, pins_, prompt_end_, length_,
+                               codes);
     }
-    // keep[] of a head's rows: the pinned ones, and of the others what the scorer chooses.
-    void choose(int h, std::span<const float> scores, std::vector<std::uint8_t>& keep) noexcept {
-        Slots& head = heads_[static_cast<std::size_t>(h)];
-        keep.assign(head.size(), 0);
-        int budget = scorer_->budget(h);
-        std::vector<int>& positions = choosable_;
-        positions.assign(head.positions.begin(), head.positions.begin() + head.used);
-        for (int& position : positions)
-            if (position >= 0 && pinned(position)) {
-                keep[static_cast<std::size_t>(&position - positions.data())] = 1;
-                position = -1;
-                --budget;
-            }
-        if (budget > 0)
-            scorer_->choose({h, layer_, prompt_end_, length_, budget, positions, scores}, keep,
-                            order_);
-    }
-    // Rows that are not chosen become holes.
-    void evict(int h) noexcept {
-        Slots& head = heads_[static_cast<std::size_t>(h)];
-        if (head.held <= scorer_->budget(h)) return;
-        choose(h, std::span(head.scores).first(head.size()), keep_);
-        if (head.drop(keep_)) gaps_ = true;
-    }
-    void evict_by_distance(int h, std::span<const std::uint32_t> codes) {
-        Slots& head = heads_[static_cast<std::size_t>(h)];
-        if (length_ <= prompt_end_ || head.held <= scorer_->budget(h) || head.evicted >= 0) return;
-        distances_.assign(head.size(), 0.0F);
-        for (std::size_t s = 0; s < head.size(); ++s) {
-            int distance = 0;
-            for (const std::uint32_t code : codes)
-                distance += std::popcount(code ^ head.signatures[s]);
-            distances_[s] = static_cast<float>(distance);
-        }
-        choose(h, distances_, keep_);
-        head.drop_one(keep_);
+    int most_used() const noexcept {
+        int most = 0;
+        for (const Slots& head : heads_) most = std::max(most, head.used);
+        return most;
     }
     // Takes staged rows back.
     void forget() noexcept {
         for (Slots& head : heads_) head.forget();
         length_ = committed_;
+        slots_ = most_used();
+        streams_.keys().cut(slots_);
+        streams_.values().cut(slots_);
     }
     // Moves rows down over the holes, in order, and gives memory back.
     void close_gaps() {
         streams_.keys().rewrite(0, slots_);
         streams_.values().rewrite(0, slots_);
-        int most = 0;
-        for (int h = 0; h < layout_.kv_heads; ++h) {
-            Slots& head = heads_[static_cast<std::size_t>(h)];
-            head.close_gaps([&](int from, int to) {
+        for (int h = 0; h < layout_.kv_heads; ++h)
+            heads_[static_cast<std::size_t>(h)].close_gaps([&](int from, int to) {
                 move(streams_.keys(), h, from, to);
                 move(streams_.values(), h, from, to);
             });
-            most = std::max(most, head.used);
-        }
         gaps_ = false;
-        slots_ = most;
-        streams_.keys().trim(most);
-        streams_.values().trim(most);
+        slots_ = most_used();
+        streams_.keys().trim(slots_);
+        streams_.values().trim(slots_);
     }
     void move(Stream& stream, int head, int from, int to) {
         Run source;
@@ -366,21 +341,15 @@ class ScoredRows {
 
     HeadLayout layout_;
     int capacity_;
-    int layer_;
-    std::shared_ptr<const Scorer> scorer_;
+    RowChoice choice_;
     StreamPair streams_;
     std::vector<Slots> heads_;
-    std::vector<std::pair<int, int>> pins_;
+    Pins pins_;
     int committed_ = 0;
     int length_ = 0;
     int slots_ = 0;
     int prompt_end_ = 0;
     bool gaps_ = false;
-    // Scratch of a choice: as large as the slots, so that commit allocates nothing.
-    std::vector<std::uint8_t> keep_;
-    std::vector<int> choosable_;
-    std::vector<int> order_;
-    std::vector<float> distances_;
 };
 
 }  // namespace cairn::inline CAIRN_ABI::detail

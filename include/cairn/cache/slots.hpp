@@ -26,8 +26,13 @@ struct Slots {
     std::size_t size() const noexcept { return static_cast<std::size_t>(used); }
     /// The slot that is skipped when rows are read.
     int gap() const noexcept { return evicted >= 0 ? evicted : hole; }
-    /// The slot that the next row will take, alone or as one of several.
-    int next(bool alone) const noexcept { return alone && hole >= 0 ? hole : used; }
+    /// The slot that the next row will take. Rows of a prompt whose end was announced lie one
+    /// behind the other, however it is cut; the first one behind it `fills` the hole.
+    int next(bool fills) const noexcept { return fills && hole >= 0 ? hole : used; }
+    /// Slots in use after `rows` more rows.
+    int used_after(int rows, bool fills) const noexcept {
+        return used + rows - (fills && hole >= 0 && rows > 0 ? 1 : 0);
+    }
 
     /// Room for `n` slots, so that what follows does not throw.
     void reserve(std::size_t n) {
@@ -39,9 +44,9 @@ struct Slots {
         grow(pending);
         grow(signatures);
     }
-    /// Stages a row; room was made. A row that comes alone fills the hole.
-    int take(bool alone, int position, std::uint32_t signature) noexcept {
-        const int slot = next(alone);
+    /// Stages a row; room was made.
+    int take(bool fills, int position, std::uint32_t signature) noexcept {
+        const int slot = next(fills);
         if (slot == used) {
             ++used;
             positions.push_back(-1);
@@ -72,14 +77,15 @@ struct Slots {
             ++held;
             evicted = -1;
         }
+        int appended = staged;
         if (filled >= 0) {
             positions[static_cast<std::size_t>(filled)] = -1;
             hole = std::exchange(filled, -1);
-        } else if (staged > 0) {
-            used -= staged;
-            positions.resize(size());
-            signatures.resize(size());
+            --appended;
         }
+        used -= appended;
+        positions.resize(size());
+        signatures.resize(size());
         held -= std::exchange(staged, 0);
     }
     /// Frees the slots of rows that `keep` has no 1 for. Returns whether more than one slot is

@@ -111,10 +111,10 @@ class Stream {
         settle(length);
         for (int f = 0; f < format_.count; ++f) part(f).rows->cut(f == 0 ? length : part(f).end);
     }
-    /// As cut, and memory that waits for new rows goes back to the system; one form only.
+    /// As cut, and memory that waits for new rows goes back to the system.
     void trim(int length) noexcept {
         settle(length);
-        parts_[0].rows->trim(length);
+        for (int f = 0; f < format_.count; ++f) part(f).rows->trim(f == 0 ? length : part(f).end);
     }
     /// Rows [front, oldest) will not be read again.
     void release(int front, int oldest) noexcept {
@@ -190,11 +190,14 @@ class Stream {
                                   ? std::min(end, age_boundary(rows, form.age_unit, form.age_to))
                                   : 0;
             const int count = std::min(end - begin, held);
-            sum += static_cast<std::size_t>(count) * form.codec->row_bytes(dims);
+            sum = checked_add(sum,
+                              checked_mul(static_cast<std::size_t>(std::max(count, 0)),
+                                          form.codec->row_bytes(dims), "cache bytes"),
+                              "cache bytes");
             held -= count;
             end = begin;
         }
-        return sum * static_cast<std::size_t>(heads);
+        return checked_mul(sum, static_cast<std::size_t>(heads), "cache bytes");
     }
     /// Rows that form f holds once rows below `end` are staged.
     static int written_after(const StreamFormat& format, int f, int end) noexcept {

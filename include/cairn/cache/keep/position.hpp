@@ -1,6 +1,10 @@
 // The keeps that go by position: all rows, or a window of recent ones behind a pinned front.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
 #include "cairn/cache/store/row_store.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -10,6 +14,12 @@ struct PositionKeep {
     int window = 0;  ///< recent rows that stay, the query's own included; 0: all
     int sinks = 0;   ///< first rows that stay for ever
 
+    /// The most rows that a query sees under a window: it and the sinks. Saturates.
+    constexpr int reach() const noexcept {
+        const std::int64_t rows = std::int64_t{window} + sinks;
+        return static_cast<int>(
+            std::min<std::int64_t>(rows, std::numeric_limits<std::int32_t>::max()));
+    }
     /// Rows a store has to hold at once.
     Extent extent(int capacity, int chunk) const noexcept {
         return {capacity, sinks, window, chunk};

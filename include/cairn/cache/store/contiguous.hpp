@@ -9,6 +9,7 @@
 // and given back on truncate (the idea of vAttention, Prabhu et al. 2024, on a CPU).
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -43,12 +44,20 @@ class ContiguousRows final : public RowStore {
     }
 
     void reserve(int begin, int end) override {
-        make_writable(begin, end, ring_ > 0 ? memory_->high.load() : begin);
+        // Rows below `begin` that were never written (loading leaves forgotten ones out) do not
+        // come along.
+        const int high = memory_->high;
+        make_writable(begin, end, ring_ > 0 ? high : std::min(begin, high));
     }
-    void rewrite(int begin, int end) override { make_writable(begin, end, memory_->high); }
+    void rewrite(int begin, int end) override {
+        // What the owner may be appending meanwhile is not this branch's.
+        const int high = memory_->high;
+        make_writable(begin, end,
+                      memory_->owner == id_ ? high : std::min(high, memory_->shared.load()));
+    }
     void release(int, int) noexcept override {}
     // Only on_demand gives memory back at once; pages stay where others may see them or where rows
-    // are a ring.
+    // that stay are a ring.
     void cut(int end) noexcept override {
         if (commit_ == Commit::on_demand) give_back(end);
     }
@@ -143,7 +152,8 @@ class ContiguousRows final : public RowStore {
         if (end > memory_->high) memory_->high = end;
     }
     void give_back(int end) noexcept {
-        if (ring_ > 0 || memory_.use_count() != 1 || end >= memory_->high) return;
+        if (memory_.use_count() != 1 || end >= memory_->high) return;
+        if (ring_ > 0 && end > 0) return;  // a ring's rows lie anywhere
         const bool on_demand = commit_ == Commit::on_demand;
         const std::size_t kept = round_up(touched(end) * unit_bytes_, page_size());
         const std::size_t used = on_demand
@@ -157,6 +167,7 @@ class ContiguousRows final : public RowStore {
                 memory_->mapping.discard(offset(h) + kept, used - kept);
         if (on_demand) memory_->committed = kept;
         memory_->high = end;
+        memory_->shared = 0;
     }
     // Units of a head that rows below `end` touch.
     std::size_t touched(int end) const noexcept {

@@ -66,6 +66,12 @@ class SpilledRows final : public RowStore, public RowSource {
             blocks_.pop_back();
         }
     }
+    void trim(int end) noexcept override {
+        cut(end);
+        if (end > 0 || high_ == 0) return;
+        memory_.discard(0, head_bytes_ * static_cast<std::size_t>(heads_));
+        high_ = 0;
+    }
     int oldest() const noexcept override { return 0; }
     int front() const noexcept override { return static_cast<int>(blocks_.size()) * block_; }
     bool chunked() const noexcept override { return true; }

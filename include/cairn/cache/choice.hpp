@@ -1,0 +1,117 @@
+// Which rows of a head stay where a keep chooses by score: the pinned ones, and of the others what
+// the scorer chooses. Nothing here allocates once room was made.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "cairn/cache/archive.hpp"
+#include "cairn/cache/keep/scorer.hpp"
+#include "cairn/cache/slots.hpp"
+
+namespace cairn::inline CAIRN_ABI::detail {
+
+/// Ranges of positions that are never evicted.
+using Pins = std::vector<std::pair<int, int>>;
+
+/// Adds [begin, end) to pins. Error{invalid_argument, limit}; then nothing has changed.
+inline void add_pin(Pins& pins, int begin, int end) {
+    require(begin >= 0 && begin < end && end <= row_limit, ErrorCode::invalid_argument,
+            "pin: rows ", begin, " to ", end, "; positions are 0 to ", row_limit);
+    constexpr std::size_t most = std::size_t{1} << 16;
+    require(pins.size() < most, ErrorCode::limit, "pin: ", most, " ranges of rows are pinned");
+    pins.emplace_back(begin, end);
+}
+inline void archive_pins(CacheArchive& a, Pins& pins) {
+    int count = static_cast<int>(pins.size());
+    a.number("pins", count, 0, 1 << 16);
+    pins.resize(static_cast<std::size_t>(count));
+    for (auto& [begin, end] : pins) {
+        a.number("pin", begin, 0, row_limit);
+        a.number("pin", end, begin, row_limit);
+    }
+}
+
+/// A scorer and the scratch of its choices.
+class RowChoice {
+  public:
+    RowChoice(std::shared_ptr<const Scorer> scorer, int layer)
+        : scorer_(std::move(scorer)), layer_(layer) {
+        require(scorer_ != nullptr, ErrorCode::invalid_argument, "a keep without a scorer");
+    }
+    /// Scratch stays behind: whoever stages rows makes room for it.
+    RowChoice(const RowChoice& other) : scorer_(other.scorer_), layer_(other.layer_) {}
+    RowChoice(RowChoice&&) noexcept = default;
+    RowChoice& operator=(const RowChoice&) = delete;
+    RowChoice& operator=(RowChoice&&) noexcept = default;
+    ~RowChoice() = default;
+
+    const Scorer& scorer() const noexcept { return *scorer_; }
+    /// Room for heads of `slots` slots, so that a choice allocates nothing.
+    void reserve(std::size_t slots) {
+        keep_.reserve(slots);
+        choosable_.reserve(slots);
+        distances_.reserve(slots);
+        if (order_.size() < slots) order_.resize(2 * slots);
+    }
+    /// Frees the slots of a head's rows that are not chosen by score; returns whether more than one
+    /// slot is free then. `length`: tokens fed.
+    bool evict(Slots& head, int kv_head, const Pins& pins, int prompt_end, int length) noexcept {
+        if (head.held <= scorer_->budget(kv_head)) return false;
+        choose(head, kv_head, pins, prompt_end, length, std::span(head.scores).first(head.size()));
+        return head.drop(keep_);
+    }
+    /// Frees the slot of the row whose signature is farthest from `codes`, until the staged rows
+    /// are committed.
+    void evict_farthest(Slots& head, int kv_head, const Pins& pins, int prompt_end, int length,
+                        std::span<const std::uint32_t> codes) noexcept {
+        if (length <= prompt_end || head.held <= scorer_->budget(kv_head) || head.evicted >= 0)
+            return;
+        distances_.assign(head.size(), 0.0F);
+        for (std::size_t s = 0; s < head.size(); ++s) {
+            int distance = 0;
+            for (const std::uint32_t code : codes)
+                distance += std::popcount(code ^ head.signatures[s]);
+            distances_[s] = static_cast<float>(distance);
+        }
+        choose(head, kv_head, pins, prompt_end, length, distances_);
+        head.drop_one(keep_);
+    }
+
+  private:
+    static bool pinned(const Pins& pins, int position) noexcept {
+        return std::any_of(pins.begin(), pins.end(), [&](const auto& pin) {
+            return position >= pin.first && position < pin.second;
+        });
+    }
+    // keep_[] of a head's rows: the pinned ones, and of the others what the scorer chooses.
+    void choose(const Slots& head, int kv_head, const Pins& pins, int prompt_end, int length,
+                std::span<const float> scores) noexcept {
+        keep_.assign(head.size(), 0);
+        int budget = scorer_->budget(kv_head);
+        choosable_.assign(head.positions.begin(), head.positions.begin() + head.used);
+        for (std::size_t s = 0; s < choosable_.size(); ++s)
+            if (choosable_[s] >= 0 && pinned(pins, choosable_[s])) {
+                keep_[s] = 1;
+                choosable_[s] = -1;
+                --budget;
+            }
+        if (budget > 0)
+            scorer_->choose({kv_head, layer_, prompt_end, length, budget, choosable_, scores},
+                            keep_, order_);
+    }
+
+    std::shared_ptr<const Scorer> scorer_;
+    int layer_;
+    std::vector<std::uint8_t> keep_;  // as large as the slots, all of them
+    std::vector<int> choosable_;
+    std::vector<int> order_;
+    std::vector<float> distances_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI::detail
