@@ -94,3 +94,25 @@ TEST_CASE("memory of attention does not grow with the context", "[engine]") {
     };
     CHECK(bytes_after(2000) == bytes_after(60000));
 }
+
+TEST_CASE("positions at the end of all numbers are refused, not added up", "[engine]") {
+    Context context;
+    KvCache<> cache({1, 1, 2, 2}, 4);
+    RowMatrix q(1, 2), k(1, 2), out(1, 2);
+    q << 1, 0;
+    k << 1, 2;
+    cache.append(token_rows(k), token_rows(k));
+    constexpr int last = std::numeric_limits<int>::max();
+    const auto at = [&](int rows, int position) {
+        return code_of([&] {
+            attend(cache, {q.data(), 2, rows, position}, {}, 1, out.data(), 2, context);
+        });
+    };
+    CHECK(at(1, last) == ErrorCode::bad_state);
+    CHECK(at(last, last) == ErrorCode::bad_state);
+    CHECK(at(last, 1) == ErrorCode::bad_state);
+    CHECK(at(1, -1) == ErrorCode::invalid_argument);
+    CHECK(at(-1, 0) == ErrorCode::invalid_argument);
+    const BatchQuery query{cache, q.data(), last, out.data()};
+    CHECK(code_of([&] { attend_batch({&query, 1}, {}, 1, context); }) == ErrorCode::bad_state);
+}

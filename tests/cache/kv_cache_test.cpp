@@ -144,3 +144,65 @@ TEST_CASE("the textbook formula gives the known numbers", "[kv_cache]") {
     CHECK(bytes(30, 3, 64) == 23040);
     CHECK(TinyShape{.layers = 48, .heads = 25, .width = 1600}.cache_bytes(1, 2) == 307200);
 }
+
+TEMPLATE_TEST_CASE("after a move: zero, nothing, or bad_state", "[kv_cache]", KvCache<>,
+                   (KvCache<Mapped<Q8_0>, WindowSinks<20>>),
+                   (KvCache<TieredToDisk<Q8_0, F16, 8, 8>>), (KvCache<Paged<F16>, H2O<12>>),
+                   (KvCache<Contiguous<F16>, HashEvict<20>>), AnyCache) {
+    Random random(8);
+    const auto make = [] {
+        if constexpr (std::is_same_v<TestType, AnyCache>)
+            return AnyCache(KvCache<Paged<F16>>(uneven_heads, 60));
+        else
+            return TestType(uneven_heads, 60);
+    };
+    TestType cache = make();
+    const Step step(random, 10), one(random, 1);
+    append(cache, step);
+    cache.stage(token_rows(one.k), token_rows(one.v));
+    TestType moved = std::move(cache);
+    RunList keys, values;
+    // What asks.
+    CHECK((cache.committed() == 0 && cache.length() == 0 && cache.capacity() == 0));
+    CHECK((cache.max_rows() == 0 && cache.span() == 0 && cache.held() == 0));
+    CHECK((cache.bytes() == 0 && cache.payload_bytes(5) == 0));
+    CHECK_FALSE((cache.streaming() || cache.can_truncate(0) || cache.can_truncate(5)));
+    cache.runs(0, keys, values);
+    CHECK((keys.size() == 0 && values.size() == 0));
+    if constexpr (requires { cache.can_drop(0, 1); })
+        CHECK_FALSE((cache.can_drop(0, 1) || cache.can_close(1) || cache.can_shift(0, 1)));
+    if constexpr (requires { cache.wants_scores(0); }) {
+        CHECK_FALSE((cache.wants_scores(0) || cache.wants_queries()));
+        const float q[64] = {};
+        cache.on_queries(0, q, 1, 0);
+        cache.on_scores(0, q, 0, 5);
+    }
+    cache.commit(1);
+    cache.rollback();
+    // What acts.
+    const auto refused = [&](auto&& act) { CHECK(code_of(act) == ErrorCode::bad_state); };
+    refused([&] { cache.stage(token_rows(one.k), token_rows(one.v)); });
+    refused([&] { cache.truncate(0); });
+    refused([&] { cache.clear(); });
+    refused([&] { cache.expect_prompt(5); });
+    refused([&] { (void)cache.fork(); });
+    refused([&] { (void)cache.copy(); });
+    if constexpr (requires { cache.drop(0, 1); }) {
+        refused([&] { cache.drop(0, 1); });
+        refused([&] { cache.close(1); });
+        refused([&] { cache.shift(0, 1); });
+    }
+    if constexpr (requires { cache.pin(0, 1); }) refused([&] { cache.pin(0, 1); });
+    Context context;
+    RowMatrix q = random_matrix(random, 1, 80), out(1, 48);
+    refused([&] { attend(cache, {q.data(), 80, 1, 0}, {}, 4, out.data(), 48, context); });
+    // What it was is all there, and a new one may take its place.
+    CHECK((moved.committed() == 10 && moved.length() == 11));
+    moved.rollback();
+    cache = make();
+    append(cache, step);
+    RowMatrix other(1, 48);
+    prefill(q, one.k, one.v, cache, {}, out, context);
+    prefill(q, one.k, one.v, moved, {}, other, context);
+    CHECK(same_bits(out, other));
+}

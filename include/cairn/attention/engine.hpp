@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 
 #include "cairn/attention/segment.hpp"
@@ -112,22 +113,24 @@ struct TileState {
 inline HeadLayout check_attend(CacheRef cache, const Queries& queries,
                                const AttentionParameters& parameters, int heads) {
     HeadLayout layout = cache.layout();
+    require(layout.kv_heads > 0 && layout.key_dim > 0 && layout.value_dim > 0, ErrorCode::bad_state,
+            "attend: a cache of ", layout.kv_heads, " KV heads of ", layout.key_dim, "/",
+            layout.value_dim, "; it was moved from, or never made");
     require(heads > 0 && heads % layout.kv_heads == 0, ErrorCode::shape_mismatch, "attend: ", heads,
             " query heads over ", layout.kv_heads, " KV heads");
     layout.heads = heads;
     require(queries.rows >= 0 && queries.position >= 0, ErrorCode::invalid_argument,
             "attend: ", queries.rows, " rows at position ", queries.position);
-    require(queries.position + queries.rows <= cache.length(), ErrorCode::bad_state,
-            "attend: queries up to position ", queries.position + queries.rows - 1, ", but only ",
-            cache.length(), " rows were staged");
+    const std::int64_t end = std::int64_t{queries.position} + queries.rows;
+    require(end <= std::min(cache.length(), row_limit), ErrorCode::bad_state,
+            "attend: queries up to position ", end - 1, ", but only ", cache.length(),
+            " rows were staged");
     require(parameters.alibi.empty() || parameters.alibi.size() == static_cast<std::size_t>(heads),
             ErrorCode::shape_mismatch, "attend: ", parameters.alibi.size(), " ALiBi slopes for ",
             heads, " heads");
-    require(parameters.rotation == nullptr ||
-                queries.position + queries.rows <= parameters.rotation->positions(),
-            ErrorCode::invalid_argument, "attend: position ", queries.position + queries.rows - 1,
-            " is past the ", parameters.rotation ? parameters.rotation->positions() : 0,
-            " rotary positions");
+    require(parameters.rotation == nullptr || end <= parameters.rotation->positions(),
+            ErrorCode::invalid_argument, "attend: position ", end - 1, " is past the ",
+            parameters.rotation ? parameters.rotation->positions() : 0, " rotary positions");
     return layout;
 }
 

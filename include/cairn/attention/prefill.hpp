@@ -39,7 +39,7 @@ void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
     const float* last = first + out.rows() * out.outerStride();
     require(q.size() == 0 || q.data() + q.rows() * q.outerStride() <= first || last <= q.data(),
             ErrorCode::invalid_argument, "prefill: out overlaps q");
-    const int rows = static_cast<int>(k.rows());
+    const int rows = checked_cast<int>(k.rows(), "rows");
     const int skipped = rows - static_cast<int>(q.rows());  // rows without queries
     for (int begin = 0; begin < rows;) {
         const int end = begin + std::clamp(cache.max_rows(), 1, rows - begin);

@@ -11,8 +11,40 @@
 
 namespace cairn::inline CAIRN_ABI {
 
+namespace detail {
+
+/// What is left of a cache after a move: it holds nothing and takes nothing.
+class MovedCache {
+  public:
+    void stage(TokenRows, TokenRows) { refuse(); }
+    void commit(int) noexcept {}
+    void rollback() noexcept {}
+    void clear() { refuse(); }
+    void expect_prompt(int) { refuse(); }
+    void runs(int, RunList& keys, RunList& values) const noexcept {
+        keys.clear();
+        values.clear();
+    }
+    int committed() const noexcept { return 0; }
+    int length() const noexcept { return 0; }
+    int capacity() const noexcept { return 0; }
+    int max_rows() const noexcept { return 0; }
+    HeadLayout layout() const noexcept { return {}; }
+    std::size_t bytes() const noexcept { return 0; }
+    std::size_t payload_bytes(int) const noexcept { return 0; }
+    [[noreturn]] static void refuse() { fail(ErrorCode::bad_state, "the cache was moved from"); }
+    /// It has no state: one serves all.
+    static MovedCache& instance() noexcept {
+        static MovedCache cache;
+        return cache;
+    }
+};
+
+}  // namespace detail
+
 /// Owns a cache of any type that can be truncated, forked and copied. One indirect call an
-/// operation.
+/// operation. After a move what acts gets Error{bad_state}, and what asks gets zero, false or
+/// nothing.
 class AnyCache {
   public:
     template <class C>
@@ -22,17 +54,19 @@ class AnyCache {
     void stage(TokenRows k, TokenRows v) { ref().stage(k, v); }
     void commit(int rows) noexcept { ref().commit(rows); }
     void rollback() noexcept { commit(0); }
-    bool can_truncate(int rows) const { return self_->can_truncate(rows); }
-    void truncate(int rows) { self_->truncate(rows); }
+    bool can_truncate(int rows) const { return self_ && self_->can_truncate(rows); }
+    void truncate(int rows) { self().truncate(rows); }
     void clear() { truncate(0); }
-    bool can_drop(int begin, int end) const { return self_->can(Edit::drop, begin, end); }
-    void drop(int begin, int end) { self_->edit(Edit::drop, begin, end); }
-    bool can_close(int rows) const { return self_->can(Edit::close, rows, 0); }
-    void close(int rows) { self_->edit(Edit::close, rows, 0); }
-    bool can_shift(int keep, int rows) const { return self_->can(Edit::shift, keep, rows); }
-    void shift(int keep, int rows) { self_->edit(Edit::shift, keep, rows); }
-    AnyCache fork() const { return AnyCache(self_->fork()); }
-    AnyCache copy() const { return AnyCache(self_->copy()); }
+    bool can_drop(int begin, int end) const { return self_ && self_->can(Edit::drop, begin, end); }
+    void drop(int begin, int end) { self().edit(Edit::drop, begin, end); }
+    bool can_close(int rows) const { return self_ && self_->can(Edit::close, rows, 0); }
+    void close(int rows) { self().edit(Edit::close, rows, 0); }
+    bool can_shift(int keep, int rows) const {
+        return self_ && self_->can(Edit::shift, keep, rows);
+    }
+    void shift(int keep, int rows) { self().edit(Edit::shift, keep, rows); }
+    AnyCache fork() const { return AnyCache(self().fork()); }
+    AnyCache copy() const { return AnyCache(self().copy()); }
     void runs(int kv_head, RunList& keys, RunList& values) const {
         ref().runs(kv_head, keys, values);
     }
@@ -50,20 +84,22 @@ class AnyCache {
     int capacity() const { return ref().capacity(); }
     int max_rows() const { return ref().max_rows(); }
     HeadLayout layout() const { return ref().layout(); }
-    int span() const { return self_->span(); }
-    bool streaming() const { return self_->streaming(); }
-    bool serves_window(int window) const { return self_->serves_window(window); }
-    int held() const { return self_->held(); }
-    std::size_t payload_bytes(int rows) const { return self_->payload_bytes(rows); }
-    std::size_t bytes() const { return self_->bytes(); }
+    int span() const { return self_ ? self_->span() : 0; }
+    bool streaming() const { return self_ && self_->streaming(); }
+    bool serves_window(int window) const { return self_ && self_->serves_window(window); }
+    int held() const { return self_ ? self_->held() : 0; }
+    std::size_t payload_bytes(int rows) const { return self_ ? self_->payload_bytes(rows) : 0; }
+    std::size_t bytes() const { return self_ ? self_->bytes() : 0; }
     /// Writes or reads what is behind; see cache/archive.hpp. Error{unsupported} for caches that
     /// have no form on disk.
-    void archive(CacheArchive& archive) { self_->archive(archive); }
+    void archive(CacheArchive& archive) { self().archive(archive); }
 
     /// The cache itself as attention sees it, one indirection less.
-    CacheRef ref() const noexcept { return self_->ref(); }
+    CacheRef ref() const noexcept {
+        return self_ ? self_->ref() : CacheRef(detail::MovedCache::instance());
+    }
     /// The streams behind it, for pools and statistics; null if it is a cache of one's own.
-    const StreamPair* streams() const noexcept { return self_->streams(); }
+    const StreamPair* streams() const noexcept { return self_ ? self_->streams() : nullptr; }
 
   private:
     enum class Edit : std::uint8_t { drop, close, shift };
@@ -135,6 +171,10 @@ class AnyCache {
         C cache;
     };
     explicit AnyCache(std::unique_ptr<Interface> self) : self_(std::move(self)) {}
+    Interface& self() const {
+        if (!self_) detail::MovedCache::refuse();
+        return *self_;
+    }
     std::unique_ptr<Interface> self_;
 };
 

@@ -2,6 +2,7 @@
 // Keep (which rows stay).
 #pragma once
 
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <span>
@@ -63,7 +64,9 @@ constexpr bool movable_rows() {
 
 /// One layer's keys and values for one sequence, for up to `capacity` tokens. Every operation
 /// either succeeds or leaves the cache as it was. Movable; `fork` and `copy` branch it by name. One
-/// thread at a time may change it (another one gets Error{concurrent_use}).
+/// thread at a time may change it (another one gets Error{concurrent_use}). After a move what acts
+/// gets Error{bad_state}, and what asks gets zero, false or nothing; only layout() still says what
+/// it was.
 template <class S = Contiguous<F32>, class K = KeepAll>
 class KvCache {
     static_assert(Store<S>,
@@ -105,7 +108,9 @@ class KvCache {
     }
     /// Keeps the first `rows` staged rows (0..staged) and forgets the others. A keep that chooses
     /// by score keeps all of them or none.
-    void commit(int rows) noexcept { rows_.commit(rows); }
+    void commit(int rows) noexcept {
+        if (here()) rows_.commit(rows);
+    }
     /// Keeps all staged rows.
     void commit() noexcept { commit(length() - committed()); }
     /// Forgets all staged rows.
@@ -118,10 +123,11 @@ class KvCache {
 
     /// Whether `truncate(rows)` would succeed: always where all rows are kept in one form; as far
     /// back as nothing was forgotten or grew old; only to nothing where rows are chosen by score.
-    bool can_truncate(int rows) const noexcept { return rows_.can_truncate(rows); }
+    bool can_truncate(int rows) const noexcept { return here() && rows_.can_truncate(rows); }
     /// Forgets all but the first `rows` committed rows, and all staged ones. Error{bad_state}.
     void truncate(int rows) {
         const BusyFlag::Hold hold(busy_, "the cache");
+        alive();
         require(can_truncate(rows), ErrorCode::bad_state, "truncate to ", rows,
                 " rows: the cache has ", committed(), " and cannot go back so far");
         rows_.truncate(rows);
@@ -130,23 +136,27 @@ class KvCache {
     void clear() { truncate(0); }
     /// Whether `drop(begin, end)` would succeed.
     bool can_drop(int begin, int end) const noexcept requires shiftable {
-        return rows_.can_drop(begin, end);
+        return here() && rows_.can_drop(begin, end);
     }
     /// Forgets rows [begin, end) in the middle; the others keep their numbers and distances. Needs
     /// a paged store and all rows kept; what is dropped later must adjoin what is gone.
     /// Error{bad_state}.
     void drop(int begin, int end) requires shiftable {
         const BusyFlag::Hold hold(busy_, "the cache");
+        alive();
         require(can_drop(begin, end), ErrorCode::bad_state, "drop rows ", begin, " to ", end,
                 ": the cache has ", committed());
         rows_.drop(begin, end);
     }
     /// Whether `close(rows)` would succeed.
-    bool can_close(int rows) const noexcept requires shiftable { return rows_.can_close(rows); }
+    bool can_close(int rows) const noexcept requires shiftable {
+        return here() && rows_.can_close(rows);
+    }
     /// Closes `rows` rows of the hole that drop() left: later queries stand so much nearer to what
     /// is before it, and as many more tokens fit. Keys stay as they are. Error{bad_state}.
     void close(int rows) requires shiftable {
         const BusyFlag::Hold hold(busy_, "the cache");
+        alive();
         require(can_close(rows), ErrorCode::bad_state, "close ", rows,
                 " rows of a hole: so many were not dropped");
         rows_.close(rows);
@@ -154,8 +164,9 @@ class KvCache {
     /// Whether `shift(keep, rows)` would succeed.
     bool can_shift(int keep, int rows) const noexcept requires shiftable {
         const int gone = rows_.dropped();
-        return rows > 0 && rows <= row_limit && (gone == 0 || keep == rows_.hole()) && keep >= 0 &&
-               keep <= committed() && can_drop(keep + gone, keep + gone + rows);
+        return rows > 0 && rows <= committed() && (gone == 0 || keep == rows_.hole()) &&
+               keep >= 0 && keep <= committed() - gone && rows <= committed() - gone - keep &&
+               can_drop(keep + gone, keep + gone + rows);
     }
     /// Context shift, drop and close in one: forgets `rows` rows behind the first `keep` ones that
     /// are there. Keys stay as they are;
@@ -170,6 +181,7 @@ class KvCache {
             "Mapped, Tiered, Spilled); Paged has room for what comes after a shift.");
         if constexpr (shiftable) {
             const BusyFlag::Hold hold(busy_, "the cache");
+            alive();
             require(can_shift(keep, rows), ErrorCode::bad_state, "shift by ", rows, " rows behind ",
                     keep, ": the cache has ", committed());
             const int begin = keep + rows_.dropped();
@@ -179,65 +191,86 @@ class KvCache {
     }
 
     /// Announces that a prompt ends before position `end`: keeps that choose rows at a prompt's
-    /// end, or evict at every step, wait for it. Others do nothing.
+    /// end, or evict at every step, wait for it. Others do nothing. Error{bad_state,
+    /// invalid_argument}.
     void expect_prompt(int end) {
+        const BusyFlag::Hold hold(busy_, "the cache");
+        alive();
         if constexpr (scored) rows_.expect_prompt(end);
         (void)end;
     }
-    /// Rows at positions [begin, end) are never evicted. Error{invalid_argument}.
-    void pin(int begin, int end) requires scored { rows_.pin(begin, end); }
+    /// Rows at positions [begin, end) are never evicted, of this sequence and of those after a
+    /// clear. Error{invalid_argument, limit}.
+    void pin(int begin, int end) requires scored {
+        const BusyFlag::Hold hold(busy_, "the cache");
+        alive();
+        rows_.pin(begin, end);
+    }
 
     /// A branch with the same committed rows, shared until one of the two writes.
     KvCache fork() const {
+        const BusyFlag::Hold hold(busy_, "the cache");
         alive();
         return KvCache(rows_.fork());
     }
     /// A deep copy: costs the bytes of all committed rows.
     KvCache copy() const {
+        const BusyFlag::Hold hold(busy_, "the cache");
         alive();
         return KvCache(rows_.copy());
     }
 
     /// The runs of one KV head, valid until the next stage.
     void runs(int kv_head, RunList& keys, RunList& values) const noexcept {
-        rows_.runs(kv_head, keys, values);
+        keys.clear();
+        values.clear();
+        if (here()) rows_.runs(kv_head, keys, values);
     }
 
     // Scores for keeps that choose by them; attention calls these.
-    bool wants_scores(int query) const requires scored { return rows_.wants_scores(query); }
-    bool wants_queries() const noexcept requires scored { return rows_.wants_queries(); }
+    bool wants_scores(int query) const requires scored {
+        return here() && rows_.wants_scores(query);
+    }
+    bool wants_queries() const noexcept requires scored { return here() && rows_.wants_queries(); }
     void on_queries(int kv_head, const float* q, int count, int position) requires scored {
-        rows_.on_queries(kv_head, q, count, position);
+        if (here()) rows_.on_queries(kv_head, q, count, position);
     }
     void on_scores(int kv_head, const float* p, int begin, int end) noexcept requires scored {
-        rows_.on_scores(kv_head, p, begin, end);
+        if (here()) rows_.on_scores(kv_head, p, begin, end);
     }
 
     /// Tokens that stay; committed() <= length() = committed + staged.
-    int committed() const noexcept { return rows_.committed(); }
-    int length() const noexcept { return rows_.length(); }
-    int capacity() const noexcept { return rows_.capacity(); }
+    int committed() const noexcept { return here() ? rows_.committed() : 0; }
+    int length() const noexcept { return here() ? rows_.length() : 0; }
+    int capacity() const noexcept { return here() ? rows_.capacity() : 0; }
     /// Rows that one stage may bring now.
-    int max_rows() const noexcept { return rows_.max_rows(); }
+    int max_rows() const noexcept { return here() ? rows_.max_rows() : 0; }
     /// The longest distance between a query and a row it sees: a model's context must reach so far.
-    int span() const noexcept { return rows_.span(); }
+    int span() const noexcept { return here() ? rows_.span() : 0; }
     /// Whether tokens beyond a model's context may be fed, because old rows are forgotten.
-    bool streaming() const noexcept { return rows_.streaming(); }
+    bool streaming() const noexcept { return here() && rows_.streaming(); }
     /// Whether a model whose queries see `window` keys can use it up to its capacity.
     bool serves_window(int window) const noexcept { return !scored || window >= capacity(); }
     /// Rows held now, of the head that holds most.
-    int held() const noexcept { return rows_.held(rows_.committed()); }
+    int held() const noexcept { return here() ? rows_.held(rows_.committed()) : 0; }
     const HeadLayout& layout() const noexcept { return rows_.layout(); }
 
     /// Textbook bytes after `rows` tokens: rows held x kv_heads x (key + value bytes).
-    std::size_t payload_bytes(int rows) const { return rows_.payload_bytes(rows); }
+    /// Error{invalid_argument, limit}.
+    std::size_t payload_bytes(int rows) const {
+        require(rows >= 0 && rows <= row_limit, ErrorCode::invalid_argument, "payload of ", rows,
+                " rows; 0 to ", row_limit, " are possible");
+        return here() ? rows_.payload_bytes(rows) : 0;
+    }
     /// Bytes of memory in use, rounding to tiles, pages and blocks included.
-    std::size_t bytes() const noexcept { return rows_.bytes(); }
+    std::size_t bytes() const noexcept { return here() ? rows_.bytes() : 0; }
 
-    /// Writes the committed rows, or reads them into this empty cache; if reading fails, clear()
-    /// it.
+    /// Writes the committed rows, or reads them into this empty cache. Throws Error{bad_state} if
+    /// rows are staged or there to be replaced, and what the archive throws; then nothing has
+    /// changed.
     void archive(CacheArchive& archive) {
         const BusyFlag::Hold hold(busy_, "the cache");
+        alive();
         rows_.archive(archive);
     }
 
@@ -267,16 +300,19 @@ class KvCache {
     }
     static const HeadLayout& checked(const HeadLayout& layout, int capacity) {
         validate(layout);
+        for (const int dim : {layout.key_dim, layout.value_dim})
+            require(std::int64_t{layout.heads} * dim <= row_limit, ErrorCode::invalid_argument,
+                    "head layout: ", layout.heads, " heads of ", dim, " numbers; ", row_limit,
+                    " numbers a row are possible");
         require(capacity > 0 && capacity <= row_limit, ErrorCode::invalid_argument,
                 "cache capacity ", capacity, "; 1 to ", row_limit, " rows are possible");
         return layout;
     }
-    void alive() const {
-        require(streams().keys().valid(), ErrorCode::bad_state, "the cache was moved from");
-    }
+    bool here() const noexcept { return rows_.streams().keys().valid(); }
+    void alive() const { require(here(), ErrorCode::bad_state, "the cache was moved from"); }
 
     Bookkeeping rows_;
-    BusyFlag busy_;
+    mutable BusyFlag busy_;
 };
 
 }  // namespace cairn::inline CAIRN_ABI
