@@ -108,3 +108,66 @@ TEST_CASE("the inverse questions", "[planner]") {
           budget);
     CHECK(longest_context(spec, layout, 30, 1, 10, 1000) == 0);
 }
+
+TEST_CASE("the largest numbers of a SPEC are planned and made without overflow", "[planner]") {
+    const HeadLayout layout{2, 1, 32, 32};
+    const SequencePlan longest{row_limit, row_limit, row_limit};
+    const std::string most = std::to_string(row_limit);
+    for (const std::string text :
+         {"contiguous:f16:window=M,sinks=M", "paged=M:f16:window=M,sinks=M", "paged=M:f32",
+          "tiered=M:q8_0", "contiguous,disk=M:f16", "tiered=M,disk=M:q8_0", "paged=16:h2o=M",
+          "contiguous:f16:snapkv=M", "mapped:f16:nacl=M,seed=M", "contiguous:f32:hashevict=M"}) {
+        std::string words = text;
+        for (std::size_t at = 0; (at = words.find('M', at)) != std::string::npos;)
+            words.replace(at, 1, most);
+        if (words.find("f16") == std::string::npos && words.starts_with("paged=16:h2o"))
+            words.replace(0, 9, "paged=16:f16:");
+        INFO(words);
+        const CacheSpec spec = CacheSpec::parse(words);
+        const CachePlan plan = plan_cache(spec, layout, longest);
+        CHECK((plan.payload >= std::size_t{row_limit} * 64 && plan.peak >= plan.payload / 2));
+        CHECK(plan_cache(spec, layout, {100, 60, 0}).payload > 0);
+        CHECK(longest_context(spec, layout, 1, 1, std::size_t{1} << 60,
+                              std::numeric_limits<int>::max()) > 0);
+    }
+    const CacheSpec spec = CacheSpec::parse("paged=16:f16");
+    const auto refused = [&](const HeadLayout& heads, const SequencePlan& sequence) {
+        return code_of([&] { plan_cache(spec, heads, sequence); });
+    };
+    CHECK(refused(layout, {100, -1, 0}) == ErrorCode::invalid_argument);
+    CHECK(refused(layout, {100, 1, std::numeric_limits<int>::max()}) ==
+          ErrorCode::invalid_argument);
+    CHECK(refused({4, 0, 8, 8}, {100, 1, 0}) == ErrorCode::invalid_argument);
+    constexpr int huge = std::numeric_limits<int>::max();
+    CHECK(refused({huge, huge, huge, huge}, longest) == ErrorCode::limit);
+    CHECK(code_of([&] { plan_model(spec, layout, -1, 1, longest); }) ==
+          ErrorCode::invalid_argument);
+    CHECK(code_of([&] { plan_model(spec, layout, huge, huge, longest); }) == ErrorCode::limit);
+    // And a cache under such a keep works.
+    Random random(9);
+    const RowMatrix k = random_matrix(random, 40, 32);
+    const RowMatrix q = random_matrix(random, 40, 64);
+    AnyCache endless =
+        CacheSpec::parse("paged=16:f16:window=" + most + ",sinks=" + most).make(layout, 60);
+    AnyCache plain = spec.make(layout, 60);
+    CHECK(endless.span() == std::numeric_limits<int>::max());
+    RowMatrix a(40, 64), b(40, 64);
+    Context context;
+    prefill(q, k, k, endless, {}, a, context);
+    prefill(q, k, k, plain, {}, b, context);
+    CHECK(same_bits(a, b));
+    CHECK(endless.held() == 40);
+    CHECK(code_of([&] {
+              const PositionKeep keep{-1, 0};
+              detail::PositionRows(layout, 10, keep, [&](const Extent& e) {
+                  return StreamPair(Contiguous<F32>(layout, e));
+              });
+          }) == ErrorCode::invalid_argument);
+    AnyCache dropped = spec.make(layout, 60);
+    prefill(q, k, k, dropped, {}, a, context);
+    dropped.drop(2, 6);
+    CHECK_FALSE((dropped.can_close(huge) || dropped.can_shift(2, huge)));
+    dropped.close(2);
+    CHECK_FALSE((dropped.can_close(huge) || dropped.can_close(3)));
+    CHECK(dropped.can_close(2));
+}

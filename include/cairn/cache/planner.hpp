@@ -35,25 +35,36 @@ namespace detail {
 // Bytes of one stream whose coldest form is written up to `end` and read from `oldest` on.
 inline std::size_t stream_bytes(const CacheSpec& spec, const StreamFormat& format, int heads,
                                 int dims, const Extent& extent, int rows, int front, int oldest) {
+    constexpr std::string_view what = "cache bytes";
     std::size_t sum = 0;
     for (int f = 0; f < format.count; ++f) {
         const Form& form = format.forms[static_cast<std::size_t>(f)];
         const int end = Stream::written_after(format, f, rows);
         if (f + 1 < format.count) {
-            sum += ContiguousRows::bytes_for(*form.codec, heads, dims,
-                                             Stream::hot_extent(form, extent), end);
+            sum = checked_add(sum,
+                              ContiguousRows::bytes_for(*form.codec, heads, dims,
+                                                        Stream::hot_extent(form, extent), end),
+                              what);
         } else if (spec.store() == CacheSpec::StoreKind::paged) {
             const int block = spec.store_number();
             const int blocks = (end + block - 1) / block;
             const int gone =
                 std::max(0, std::min(oldest / block, blocks) - (front + block - 1) / block);
-            sum += static_cast<std::size_t>(blocks - gone) * form.codec->units(block) *
-                   form.codec->unit_bytes(dims) * static_cast<std::size_t>(heads);
+            const std::size_t unit_bytes =
+                checked_mul(form.codec->unit_bytes(dims), static_cast<std::size_t>(heads), what);
+            sum = checked_add(
+                sum,
+                checked_mul(static_cast<std::size_t>(blocks - gone),
+                            checked_mul(form.codec->units(block), unit_bytes, what), what),
+                what);
         } else if (spec.disk()) {
-            sum +=
-                SpilledRows::bytes_for(*form.codec, heads, dims, extent, end, spec.memory_rows());
+            sum = checked_add(
+                sum,
+                SpilledRows::bytes_for(*form.codec, heads, dims, extent, end, spec.memory_rows()),
+                what);
         } else {
-            sum += ContiguousRows::bytes_for(*form.codec, heads, dims, extent, end);
+            sum = checked_add(sum, ContiguousRows::bytes_for(*form.codec, heads, dims, extent, end),
+                              what);
         }
     }
     return sum;
@@ -61,9 +72,14 @@ inline std::size_t stream_bytes(const CacheSpec& spec, const StreamFormat& forma
 
 }  // namespace detail
 
-/// The cost of one layer's cache for one sequence.
+/// The cost of one layer's cache for one sequence. Throws Error{invalid_argument} for a layout or a
+/// sequence that cannot be, Error{limit} where bytes overflow 64 bits.
 inline CachePlan plan_cache(const CacheSpec& spec, const HeadLayout& layout,
                             const SequencePlan& sequence) {
+    validate(layout);
+    for (const int rows : {sequence.capacity, sequence.tokens, sequence.prompt})
+        require(rows >= 0 && rows <= row_limit, ErrorCode::invalid_argument, "plan: ", rows,
+                " rows; 0 to ", row_limit, " are possible");
     const StreamFormat formats[] = {spec.keys(), spec.values()};
     const int dims[] = {layout.key_dim, layout.value_dim};
     CachePlan plan;
@@ -72,17 +88,24 @@ inline CachePlan plan_cache(const CacheSpec& spec, const HeadLayout& layout,
         const PositionKeep keep = spec.position_keep();
         const Extent extent = keep.extent(sequence.capacity, detail::PositionRows::chunk);
         const int oldest = keep.window > 0 ? std::max(keep.sinks, n - keep.window + 1) : 0;
-        const int held = keep.window > 0 ? std::min(n, keep.window + keep.sinks) : n;
+        const int held = keep.window > 0 ? std::min(n, keep.reach()) : n;
         // While a chunk is staged, nothing behind it has been given back yet.
         const int before = std::max(0, n - detail::PositionRows::chunk);
         const int oldest_before =
             keep.window > 0 ? std::max(keep.sinks, before - keep.window + 1) : 0;
         for (int s = 0; s < 2; ++s) {
-            plan.payload += Stream::payload_bytes(formats[s], layout.kv_heads, dims[s], n, held);
-            plan.committed += detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s],
-                                                   extent, n, keep.sinks, oldest);
-            plan.peak += detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s], extent, n,
-                                              keep.sinks, oldest_before);
+            plan.payload = checked_add(
+                plan.payload, Stream::payload_bytes(formats[s], layout.kv_heads, dims[s], n, held),
+                "cache bytes");
+            plan.committed =
+                checked_add(plan.committed,
+                            detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s], extent,
+                                                 n, keep.sinks, oldest),
+                            "cache bytes");
+            plan.peak = checked_add(plan.peak,
+                                    detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s],
+                                                         extent, n, keep.sinks, oldest_before),
+                                    "cache bytes");
         }
         return plan;
     }
@@ -94,8 +117,8 @@ inline CachePlan plan_cache(const CacheSpec& spec, const HeadLayout& layout,
     int slots = n;
     int held = n;
     if (once) {
-        if (prompt > budget && n > prompt) slots = budget + n - prompt;
-        if (prompt > budget && n >= sequence.prompt) held = budget + n - prompt;
+        if (prompt > budget && n > prompt) slots = n - (prompt - budget);
+        if (prompt > budget && n >= sequence.prompt) held = n - (prompt - budget);
     } else if (n > prompt) {
         slots = std::min(n, budget + 1);
         held = std::min(n, budget);
@@ -105,11 +128,17 @@ inline CachePlan plan_cache(const CacheSpec& spec, const HeadLayout& layout,
     const Extent extent{sequence.capacity, 0, 0, 0};
     const int most = std::max(slots, prompt);
     for (int s = 0; s < 2; ++s) {
-        plan.payload += Stream::payload_bytes(formats[s], layout.kv_heads, dims[s], held, held);
-        plan.committed +=
-            detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s], extent, slots, 0, 0);
-        plan.peak +=
-            detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s], extent, most, 0, 0);
+        plan.payload = checked_add(
+            plan.payload, Stream::payload_bytes(formats[s], layout.kv_heads, dims[s], held, held),
+            "cache bytes");
+        plan.committed = checked_add(
+            plan.committed,
+            detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s], extent, slots, 0, 0),
+            "cache bytes");
+        plan.peak = checked_add(
+            plan.peak,
+            detail::stream_bytes(spec, formats[s], layout.kv_heads, dims[s], extent, most, 0, 0),
+            "cache bytes");
     }
     return plan;
 }
@@ -118,7 +147,10 @@ inline CachePlan plan_cache(const CacheSpec& spec, const HeadLayout& layout,
 inline CachePlan plan_model(const CacheSpec& spec, const HeadLayout& layout, int layers,
                             int sequences, const SequencePlan& sequence) {
     CachePlan plan = plan_cache(spec, layout, sequence);
-    const auto times = static_cast<std::size_t>(layers) * static_cast<std::size_t>(sequences);
+    require(layers >= 0 && sequences >= 0, ErrorCode::invalid_argument, "plan: ", layers,
+            " layers of ", sequences, " sequences");
+    const std::size_t times =
+        static_cast<std::size_t>(layers) * static_cast<std::size_t>(sequences);
     plan.payload = checked_mul(plan.payload, times, "cache bytes");
     plan.committed = checked_mul(plan.committed, times, "cache bytes");
     plan.peak = checked_mul(plan.peak, times, "cache bytes");
@@ -130,7 +162,7 @@ inline CachePlan plan_model(const CacheSpec& spec, const HeadLayout& layout, int
 inline int longest_context(const CacheSpec& spec, const HeadLayout& layout, int layers,
                            int sequences, std::size_t budget, int most) {
     int low = 0;
-    int high = most;
+    int high = std::min(most, row_limit);
     while (low < high) {
         const int middle = low + (high - low + 1) / 2;
         const CachePlan plan =
