@@ -26,6 +26,11 @@ TEST_CASE("multi-head attention is projections around the reference", "[multi_he
         reference_attention<double>(wide.leftCols(60), wide.middleCols(60, 20), wide.rightCols(28),
                                     layout, {.scale = 1.0F / std::sqrt(10.0F)});
     CHECK((y.cast<double>() - mixed * weights_of(out2).transpose()).cwiseAbs().maxCoeff() < 1e-5);
+    KvCache<> uneven({6, 2, 14, 10}, 100);
+    const BatchSlice other{uneven, 0, 70, 0};
+    CHECK(code_of([&] { layer.forward(view(x), std::span(&other, 1), view(y), context); }) ==
+          ErrorCode::shape_mismatch);
+    CHECK(uneven.length() == 0);
     CHECK(code_of([&] {
               MultiHead<NoRotation>(layout, random_linear(random, 100, 30, ElementType::f32),
                                     random_linear(random, 30, 84, ElementType::f32));

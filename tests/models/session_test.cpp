@@ -302,3 +302,40 @@ TEST_CASE("a session that was moved from says so", "[session]") {
     from = to.fork();
     CHECK(from.decode(1).size() == 50);
 }
+
+TEST_CASE("caches of another layout than the model's are refused, with both", "[session]") {
+    const auto model = TinyGpt::random(small, 1).model();
+    using S = Session<std::decay_t<decltype(model)>, KvCache<>>;
+    const HeadLayout right = model.layout(0);
+    for (int wrong = 0; wrong < 4; ++wrong) {
+        HeadLayout other = right;
+        if (wrong == 0) other.heads = other.kv_heads = right.heads * 2;
+        if (wrong == 1) other.kv_heads = 1;
+        if (wrong == 2) other.key_dim *= 2;
+        if (wrong == 3) other.value_dim /= 2;
+        const auto make = [&](int layer, const HeadLayout& layout, int rows) {
+            return KvCache<>(layer == 1 ? other : layout, rows);
+        };
+        try {
+            S session(model, 20, Serial::instance(), make);
+            FAIL("no Error was thrown");
+        } catch (const Error& error) {
+            CHECK(error.code() == ErrorCode::invalid_argument);
+            const std::string what = error.what();
+            CHECK(what.find("layer 1") != std::string::npos);
+            CHECK(what.find(std::to_string(other.key_dim) + "/" +
+                            std::to_string(other.value_dim)) != std::string::npos);
+        }
+        // Nor is one taken that comes later.
+        auto session = S(model, 20);
+        session.decode(3);
+        KvCache<> held = std::exchange(session.layer_cache(1), KvCache<>(other, 20));
+        CHECK(code_of([&] { session.decode(4); }) == ErrorCode::shape_mismatch);
+        session.layer_cache(1) = std::move(held);
+        CHECK(session.position() == 1);
+        session.decode(4);
+    }
+    auto session = S(model, 20);
+    CHECK(code_of([&] { session.expect_prompt(std::numeric_limits<std::size_t>::max()); }) ==
+          ErrorCode::limit);
+}

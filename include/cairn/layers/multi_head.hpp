@@ -75,12 +75,17 @@ class MultiHead {
                                        settings_.alibi, nullptr};
         if constexpr (rotates) parameters.rotation = &rotation_;
         for (const BatchSlice& slice : slices) {
+            const HeadLayout held = slice.cache.layout();
+            require(held == layout_, ErrorCode::shape_mismatch, "attention of ", layout_.heads, "/",
+                    layout_.kv_heads, " heads of ", layout_.key_dim, "/", layout_.value_dim,
+                    " over a cache of ", held.heads, "/", held.kv_heads, " heads of ", held.key_dim,
+                    "/", held.value_dim);
             float* q = qkv.row(slice.first_row);
             float* k = q + q_width();
             float* v = k + k_width();
             if constexpr (rotates) {
-                require(slice.position + slice.rows <= rotation_.positions(), ErrorCode::capacity,
-                        "position ", slice.position + slice.rows - 1, " is past the ",
+                require(slice.rows <= rotation_.positions() - slice.position, ErrorCode::capacity,
+                        slice.rows, " rows at position ", slice.position, " go past the ",
                         rotation_.positions(), " rotary positions");
                 for_each_row(context, slice.rows, [&](std::ptrdiff_t r) {
                     for (int h = 0; h < layout_.kv_heads; ++h)

@@ -28,6 +28,7 @@ class Session final : public SessionState {
     /// Error{invalid_argument} if the capacity is below 1 or beyond the model's context; only a
     /// cache that forgets old rows, under a model whose positions are relative, may go beyond.
     /// Error{unsupported} for a keep by score under a sliding window of fewer keys than `capacity`.
+    /// And if a cache was made for another layout than its layer's.
     Session(Model model, int capacity,
             Executor& executor = Serial::instance()) requires SessionCache<Cache>
         : Session(std::move(model), capacity, executor,
@@ -43,6 +44,7 @@ class Session final : public SessionState {
         for (int layer = 0; layer < model_.layers(); ++layer) {
             caches_.push_back(make(layer, model_.layout(layer), capacity));
             const Cache& cache = caches_.back();
+            check_layout(layer, model_.layout(layer), cache.layout());
             const bool beyond = cache_streams(cache) && relative_positions(model_);
             require((beyond ? cache_span(cache) : capacity) <= model_.context(),
                     ErrorCode::invalid_argument, "session of ", capacity,
@@ -99,9 +101,8 @@ class Session final : public SessionState {
     /// by score evict nothing before its end, so that its cut changes nothing.
     void expect_prompt(std::size_t tokens) {
         const Exclusive hold(*this);
-        const int most = row_limit - std::min(position(), row_limit);
-        const int end =
-            position() + static_cast<int>(std::min(tokens, static_cast<std::size_t>(most)));
+        const int end = checked_cast<int>(
+            checked_add(static_cast<std::size_t>(position()), tokens, "prompt"), "prompt");
         for (int layer = 0; layer < model_.layers(); ++layer) this->cache(layer).expect_prompt(end);
     }
     /// Tokens that one forward can take now; 0 once moved from.
@@ -282,6 +283,12 @@ class Session final : public SessionState {
         context_.compute = other.context_.compute;
         caches_.reserve(other.caches_.size());
         for (const Cache& cache : other.caches_) caches_.push_back(branch(cache));
+    }
+    static void check_layout(int layer, const HeadLayout& model, const HeadLayout& cache) {
+        require(cache == model, ErrorCode::invalid_argument, "session: the cache of layer ", layer,
+                " is for ", cache.heads, "/", cache.kv_heads, " heads of ", cache.key_dim, "/",
+                cache.value_dim, ", the model's layer has ", model.heads, "/", model.kv_heads,
+                " heads of ", model.key_dim, "/", model.value_dim);
     }
     static bool relative_positions(const Model& model) noexcept {
         if constexpr (requires { model.relative_positions(); })
