@@ -68,14 +68,17 @@ TEST_CASE("a thread without a core holds up nobody", "[crew]") {
 TEST_CASE("after a lost core the caller works alone for a while", "[crew]") {
     detail::Crowding crowding;
     CHECK(crowding.parallel());
-    {
-        detail::Crowding::Gap gap(crowding);
+    detail::Crowding::Gap gap(crowding);
+    const auto lose_core = [&] {
         CHECK_FALSE(gap.lost_core());
-        std::this_thread::sleep_for(1ms);
+        std::this_thread::sleep_for(5ms);
         CHECK(gap.lost_core());
-    }
+    };
+    lose_core();
+    CHECK(crowding.parallel());  // once in a long while is nothing
+    lose_core();
     CHECK(crowding.crowded());
-    std::this_thread::sleep_for(5ms);
+    std::this_thread::sleep_for(20ms);
     CHECK(crowding.parallel());  // that while is over
     CHECK_FALSE(crowding.crowded());
 #if defined(__linux__)

@@ -61,8 +61,11 @@ class Crew {
     /// Whether its threads are there: not in a forked child.
     bool here() const noexcept { return process_ == forks(); }
 
+    /// Whether the caller should work alone now.
+    bool alone() noexcept { return !crowding_.parallel(); }
+
     void run(int count, TaskRef task) {
-        if (count <= 1 || threads_.empty() || !crowding_.parallel()) {
+        if (count <= 1 || threads_.empty() || alone()) {
             // Worker 0 is the caller here; other callers use scratch of their own.
             for (int i = 0; i < count; ++i) task(i, 0);
             return;

@@ -61,8 +61,8 @@ class Crowding {
         ~Watch() {
             // Without a core for most of that time: another process has it.
             if (before_ < 0) return;
-            const std::int64_t waited = waited_for_core(thread_) - before_;
-            if (waited > least && waited > (now() - begin_) / 2) crowding_.back_off();
+            const std::int64_t all = now() - begin_;
+            if (waited_for_core(thread_) - before_ > all / 2) crowding_.lost(all);
         }
         Watch(const Watch&) = delete;
         Watch& operator=(const Watch&) = delete;
@@ -91,10 +91,10 @@ class Crowding {
         /// To be asked every microsecond or so.
         bool lost_core() noexcept {
             const std::int64_t time = now();
-            const bool lost = last_ != 0 && time - last_ > least;
+            const std::int64_t gap = last_ != 0 ? time - last_ : 0;
             last_ = time;
-            if (lost) crowding_.back_off();
-            return lost;
+            if (gap > least) crowding_.lost(gap);
+            return gap > least;
         }
 
       private:
@@ -118,14 +118,17 @@ class Crowding {
         alone_until_.store(0, std::memory_order_relaxed);
         return true;
     }
-    // Longer each time that it comes again soon.
-    void back_off() noexcept {
-        const std::int64_t time = now();
+    // A thread had no core for `time`. Now and then that happens on any machine and costs less than
+    // working alone; where it is much of the time worked together, the caller is alone for a while,
+    // and longer each time that it comes again soon.
+    void lost(std::int64_t time) noexcept {
+        const std::int64_t here = now();
+        const std::int64_t together = here - resumed_.exchange(here, std::memory_order_relaxed);
+        if (time < together / 4) return;
         const std::int64_t last = pause_.load(std::memory_order_relaxed);
-        const bool soon = time - resumed_.load(std::memory_order_relaxed) < 4 * last;
-        const std::int64_t pause = soon ? std::min(2 * last, longest) : shortest;
+        const std::int64_t pause = together < 4 * last ? std::min(2 * last, longest) : shortest;
         pause_.store(pause, std::memory_order_relaxed);
-        alone_until_.store(time + pause, std::memory_order_relaxed);
+        alone_until_.store(here + pause, std::memory_order_relaxed);
     }
 
     std::atomic<std::int64_t> alone_until_{0};  // 0: nothing was noticed

@@ -35,6 +35,9 @@ class Executor {
     /// The largest number of tasks that run at once; worker numbers are below it.
     virtual int workers() const noexcept = 0;
 
+    /// For how many of them it is worth to cut a loop now: fewer while others have the cores.
+    virtual int useful_workers() const noexcept { return workers(); }
+
     /// Calls `task(i, worker)` once for every 0 <= i < count and returns when all are done. Two
     /// threads may call it at once; one of them then waits or runs its tasks itself. A task may
     /// throw, for want of memory say: run then throws that once no task runs any more, and not all

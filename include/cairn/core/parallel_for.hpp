@@ -64,7 +64,7 @@ void parallel_for(Executor& executor, std::ptrdiff_t count, std::ptrdiff_t grain
     if (count <= 0) return;
     const std::ptrdiff_t least = std::max<std::ptrdiff_t>(grain, 1);
     const std::ptrdiff_t tasks =
-        std::clamp<std::ptrdiff_t>(count / least, 1, std::max(executor.workers(), 1));
+        std::clamp<std::ptrdiff_t>(count / least, 1, std::max(executor.useful_workers(), 1));
     if (tasks == 1) {
         auto all = [&](int, int worker) { body(std::ptrdiff_t{0}, count, worker); };
         executor.run(1, all);

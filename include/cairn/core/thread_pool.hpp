@@ -30,6 +30,9 @@ class ThreadPool final : public Executor {
     ThreadPool& operator=(const ThreadPool&) = delete;
 
     int workers() const noexcept override { return workers_; }
+    int useful_workers() const noexcept override {
+        return crew_.load(std::memory_order_acquire)->alone() ? 1 : workers_;
+    }
 
     /// What a task throws, run throws when all tasks that had begun are done.
     void run(int count, TaskRef task) override { crew().run(count, task); }
