@@ -1,4 +1,5 @@
 // Where a model may be read from, links included, and what an export never writes over.
+#include <cmath>
 #include <fstream>
 
 #include <cairn/io/gguf_export.hpp>
@@ -121,4 +122,66 @@ TEST_CASE("an export never takes the place of the model it reads", "[gguf_export
         Error);
     check_not_model(folder.file("m-00001-of-00002.gguf"), folder.file("again.gguf"));
     check_not_model(folder.file("m-00001-of-00002.gguf"), folder.file("m-00003-of-00003.gguf"));
+}
+
+namespace {
+
+// A copy of a small model's folder, in which numbers can be put.
+struct Copy {
+    fs::path path = fs::temp_directory_path() / "cairn_export_test";
+    Copy() {
+        fs::remove_all(path);
+        fs::copy(fs::path(CAIRN_TEST_DATA) / "gpt2-a", path);
+    }
+    Copy(const Copy&) = delete;
+    Copy& operator=(const Copy&) = delete;
+    ~Copy() { fs::remove_all(path); }
+    void set(const std::string& tensor, std::size_t index, float value) const {
+        const std::string file = (path / "model.safetensors").string();
+        std::uint64_t length = 0;
+        std::size_t begin = 0;
+        {
+            const SafetensorsFile source(file);
+            const SafetensorsEntry& entry = source.header().at(tensor);
+            REQUIRE(entry.dtype == "F32");
+            begin = entry.begin;
+        }
+        std::fstream stream(file, std::ios::binary | std::ios::in | std::ios::out);
+        stream.read(reinterpret_cast<char*>(&length), 8);
+        stream.seekp(static_cast<std::streamoff>(8 + length + begin + index * sizeof(float)));
+        stream.write(reinterpret_cast<const char*>(&value), sizeof value);
+    }
+    ErrorCode exported(ElementType type) const {
+        const fs::path to = path / "out.gguf";
+        const ErrorCode code = code_of([&] { export_gguf(path.string(), to.string(), type); });
+        CHECK_FALSE(fs::exists(to));
+        return code;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("an export refuses what would be no model", "[gguf_export]") {
+    const Copy copy;
+    const fs::path to = copy.path / "good.gguf";
+    export_gguf(copy.path.string(), to.string(), ElementType::f16);
+    CHECK(load_model(to.string()).unread.empty());
+    const bool prefixed = SafetensorsSource(copy.path).shape("transformer.wte.weight") != nullptr;
+    const std::string name = std::string(prefixed ? "transformer." : "") + "h.0.mlp.c_fc.weight";
+    copy.set(name, 7, 70000.0F);
+    CHECK(copy.exported(ElementType::f16) == ErrorCode::non_finite);
+    export_gguf(copy.path.string(), to.string(), ElementType::bf16);
+    copy.set(name, 7, std::nanf(""));
+    for (const ElementType type : {ElementType::f32, ElementType::f16, ElementType::q8_0})
+        CHECK(copy.exported(type) == ErrorCode::non_finite);
+    copy.set(name, 7, 0.0F);
+    // Fewer layers in the configuration than in the file.
+    const std::string config = (copy.path / "config.json").string();
+    std::string text = read_json_file(config);
+    const std::string key = "\"n_layer\": ";
+    char& layers = text[text.find(key) + key.size()];
+    REQUIRE(layers > '1');
+    --layers;
+    std::ofstream(config) << text;
+    CHECK(copy.exported(ElementType::f32) == ErrorCode::bad_config);
 }

@@ -360,17 +360,15 @@ TEST_CASE("G19 G20 numbers that are none, and templates that are never run", "[g
         .write(file.data(), static_cast<std::streamsize>(file.size()));
     LoadOptions full;
     full.validate = Validate::full;
-    try {
-        load_model(path, full);
-        FAIL("accepted");
-    } catch (const Error& error) {
-        CHECK(error.code() == ErrorCode::non_finite);
-        CHECK(std::string(error.what()).find("blk.1.ffn_up.weight") != std::string::npos);
+    for (const LoadOptions& options : {LoadOptions(), full}) {
+        try {
+            load_model(path, options);
+            FAIL("accepted");
+        } catch (const Error& error) {
+            CHECK(error.code() == ErrorCode::non_finite);
+            CHECK(std::string(error.what()).find("blk.1.ffn_up.weight") != std::string::npos);
+        }
     }
-    const LoadedModel loaded = load_model(path);  // found by the first forward instead
-    auto session = loaded.model.session<KvCache<>>(8);
-    CHECK(code_of([&] { session.decode(1); }) == ErrorCode::non_finite);
-    CHECK(session.position() == 0);
     load_model(original, full);
     std::filesystem::remove(path);
 }

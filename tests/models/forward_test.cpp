@@ -74,19 +74,35 @@ TEST_CASE("sessions in one batch do not know of each other", "[forward]") {
     CHECK(sessions[0].position() == 1);
 }
 
-TEST_CASE("NaN in the weights is an error that names the layer", "[forward]") {
+TEST_CASE("numbers that overflow are an error that names the layer", "[forward]") {
     const Gpt2Config c{.layers = 2, .heads = 2, .width = 8, .context = 8, .vocabulary = 11};
-    Tensors t = gpt2_tensors(c, "");
-    t.items["h.1.mlp.c_fc.weight"].second[3] = std::nanf("");
-    auto session = load_gpt2(c, t).session<KvCache<>>(8);
-    try {
-        session.decode(1);
-        FAIL("no error");
-    } catch (const Error& error) {
-        CHECK(error.code() == ErrorCode::non_finite);
-        CHECK(std::string(error.what()).find("layer 1") != std::string::npos);
-    }
-    CHECK(session.position() == 0);
+    const auto message = [&](const Tensors& t) {
+        auto session = load_gpt2(c, t).session<KvCache<Contiguous<F16>>>(8);
+        try {
+            session.decode(1);
+            FAIL("no error");
+        } catch (const Error& error) {
+            CHECK(error.code() == ErrorCode::non_finite);
+            CHECK(session.position() == 0);
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    Tensors hidden = gpt2_tensors(c, "");
+    hidden.items["h.1.mlp.c_fc.bias"].second.assign(32, 3e38F);
+    hidden.items["h.1.mlp.c_proj.weight"].second.assign(32 * 8, 2.0F);
+    CHECK(message(hidden).find("layer 1") != std::string::npos);
+    // A key of minus infinity gets no weight, and a 16-bit row would keep it as a number.
+    Tensors key = gpt2_tensors(c, "");
+    auto& bias = key.items["h.1.attn.c_attn.bias"].second;
+    auto& weights = key.items["h.1.attn.c_attn.weight"].second;
+    bias[10] = -3e38F;
+    for (std::size_t row = 0; row < 8; ++row) weights[row * 24 + 10] = 0.0F;
+    key.items["h.1.ln_1.weight"].second.assign(8, 0.0F);
+    key.items["h.1.ln_1.bias"].second.assign(8, -1.0F);
+    weights[10] = 3e38F;
+    CHECK(message(key).find("layer 1: NaN or infinity in queries, keys or values, row 0 of 1") !=
+          std::string::npos);
 }
 
 TEST_CASE("a session of one model is refused by another", "[forward]") {

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "models/models_support.hpp"
 using namespace support;
@@ -69,4 +71,41 @@ TEST_CASE("layers beyond the configuration's are an error, other unread tensors 
     check.expect_layers("h.", 2);
     CHECK(code_of([&] { check.done(); }) == ErrorCode::bad_config);
     CHECK(check.unread().size() == 3);
+}
+
+TEST_CASE("NaN and infinity in any tensor are named while loading", "[gpt2]") {
+    const Gpt2Config c{
+        .layers = 2, .heads = 2, .width = 8, .hidden = 20, .context = 8, .vocabulary = 11};
+    const Tensors good = gpt2_tensors(c, "");
+    const float infinity = std::numeric_limits<float>::infinity();
+    for (const auto& item : good.items)
+        for (const float bad : {infinity, -infinity, std::nanf("")}) {
+            Tensors t = good;
+            auto& numbers = t.items[item.first].second;
+            numbers[numbers.size() - 1] = bad;
+            INFO(item.first);
+            try {
+                load_gpt2(c, t);
+                FAIL("accepted");
+            } catch (const Error& error) {
+                CHECK(error.code() == ErrorCode::non_finite);
+                CHECK(std::string(error.what()).find("tensor " + item.first + ":") !=
+                      std::string::npos);
+            }
+        }
+    // A number may be finite and become an infinity in the type it is to be stored as.
+    Tensors big = good;
+    big.items["h.1.attn.c_attn.weight"].second[30] = 70000.0F;
+    CHECK_NOTHROW(load_gpt2(c, big));
+    LoadOptions half;
+    half.store_as = ElementType::f16;
+    try {
+        load_gpt2(c, big, half);
+        FAIL("accepted");
+    } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::non_finite);
+        CHECK(
+            std::string(error.what()) ==
+            "tensor h.1.attn.c_attn.weight: weights: 70000 in row 6, column 1 is too big for f16");
+    }
 }

@@ -36,6 +36,19 @@ inline void encode_rows(ElementType type, const float* from, std::size_t count, 
             to);
 }
 
+// Error{non_finite} unless rows and what they were encoded as are numbers; the rows are lost.
+inline void require_written(const std::string& name, ElementType type, std::span<float> rows,
+                            const std::byte* encoded) {
+    const auto finite = [&] {
+        const auto* bytes = reinterpret_cast<const std::byte*>(rows.data());
+        return finite_numbers(ElementType::f32, bytes, rows.size());
+    };
+    require(finite(), ErrorCode::non_finite, "quantize: tensor ", name, " holds NaN or infinity");
+    quantised::decode(type, encoded, rows.size(), rows.data());
+    require(finite(), ErrorCode::non_finite, "quantize: tensor ", name,
+            " holds numbers too big for ", block_size(type).name);
+}
+
 class GgufExport {
   public:
     GgufExport(ElementType type, ExportReport& report) : type_(type), report_(report) {
@@ -65,7 +78,8 @@ class GgufExport {
         const std::size_t rows = shape.size() < 2 ? 1 : shape[0];
         writer.tensor(
             name, std::move(shape), type,
-            [rows, columns, type, read = std::move(read)](const GgufWriter::Sink& sink) {
+            [name, rows, columns, type, read = std::move(read)](const GgufWriter::Sink& sink) {
+                const FpEnvironment environment;
                 const std::size_t step = std::max<std::size_t>(1, (std::size_t{1} << 20) / columns);
                 std::vector<float> numbers(std::min(step, rows) * columns);
                 std::vector<std::byte> bytes(block_size(type).size_of(numbers.size()));
@@ -73,6 +87,7 @@ class GgufExport {
                     const std::size_t count = std::min(step, rows - row);
                     read(row, count, numbers.data());
                     encode_rows(type, numbers.data(), count * columns, bytes.data());
+                    require_written(name, type, {numbers.data(), count * columns}, bytes.data());
                     sink(std::span(bytes).first(block_size(type).size_of(count * columns)));
                 }
             });

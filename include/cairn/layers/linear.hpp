@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <numeric>
 #include <span>
 #include <utility>
@@ -30,6 +31,25 @@ void for_each_row(Context& context, std::ptrdiff_t rows, Body&& body) {
         for (std::ptrdiff_t r = begin; r < end; ++r) body(r);
     });
 }
+
+namespace detail {
+
+/// Error{non_finite} naming the place and the first row of x that has a NaN or an infinity in its
+/// first `width` numbers.
+inline void require_finite_rows(const Activations& x, std::ptrdiff_t width, const char* where,
+                                Context& context) {
+    std::atomic<std::ptrdiff_t> bad = x.rows;
+    for_each_row(context, x.rows, [&](std::ptrdiff_t r) {
+        if (kernels::active().all_finite(x.row(r), width)) return;
+        std::ptrdiff_t first = bad.load();
+        while (r < first && !bad.compare_exchange_weak(first, r)) {
+        }
+    });
+    require(bad == x.rows, ErrorCode::non_finite, "NaN or infinity in ", where, ", row ",
+            bad.load(), " of ", x.rows);
+}
+
+}  // namespace detail
 
 /// One of several products with the same activations.
 struct Product {
@@ -143,12 +163,14 @@ inline void multiply(const WeightMatrix& weights, const float* bias, const Activ
 class Linear {
   public:
     Linear() = default;
-    /// Throws Error{shape_mismatch} if the bias is neither empty nor as long as the output.
+    /// Throws Error{shape_mismatch} if the bias is neither empty nor as long as the output,
+    /// Error{non_finite}.
     explicit Linear(WeightMatrix weights, std::vector<float> bias = {})
         : weights_(std::move(weights)), bias_(std::move(bias)) {
         require(bias_.empty() || static_cast<std::ptrdiff_t>(bias_.size()) == weights_.out(),
                 ErrorCode::shape_mismatch, "linear: bias of ", bias_.size(), " for ",
                 weights_.out(), " outputs");
+        detail::require_finite(bias_, "linear: bias");
     }
 
     /// y[r] = W x[r] + b; x rows are `in` wide, y rows `out`. x and y do not overlap.

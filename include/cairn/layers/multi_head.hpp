@@ -38,7 +38,7 @@ class MultiHead {
   public:
     MultiHead() = default;
     /// qkv: [width -> heads*key_dim | kv_heads*key_dim | kv_heads*value_dim], out: [heads*value_dim
-    /// -> width]. Throws Error{shape_mismatch, invalid_argument}.
+    /// -> width]. Throws Error{shape_mismatch, invalid_argument, non_finite}.
     MultiHead(const HeadLayout& layout, JoinedLinear qkv, Linear out, R rotation = {},
               AttentionSettings settings = {})
         : layout_(layout),
@@ -56,12 +56,18 @@ class MultiHead {
             require(rotation_.dims() <= layout.key_dim, ErrorCode::invalid_argument,
                     "attention: rotary dims ", rotation_.dims(), " exceed head width ",
                     layout.key_dim);
+        const FpEnvironment environment;
+        detail::require_finite({settings_.scale, settings_.soft_cap},
+                               "attention: scale and soft cap");
+        detail::require_finite(settings_.alibi, "attention: alibi");
         if (settings_.scale == 0.0F)
             settings_.scale = 1.0F / std::sqrt(static_cast<float>(layout.key_dim));
     }
 
     /// Stages the rows' keys and values in the slices' caches and attends; committing is up to the
     /// caller. x and y are [rows][width] and do not overlap. If it throws, rows may stay staged.
+    /// Throws Error{non_finite} for queries, keys or values that are NaN or infinite: the softmax
+    /// and rows of 8 or 16 bits would hide them.
     void forward(const Activations& x, std::span<const BatchSlice> slices, const Activations& y,
                  Context& context) const {
         const FpEnvironment environment;
@@ -71,6 +77,7 @@ class MultiHead {
         const Activations mixed{frame.floats(static_cast<std::size_t>(x.rows * out_.in())),
                                 out_.in(), x.rows};
         qkv_.forward(x, qkv, context);
+        detail::require_finite_rows(qkv, qkv_.out(), "queries, keys or values", context);
         AttentionParameters parameters{settings_.scale, settings_.mask, settings_.soft_cap,
                                        settings_.alibi, nullptr};
         if constexpr (rotates) parameters.rotation = &rotation_;

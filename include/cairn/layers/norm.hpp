@@ -24,12 +24,14 @@ inline void check_epsilon(float epsilon) {
 class LayerNorm {
   public:
     LayerNorm() = default;
-    /// Throws Error{shape_mismatch, invalid_argument}.
+    /// Throws Error{shape_mismatch, invalid_argument, non_finite}.
     LayerNorm(std::vector<float> weight, std::vector<float> bias, float epsilon)
         : weight_(std::move(weight)), bias_(std::move(bias)), epsilon_(epsilon) {
         detail::check_epsilon(epsilon);
         require(weight_.size() == bias_.size() && !weight_.empty(), ErrorCode::shape_mismatch,
                 "layer norm: weight of ", weight_.size(), ", bias of ", bias_.size());
+        detail::require_finite(weight_, "layer norm: weight");
+        detail::require_finite(bias_, "layer norm: bias");
     }
     /// Row by row; y may be x.
     void forward(const Activations& x, const Activations& y, Context& context) const {
@@ -58,10 +60,11 @@ class LayerNorm {
 class RmsNorm {
   public:
     RmsNorm() = default;
-    /// Throws Error{invalid_argument}.
+    /// Throws Error{invalid_argument, non_finite}.
     RmsNorm(std::vector<float> weight, float epsilon)
         : weight_(std::move(weight)), epsilon_(epsilon) {
         detail::check_epsilon(epsilon);
+        detail::require_finite(weight_, "rms norm: weight");
     }
     /// Row by row; y may be x.
     void forward(const Activations& x, const Activations& y, Context& context) const {

@@ -117,6 +117,12 @@ inline void unpack_block(const BlockLayout& layout, const std::byte* codes, cons
     }
 }
 
+// Whether a block's f16 scales are finite; its numbers are then.
+inline bool finite_scales(const quantised::Fields& fields, bool minimum) noexcept {
+    constexpr std::uint16_t exponent = 0x7C00;
+    return (fields.d & exponent) != exponent && (!minimum || (fields.m & exponent) != exponent);
+}
+
 inline void put_quantised(const WeightMatrix& to, std::byte* data, std::ptrdiff_t row,
                           const std::byte* from) {
     const quantised::Format& format = quantised::block_format(to.type());
@@ -126,6 +132,8 @@ inline void put_quantised(const WeightMatrix& to, std::byte* data, std::ptrdiff_
     quantised::Fields fields;
     for (std::ptrdiff_t block = 0; block < to.in() / layout.values; ++block) {
         format.parse(from, fields);
+        require(finite_scales(fields, layout.minimum), ErrorCode::non_finite,
+                "weights: the scale of block ", block, " of row ", row, " is NaN or infinite");
         pack_block(layout, fields, static_cast<int>(row % kernels::panel), codes, scales);
         from += block_size(to.type()).bytes;
         codes += layout.values / 32 * code_bytes(layout);

@@ -2,12 +2,16 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "cairn/core/context.hpp"
 #include "cairn/core/eigen.hpp"
 #include "cairn/core/fingerprint.hpp"
+#include "cairn/core/fp_environment.hpp"
 #include "cairn/core/memory.hpp"
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/numeric/plain_format.hpp"
@@ -15,6 +19,45 @@
 namespace cairn::inline CAIRN_ABI {
 
 struct BlockOperations;
+
+namespace detail {
+
+// Whether the exponent of every word has a zero bit: 8 bytes at a time.
+template <class Word>
+bool finite_words(const std::byte* from, std::size_t count, Word exponent) noexcept {
+    constexpr std::size_t lanes = sizeof(std::uint64_t) / sizeof(Word);
+    constexpr std::uint64_t one = ~std::uint64_t{0} / static_cast<Word>(~Word{0});  // in each lane
+    constexpr std::uint64_t top = one << (8 * sizeof(Word) - 1);
+    const std::uint64_t mask = one * exponent;
+    std::uint64_t good = top;
+    // A lane's missing exponent bits plus 0111... reach its top bit unless they are all zero.
+    const auto look = [&](std::uint64_t word) { good &= (~word & mask) + (top - one); };
+    std::uint64_t word = 0;
+    for (; count >= lanes; count -= lanes, from += sizeof word) {
+        std::memcpy(&word, from, sizeof word);
+        look(word);
+    }
+    word = 0;
+    std::memcpy(&word, from, count * sizeof(Word));
+    look(word);
+    return good == top;
+}
+/// Whether `count` numbers of a plain type are all finite.
+inline bool finite_numbers(ElementType type, const std::byte* from, std::size_t count) noexcept {
+    if (type == ElementType::f16) return finite_words<std::uint16_t>(from, count, 0x7C00);
+    if (type == ElementType::bf16) return finite_words<std::uint16_t>(from, count, 0x7F80);
+    return finite_words<std::uint32_t>(from, count, 0x7F800000);
+}
+/// Error{non_finite} naming the place unless all numbers are finite.
+inline void require_finite(const std::vector<float>& numbers, std::string_view what) {
+    const auto* bytes = reinterpret_cast<const std::byte*>(numbers.data());
+    if (finite_numbers(ElementType::f32, bytes, numbers.size())) return;
+    std::size_t i = 0;
+    while (finite_numbers(ElementType::f32, bytes + i * sizeof(float), 1)) ++i;
+    fail(ErrorCode::non_finite, what, ": NaN or infinity at index ", i);
+}
+
+}  // namespace detail
 
 /// A plain storage type of weights: its numbers and its products.
 struct PlainWeights {
@@ -73,7 +116,8 @@ class WeightMatrix {
           memory_(bytes, Mapping::Pages::huge),
           plain_(nullptr),
           operations_(&operations) {}
-    /// A copy of an Eigen matrix [out][in] in another storage type, rounded to nearest.
+    /// A copy of an Eigen matrix [out][in] in another storage type, rounded to nearest. Throws
+    /// Error{non_finite} for NaN, infinity, and numbers that the type can only hold as infinity.
     static WeightMatrix from(const MatrixIn& matrix, ElementType type) {
         return from(matrix, plain_weights_of(type));
     }
@@ -87,7 +131,9 @@ class WeightMatrix {
 
     /// Writes the block of `rows` x `columns` elements at (row, column) from
     /// from[r * row_stride + c * column_stride]. Blocks of whole panels may be put by several
-    /// threads at once.
+    /// threads at once. Throws Error{shape_mismatch, bad_state} before anything is written,
+    /// Error{non_finite} for NaN, infinity, and numbers that the type can only hold as infinity;
+    /// the block may then be written in part.
     void put(std::ptrdiff_t row, std::ptrdiff_t column, std::ptrdiff_t rows, std::ptrdiff_t columns,
              const float* from, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride) {
         require(row >= 0 && column >= 0 && rows >= 0 && columns >= 0 && row + rows <= out_ &&
@@ -96,6 +142,7 @@ class WeightMatrix {
                 column, " of a ", out_, "x", in_, " matrix");
         require(plain_ != nullptr, ErrorCode::bad_state, "weights: single numbers into ",
                 block_size(type_).name);
+        const FpEnvironment environment;
         const PlainFormat& format = *plain_->format;
         float lanes[kernels::panel];
         std::byte encoded[kernels::panel * sizeof(float)];
@@ -107,6 +154,9 @@ class WeightMatrix {
                 const float* source = from + (r - row) * row_stride + c * column_stride;
                 for (std::ptrdiff_t i = 0; i < count; ++i) lanes[i] = source[i * row_stride];
                 format.encode(lanes, static_cast<std::size_t>(count), encoded);
+                if (!detail::finite_numbers(type_, encoded, static_cast<std::size_t>(count)))
+                    [[unlikely]]
+                    refuse(r, column + c, std::span(lanes).first(static_cast<std::size_t>(count)));
                 std::memcpy(at(r, column + c), encoded,
                             static_cast<std::size_t>(count) * format.bytes);
             }
@@ -114,7 +164,9 @@ class WeightMatrix {
         }
     }
     /// Writes whole rows from their file format, bits unchanged. Rows of different panels may be
-    /// put by several threads at once.
+    /// put by several threads at once. Throws Error{shape_mismatch} before anything is written,
+    /// Error{non_finite} for numbers or scales of blocks that are NaN or infinite; the rows before
+    /// that one are then written.
     inline void put_rows(std::ptrdiff_t row, std::ptrdiff_t rows, const std::byte* from);
     /// One row, as an embedding is looked up: to[in].
     inline void row(std::ptrdiff_t n, float* to) const;
@@ -138,6 +190,19 @@ class WeightMatrix {
     const PlainWeights* plain() const noexcept { return plain_; }
 
   private:
+    // Names the first number of a column, rows from `row` on, that does not fit the type.
+    [[noreturn, gnu::cold]] void refuse(std::ptrdiff_t row, std::ptrdiff_t column,
+                                        std::span<const float> numbers) const {
+        std::byte encoded[sizeof(float)];
+        for (const float x : numbers) {
+            plain_->format->encode(&x, 1, encoded);
+            if (!detail::finite_numbers(type_, encoded, 1))
+                fail(ErrorCode::non_finite, "weights: ", x, " in row ", row, ", column ", column,
+                     x - x == 0.0F ? " is too big for " : " as ", plain_->format->name);
+            ++row;
+        }
+        fail(ErrorCode::non_finite, "weights: NaN or infinity in column ", column);
+    }
     std::byte* at(std::ptrdiff_t n, std::ptrdiff_t k) const noexcept {
         const std::ptrdiff_t element =
             ((n / kernels::panel) * in_ + k) * kernels::panel + n % kernels::panel;
@@ -186,12 +251,15 @@ inline void WeightMatrix::put_rows(std::ptrdiff_t row, std::ptrdiff_t rows, cons
             operations_->put(*this, memory_.data(), r, from);
             continue;
         }
+        require(detail::finite_numbers(type_, from, static_cast<std::size_t>(in_)),
+                ErrorCode::non_finite, "weights: NaN or infinity in row ", r);
         std::byte* to = at(r, 0);
         for (std::ptrdiff_t k = 0; k < in_; ++k, to += kernels::panel * size)
             size == 2 ? std::memcpy(to, from + 2 * k, 2) : std::memcpy(to, from + 4 * k, 4);
     }
 }
 inline void WeightMatrix::row(std::ptrdiff_t n, float* to) const {
+    const FpEnvironment environment;
     if (operations_ != nullptr) {
         operations_->row(*this, n, to);
         return;

@@ -201,7 +201,12 @@ void forward_held(const Model& model, std::span<const Slice> slices, Context& co
                                        slices[i].session->position()};
             first += n;
         }
-        model.block(layer).forward(x, {batch, slices.size()}, width, context);
+        try {
+            model.block(layer).forward(x, {batch, slices.size()}, width, context);
+        } catch (const Error& error) {
+            if (error.code() != ErrorCode::non_finite) throw;
+            fail(ErrorCode::non_finite, "layer ", layer, ": ", error.what());
+        }
         check_finite(x, width, "after layer ", layer, context);
         if (context.after_layer) context.after_layer(layer);
     }

@@ -46,8 +46,8 @@ class TensorSource {
 /// Called after each part of a model that was loaded: parts done, parts in all.
 using Progress = std::function<void(int done, int total)>;
 
-/// How much of a file's numbers is looked at while loading: nothing (a NaN is found by the first
-/// forward that meets it), or every number.
+/// How a file's numbers are looked at while loading: as they are stored while they are packed (NaN
+/// and infinity, and scales of blocks), or every decoded number before that as well.
 enum class Validate : std::uint8_t { quick, full };
 
 /// How a model is loaded.
@@ -57,7 +57,8 @@ struct LoadOptions {
     Progress progress{};
     /// Packs weights; null: the calling thread.
     Executor* executor = nullptr;
-    /// full: Error{non_finite} naming the tensor that holds a NaN or an infinity.
+    /// Either way Error{non_finite} names the tensor that holds a NaN or an infinity, or a number
+    /// that `store_as` can only hold as one.
     Validate validate = Validate::quick;
 };
 
@@ -140,13 +141,36 @@ inline std::vector<float> read_vector(const TensorSource& source, const std::str
     for (const std::size_t n : shape) count = checked_mul(count, n, name);
     std::vector<float> result(count);
     source.read(name, 0, result);
+    require_finite(result, "tensor " + name);
     return result;
 }
 
 // Whether a file holds a matrix as [out][in], or as [in][out] as GPT-2's Conv1D layers do.
 enum class StoredAs : std::uint8_t { out_in, in_out };
 
-// A tensor into packed weights. Rows of a piece are packed in parallel, by whole panels.
+// Rows [row, row + count) of a tensor into packed weights, in parallel, by whole panels. `bytes`
+// are rows of the result as the file stores them (direct), or rows of the tensor as f32.
+inline void pack_piece(WeightMatrix& result, std::span<const std::byte> bytes, StoredAs stored,
+                       bool direct, std::ptrdiff_t row, std::ptrdiff_t count,
+                       std::ptrdiff_t columns, Executor& executor) {
+    const auto* numbers = reinterpret_cast<const float*>(bytes.data());
+    const std::ptrdiff_t row_bytes = std::ssize(bytes) / count;
+    const std::ptrdiff_t outputs = stored == StoredAs::out_in ? count : columns;
+    parallel_for(executor, (outputs + kernels::panel - 1) / kernels::panel, 1,
+                 [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
+                     const std::ptrdiff_t from = begin * kernels::panel;
+                     const std::ptrdiff_t n = std::min(end * kernels::panel, outputs) - from;
+                     if (direct)
+                         result.put_rows(row + from, n, bytes.data() + from * row_bytes);
+                     else if (stored == StoredAs::out_in)
+                         result.put(row + from, 0, n, columns, numbers + from * columns, columns,
+                                    1);
+                     else
+                         result.put(from, row, n, count, numbers + from, 1, columns);
+                 });
+}
+
+// A tensor into packed weights.
 inline WeightMatrix load_matrix(const TensorSource& source, const std::string& name,
                                 StoredAs stored, const LoadOptions& options) {
     const std::vector<std::size_t>& shape = *source.shape(name);
@@ -185,19 +209,12 @@ inline WeightMatrix load_matrix(const TensorSource& source, const std::string& n
             require(good, ErrorCode::non_finite, "tensor ", name, " holds NaN or infinity in rows ",
                     row, " to ", row + count - 1);
         }
-        const std::ptrdiff_t outputs = stored == StoredAs::out_in ? count : columns;
-        parallel_for(executor, (outputs + kernels::panel - 1) / kernels::panel, 1,
-                     [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
-                         const std::ptrdiff_t from = begin * kernels::panel;
-                         const std::ptrdiff_t n = std::min(end * kernels::panel, outputs) - from;
-                         if (direct)
-                             result.put_rows(row + from, n, bytes.data() + from * row_bytes);
-                         else if (stored == StoredAs::out_in)
-                             result.put(row + from, 0, n, columns, numbers + from * columns,
-                                        columns, 1);
-                         else
-                             result.put(from, row, n, count, numbers + from, 1, columns);
-                     });
+        try {
+            pack_piece(result, bytes, stored, direct, row, count, columns, executor);
+        } catch (const Error& error) {
+            if (error.code() != ErrorCode::non_finite) throw;
+            fail(ErrorCode::non_finite, "tensor ", name, ": ", error.what());
+        }
     }
     return result;
 }
