@@ -116,3 +116,57 @@ TEST_CASE("parallel samples are the samples alone, and share the prompt's blocks
     }
     CHECK(session.position() == 33);
 }
+
+TEST_CASE("what cannot work is refused before the session has changed", "[beam]") {
+    const auto model =
+        TinyGpt::random({.layers = 2, .heads = 2, .width = 32, .vocab = 40, .context = 48}, 7);
+    auto session = model.session<KvCache<Paged<F32>>>(16);
+    const std::vector<Token> prompt{1, 2};
+    const auto beam = [&](std::vector<Token> tokens, const BeamSettings& settings) {
+        return code_of([&] { beam_search(session, tokens, settings); });
+    };
+    const double infinity = std::numeric_limits<double>::infinity();
+    CHECK(beam({}, {}) == ErrorCode::empty_prompt);
+    CHECK(beam({1, 40}, {}) == ErrorCode::token_range);
+    CHECK(beam({-1}, {}) == ErrorCode::token_range);
+    CHECK(beam(std::vector<Token>(17, 1), {}) == ErrorCode::capacity);
+    CHECK(beam(prompt, {.length_penalty = infinity - infinity}) == ErrorCode::invalid_argument);
+    CHECK(beam(prompt, {.length_penalty = infinity}) == ErrorCode::invalid_argument);
+    CHECK(beam(prompt, {.patience = infinity}) == ErrorCode::invalid_argument);
+    std::vector<Greedy> greedy(2);
+    const auto samples = [&](std::vector<Token> tokens, const Limits& limits) {
+        return code_of([&] { parallel_samples(session, tokens, greedy, limits); });
+    };
+    CHECK(samples({}, {}) == ErrorCode::empty_prompt);
+    CHECK(samples({40}, {}) == ErrorCode::token_range);
+    CHECK(samples(prompt, {.max_tokens = -1}) == ErrorCode::invalid_argument);
+    CHECK(session.position() == 0);
+    // A sampler's token that the model does not have: the prompt is fed, and that is all.
+    struct Bad {
+        Token operator()(std::span<const float>, Tokens) { return 40; }
+    };
+    std::vector<Bad> bad(2);
+    CHECK(code_of([&] { parallel_samples(session, prompt, bad, {}); }) == ErrorCode::token_range);
+    CHECK(session.position() == 2);
+}
+
+TEST_CASE("parallel samples see hooks and history as generate does", "[beam]") {
+    const auto model =
+        TinyGpt::random({.layers = 2, .heads = 2, .width = 32, .vocab = 40, .context = 48}, 7);
+    Limits limits{.max_tokens = 8, .history = {5, 6, 7}};
+    limits.on_logits = [](std::span<float> logits, Tokens so_far) {
+        logits[so_far.size()] += 3.0F;
+    };
+    const auto sampler = [](std::uint64_t seed) {
+        return penalties(1.5F, 0.5F) | temperature(1.0F) | draw(seed);
+    };
+    std::vector<decltype(sampler(1))> samplers{sampler(1), sampler(2)};
+    auto session = model.session<KvCache<Paged<F32>>>(48);
+    const std::vector<Token> prompt{1, 2};
+    const auto together = parallel_samples(session, prompt, samplers, limits);
+    for (std::size_t i = 0; i < 2; ++i) {
+        auto alone = model.session<KvCache<Paged<F32>>>(48);
+        auto own = sampler(i + 1);
+        CHECK(generate(alone, prompt, own, limits).tokens == together[i]);
+    }
+}

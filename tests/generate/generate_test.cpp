@@ -1,5 +1,8 @@
 #include <stdexcept>
 
+#include <cairn/cache/store/paged.hpp>
+#include <cairn/generate/beam.hpp>
+
 #include "support.hpp"
 using namespace support;
 
@@ -108,4 +111,105 @@ TEST_CASE("the logits hook sees the text and steers", "[generate]") {
     limits.on_logits = [](std::span<float> logits, Tokens so_far) { logits[so_far.size()] = 1e9F; };
     CHECK(generate(session, std::vector<Token>{9}, greedy, limits).tokens ==
           std::vector<Token>{1, 2, 3, 4, 5});
+}
+
+namespace {
+
+// Says what it was told, whatever the logits.
+struct Stubborn {
+    std::vector<Token> tokens;
+    Token operator()(std::span<const float>, Tokens) {
+        const Token token = tokens.front();
+        tokens.erase(tokens.begin());
+        return token;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a token that the model does not have is refused before any use", "[generate]") {
+    const auto model = TinyGpt::random(small_gpt, 7);
+    for (const Token bad :
+         {-1, 40, std::numeric_limits<Token>::max(), std::numeric_limits<Token>::min()})
+        for (const Caching caching : {Caching::cached, Caching::recompute}) {
+            auto session = model.session(48);
+            auto other = model.session(48);
+            Stubborn stubborn{{3, bad}};
+            int seen = 0;
+            try {
+                generate(session, std::vector<Token>{1, 2}, stubborn,
+                         {.caching = caching, .log_probabilities = true}, [&](Token) { ++seen; });
+                FAIL("accepted");
+            } catch (const Error& error) {
+                CHECK(error.code() == ErrorCode::token_range);
+                CHECK(std::string(error.what())
+                          .find("the sampler chose token " + std::to_string(bad) +
+                                ", not in 0..39") != std::string::npos);
+            }
+            CHECK(seen == 1);
+            // What was fed is there, and the session goes on.
+            const std::vector<Token> fed =
+                caching == Caching::cached ? std::vector<Token>{1, 2, 3} : std::vector<Token>{};
+            CHECK(session.position() == static_cast<int>(fed.size()));
+            if (!fed.empty()) other.prefill(fed);
+            CHECK(same_bits(session.decode(5), other.decode(5)));
+        }
+}
+
+TEST_CASE("tokens without a text are never sampled", "[generate]") {
+    // Every token that greedy generation would take is one without a text.
+    const Gpt2 model = TinyGpt::random(small_gpt, 7).model();
+    const std::vector<Token> prompt{1, 2, 3};
+    Greedy greedy;
+    auto plain = model.session<KvCache<>>(48);
+    std::vector<Token> unused = generate(plain, prompt, greedy, {.max_tokens = 20}).tokens;
+    unused.push_back(39);
+    std::sort(unused.begin(), unused.end());
+    unused.erase(std::unique(unused.begin(), unused.end()), unused.end());
+    REQUIRE(unused.size() < 30);
+    const auto padded = model.without(unused);
+    CHECK(std::equal(unused.begin(), unused.end(), padded.unused().begin(), padded.unused().end()));
+    CHECK(model.unused().empty());
+    CHECK(code_of([&] { (void)model.without({40}); }) == ErrorCode::token_range);
+    const auto used = [&](const std::vector<Token>& tokens) {
+        return std::none_of(tokens.begin(), tokens.end(), [&](Token token) {
+            return std::binary_search(unused.begin(), unused.end(), token);
+        });
+    };
+    Limits limits{.max_tokens = 40, .log_probabilities = true};
+    for (const bool hook : {false, true}) {
+        if (hook)
+            limits.on_logits = [&](std::span<float> logits, Tokens) {
+                logits[static_cast<std::size_t>(unused.front())] = 1e6F;
+            };
+        auto session = padded.session<KvCache<>>(48);
+        const Generation best = generate(session, prompt, greedy, limits);
+        CHECK(used(best.tokens));
+        session.clear();
+        auto draws = temperature(5.0F) | draw(3);
+        CHECK(used(generate(session, prompt, draws, limits).tokens));
+    }
+    limits.on_logits = {};
+    // Probabilities are those among the tokens that are left; the session's logits are the model's.
+    auto session = padded.session<KvCache<>>(48);
+    const Generation one =
+        generate(session, prompt, greedy, {.max_tokens = 1, .log_probabilities = true});
+    auto same = model.session<KvCache<>>(48);
+    const auto logits = same.prefill(prompt);
+    CHECK(same_bits(session.logits(), logits));
+    std::vector<float> left(logits.begin(), logits.end());
+    for (const Token token : unused)
+        left[static_cast<std::size_t>(token)] = -std::numeric_limits<float>::infinity();
+    CHECK(one.log_probabilities.front() == log_probability(left, one.tokens.front()));
+    // Beams and samples from one prompt.
+    auto beams = padded.session<KvCache<Paged<F32>>>(48);
+    for (const BeamText& text :
+         beam_search(beams, prompt, {.beams = 4, .best = 4, .max_tokens = 12}))
+        CHECK(used(text.tokens));
+    beams.clear();
+    auto one_beam = beam_search(beams, prompt, {.beams = 1, .max_tokens = 1});
+    CHECK(one_beam.front().log_probability == Approx(one.log_probabilities.front()).margin(1e-12));
+    beams.clear();
+    std::vector<Draw> samplers{draw(1), draw(2), draw(3)};
+    for (const auto& text : parallel_samples(beams, prompt, samplers, limits)) CHECK(used(text));
 }

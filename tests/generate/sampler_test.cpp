@@ -101,3 +101,22 @@ TEST_CASE("draws follow the probabilities, and their seed", "[sampler]") {
     for (int i = 0; i < 12; ++i) ids.push_back(fixed(l, {}));
     CHECK(ids == std::vector<Token>{1, 0, 2, 1, 1, 0, 0, 1, 0, 2, 0, 1});
 }
+
+TEST_CASE("a bias beyond the vocabulary, and steps that make NaN, are errors", "[sampler]") {
+    const float infinity = std::numeric_limits<float>::infinity();
+    const std::vector<float> logits{1.0F, infinity, 0.5F};
+    auto beyond = logit_bias({{3, 1.0F}}) | draw(1);
+    CHECK(code_of([&] { beyond(logits, {}); }) == ErrorCode::token_range);
+    auto within = top_k(1) | logit_bias({{2, 1.0F}}) | greedy();
+    CHECK(within(logits, {}) == 1);
+    // Forbidden is forbidden, at any logit.
+    auto forbidden = logit_bias({{1, -infinity}}) | top_k(2) | greedy();
+    CHECK(forbidden(logits, {}) == 0);
+    struct Spoil {
+        void apply(Candidates& c, Tokens) const {
+            c.list[2].logit = std::numeric_limits<double>::quiet_NaN();
+        }
+    };
+    auto spoilt = Spoil{} | draw(1);
+    CHECK(code_of([&] { spoilt(logits, {}); }) == ErrorCode::non_finite);
+}

@@ -32,13 +32,18 @@ struct BeamText {
 
 /// The best continuations of a prompt by beam search, best first. Deterministic: ties go to the
 /// earlier beam and the lower token. The session is left as the prompt was fed. All beams advance
-/// in one forward. Throws what generate throws; needs a cache that forks.
+/// in one forward. Ids that pad the model's vocabulary are in no text. Throws what generate throws;
+/// needs a cache that forks.
 template <class S>
 std::vector<BeamText> beam_search(S& session, Tokens prompt, const BeamSettings& settings) {
     require(settings.beams > 0 && settings.best > 0 && settings.best <= settings.beams &&
-                settings.max_tokens >= 0 && settings.patience > 0.0,
+                settings.max_tokens >= 0 && settings.patience > 0.0 && settings.patience <= 1e6 &&
+                settings.length_penalty >= -1e6 && settings.length_penalty <= 1e6,
             ErrorCode::invalid_argument, "beam search: ", settings.beams, " beams, best ",
-            settings.best, ", patience ", settings.patience);
+            settings.best, ", max_tokens ", settings.max_tokens, ", patience ", settings.patience,
+            ", length_penalty ", settings.length_penalty);
+    require(!prompt.empty(), ErrorCode::empty_prompt, "beam search: the prompt has no tokens");
+    detail::check_prompt(session, prompt);
     struct Beam {
         S session;
         std::vector<Token> tokens;
@@ -70,6 +75,7 @@ std::vector<BeamText> beam_search(S& session, Tokens prompt, const BeamSettings&
         const std::size_t offers = std::min<std::size_t>(
             vocabulary, static_cast<std::size_t>(settings.beams) + settings.end_of_text.size());
         for (std::size_t b = 0; b < beams.size(); ++b) {
+            detail::forbid_unused(session.model(), beams[b].logits);
             Candidates candidates;
             candidates.load(beams[b].logits);
             candidates.softmax();
@@ -120,10 +126,14 @@ std::vector<BeamText> beam_search(S& session, Tokens prompt, const BeamSettings&
 
 /// `samplers.size()` independent continuations of one prompt, which is fed once; over a paged cache
 /// they share its blocks. Text i is what generate gives with samplers[i] alone. All advance in one
-/// forward. The session is left as the prompt was fed.
+/// forward. The session is left as the prompt was fed. Throws what generate throws.
 template <class S, Sampler P>
 std::vector<std::vector<Token>> parallel_samples(S& session, Tokens prompt,
                                                  std::vector<P>& samplers, const Limits& limits) {
+    require(limits.max_tokens >= 0, ErrorCode::invalid_argument, "parallel samples: max_tokens ",
+            limits.max_tokens);
+    require(!prompt.empty(), ErrorCode::empty_prompt, "parallel samples: the prompt has no tokens");
+    detail::check_prompt(session, prompt);
     session.expect_prompt(prompt.size());
     const std::span<const float> first = session.prefill(prompt);
     struct Sample {
@@ -134,17 +144,20 @@ std::vector<std::vector<Token>> parallel_samples(S& session, Tokens prompt,
     };
     std::vector<Sample> samples;
     samples.reserve(samplers.size());
+    std::vector<Token> before = limits.history;
+    before.insert(before.end(), prompt.begin(), prompt.end());
     for (std::size_t i = 0; i < samplers.size(); ++i)
-        samples.push_back({session.fork(),
-                           {prompt.begin(), prompt.end()},
-                           {first.begin(), first.end()},
-                           limits.max_tokens == 0});
+        samples.push_back(
+            {session.fork(), before, {first.begin(), first.end()}, limits.max_tokens == 0});
+    detail::Choice choice;
     for (int length = 0; length < limits.max_tokens; ++length) {
         std::vector<Slice> slices;
         for (std::size_t i = 0; i < samples.size(); ++i) {
             Sample& sample = samples[i];
             if (sample.done) continue;
-            const Token token = samplers[i](sample.logits, sample.text);
+            detail::forbid_unused(session.model(), sample.logits);
+            const Token token = choice.choose(session.model(), sample.logits, sample.text,
+                                              samplers[i], limits.on_logits);
             sample.text.push_back(token);
             const auto& ends = limits.end_of_text;
             sample.done = std::find(ends.begin(), ends.end(), token) != ends.end() ||
@@ -162,7 +175,7 @@ std::vector<std::vector<Token>> parallel_samples(S& session, Tokens prompt,
     }
     std::vector<std::vector<Token>> result;
     for (Sample& sample : samples)
-        result.emplace_back(sample.text.begin() + static_cast<std::ptrdiff_t>(prompt.size()),
+        result.emplace_back(sample.text.begin() + static_cast<std::ptrdiff_t>(before.size()),
                             sample.text.end());
     return result;
 }

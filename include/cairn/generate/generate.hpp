@@ -6,12 +6,13 @@
 #include <chrono>
 #include <concepts>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
+#include "cairn/generate/choice.hpp"
+#include "cairn/generate/limits.hpp"
 #include "cairn/generate/sampler.hpp"
 #include "cairn/models/session.hpp"
 #include "cairn/numeric/log_probability.hpp"
@@ -32,28 +33,6 @@ constexpr std::string_view stop_reason_name(StopReason reason) noexcept {
     }
     return "unknown";
 }
-
-/// Whether every step uses the cache, or drops it and recomputes the whole text with the same
-/// kernels.
-enum class Caching : std::uint8_t { cached, recompute };
-
-/// When to stop and what to watch.
-struct Limits {
-    int max_tokens = 128;
-    std::vector<Token> end_of_text{};  ///< tokens that end the text; they count as output
-    Caching caching = Caching::cached;
-    int prompt_piece =
-        0;  ///< rows of the prompt fed at once; 0: all that fit a piece of the session
-    /// May change the logits of a row before sampling; sees the tokens so far.
-    std::function<void(std::span<float> logits, Tokens so_far)> on_logits{};
-    /// Leading tokens of the prompt that a resumed session had sampled already: they are no prompt
-    /// to keeps that wait for one.
-    std::size_t resumed = 0;
-    /// Tokens before the prompt that samplers see: the text of a session that goes on.
-    std::vector<Token> history{};
-    /// Whether `Generation::log_probabilities` is filled (of the model's own logits).
-    bool log_probabilities = false;
-};
 
 /// What came out, and what it cost.
 struct Generation {
@@ -78,9 +57,11 @@ struct Generation {
 
 /// Continues the session with `prompt`, then with tokens from `sampler`, and calls
 /// `on_token(token)` for each; if that returns bool, false ends it (StopReason::stop). The last
-/// token is handed out but not fed. Throws Error{empty_prompt, capacity, token_range} before any
-/// work, and what forward, the sampler or the callback throw; the session then holds all tokens fed
-/// so far. A cancellation through session.context().cancel ends with StopReason::cancelled.
+/// token is handed out but not fed. Ids that pad the model's vocabulary are never sampled. Throws
+/// Error{empty_prompt, capacity, token_range, invalid_argument} before any work, Error{token_range}
+/// for a token of the sampler that the model does not have, and what forward, the sampler or the
+/// callback throw; the session then holds all tokens fed so far. A cancellation through
+/// session.context().cancel ends with StopReason::cancelled.
 template <class S, Sampler P, class OnToken>
 Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
                     OnToken&& on_token) {
@@ -88,27 +69,19 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
     const auto seconds = [](Clock::time_point from) {
         return std::chrono::duration<double>(Clock::now() - from).count();
     };
-    require(!prompt.empty() || !session.logits().empty(), ErrorCode::empty_prompt,
-            "generate: the prompt has no tokens");
-    require(limits.max_tokens >= 0, ErrorCode::invalid_argument, "generate: max_tokens ",
-            limits.max_tokens);
+    require(limits.max_tokens >= 0 && limits.prompt_piece >= 0, ErrorCode::invalid_argument,
+            "generate: max_tokens ", limits.max_tokens, ", prompt_piece ", limits.prompt_piece);
     const bool recompute = limits.caching == Caching::recompute;
     require(!recompute || session.position() == 0, ErrorCode::bad_state,
             "generate: recomputing starts from an empty session, this one holds ",
             session.position(), " tokens");
-
-    const auto room = static_cast<std::size_t>(session.capacity() - session.position());
-    require(prompt.size() <= room, ErrorCode::capacity, "generate: a prompt of ", prompt.size(),
-            " tokens; ", room, " fit");
-    for (const Token token : prompt)
-        require(token >= 0 && token < session.model().vocabulary(), ErrorCode::token_range,
-                "generate: token ", token, " is not in 0..", session.model().vocabulary() - 1);
+    detail::check_prompt(session, prompt);
 
     Generation result;
     result.prompt_tokens = prompt.size();
     std::vector<Token> text = limits.history;
     text.insert(text.end(), prompt.begin(), prompt.end());
-    std::vector<float> changed;
+    detail::Choice choice;
     const auto feed = [&](Tokens tokens) {
         const auto piece = static_cast<std::size_t>(limits.prompt_piece);
         while (piece > 0 && tokens.size() > piece) {
@@ -130,15 +103,11 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
                 ended(StopReason::length);
                 break;
             }
-            std::span<const float> row = logits;
-            if (limits.on_logits) {
-                changed.assign(logits.begin(), logits.end());
-                limits.on_logits(changed, text);
-                row = changed;
-            }
-            const Token token = sampler(row, text);
+            const std::span<const float> row = choice.allowed(session.model(), logits);
+            const Token token =
+                choice.choose(session.model(), row, text, sampler, limits.on_logits);
             if (limits.log_probabilities)
-                result.log_probabilities.push_back(log_probability(logits, token));
+                result.log_probabilities.push_back(log_probability(row, token));
             result.tokens.push_back(token);
             text.push_back(token);
             result.decode_seconds = seconds(start);

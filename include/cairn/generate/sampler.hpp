@@ -39,13 +39,19 @@ class Candidates {
             list[i] = {static_cast<Token>(i), static_cast<double>(logits[i]), 0.0};
         }
         sorted_ = false;
+        vocabulary_ = logits.size();
         require_choice();
     }
-    /// Error{non_finite} if nothing can be chosen.
+    /// Logits of the row that was taken; ids are below this. 0: none was.
+    std::size_t vocabulary() const noexcept { return vocabulary_; }
+    /// Error{non_finite} if nothing can be chosen, or a step made a logit NaN.
     void require_choice() const {
-        const bool any = std::any_of(list.begin(), list.end(), [](const Candidate& c) {
-            return c.logit > -std::numeric_limits<double>::infinity();
-        });
+        bool any = false;
+        for (const Candidate& c : list) {
+            require(c.logit == c.logit, ErrorCode::non_finite,
+                    "sampling: a step made the logit of token ", c.id, " NaN");
+            any = any || c.logit > -std::numeric_limits<double>::infinity();
+        }
         require(any, ErrorCode::non_finite, "sampling: every logit is -infinity");
     }
     /// Highest logit first, ties by id.
@@ -91,6 +97,7 @@ class Candidates {
 
   private:
     bool sorted_ = false;
+    std::size_t vocabulary_ = 0;
 };
 
 /// One step of a chain: changes or drops candidates, seeing the tokens so far.

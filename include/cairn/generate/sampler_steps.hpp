@@ -117,15 +117,22 @@ class Penalties {
     double frequency_;
     std::vector<Token> counts_;
 };
-/// Adds to chosen logits; -infinity forbids a token.
+/// Adds to chosen logits; -infinity forbids a token. Error{token_range} for a token beyond the
+/// vocabulary.
 struct LogitBias {
     std::vector<std::pair<Token, float>> biases;
     void apply(Candidates& c, Tokens) const {
         for (const auto& entry : biases) {
             const Token id = entry.first;
+            require(c.vocabulary() == 0 || static_cast<std::size_t>(id) < c.vocabulary(),
+                    ErrorCode::token_range, "logit_bias for token ", id, ", not in 0..",
+                    c.vocabulary() - 1);
             const auto at = std::find_if(c.list.begin(), c.list.end(),
                                          [&](const Candidate& x) { return x.id == id; });
-            if (at != c.list.end()) at->logit += static_cast<double>(entry.second);
+            if (at == c.list.end()) continue;
+            // What is forbidden is so whatever its logit: infinities do not cancel.
+            const auto bias = static_cast<double>(entry.second);
+            at->logit = bias == -std::numeric_limits<double>::infinity() ? bias : at->logit + bias;
         }
         c.logits_changed();
     }

@@ -119,6 +119,19 @@ class Decoder {
         });
     }
 
+    /// Ids that stand for no text, rising: rows that pad the vocabulary. They are never sampled.
+    Tokens unused() const noexcept { return unused_ == nullptr ? Tokens() : Tokens(*unused_); }
+    /// A handle to the same weights that never samples these ids. Error{token_range}.
+    Decoder without(std::vector<Token> unused) const {
+        for (const Token token : unused)
+            require(token >= 0 && token < vocabulary(), ErrorCode::token_range, "decoder: token ",
+                    token, " is not in 0..", vocabulary() - 1);
+        std::sort(unused.begin(), unused.end());
+        Decoder result = *this;
+        result.unused_ = std::make_shared<const std::vector<Token>>(std::move(unused));
+        return result;
+    }
+
     /// A session of this model with a cache of its own for every layer. Throws what Session does.
     template <SessionCache Cache>
     Session<Decoder, Cache> session(int capacity, Executor& executor = Serial::instance()) const {
@@ -171,6 +184,7 @@ class Decoder {
         return weights_ ? read(*weights_) : decltype(read(*weights_)){};
     }
     std::shared_ptr<const Weights> weights_;
+    std::shared_ptr<const std::vector<Token>> unused_;
 };
 
 }  // namespace cairn::inline CAIRN_ABI
