@@ -38,11 +38,9 @@ TEST_CASE("SmolLM2: greedy text in accurate mode is llama.cpp's on the same weig
         auto session = loaded.model.session<KvCache<>>(256, pool);
         session.context().compute = Compute::accurate;
         Greedy greedy;
-        Limits limits;
-        limits.max_tokens = golden["tokens"].get<int>();
-        limits.end_of_text = loaded.end_of_text;
-        const Generation g = generate(
-            session, loaded.tokenizer->encode(item["prompt"].get<std::string>()), greedy, limits);
+        const Generation g =
+            generate(session, loaded.prompt(item["prompt"].get<std::string>()), greedy,
+                     loaded.limits({.max_tokens = golden["tokens"].get<int>()}));
         CHECK(loaded.tokenizer->decode(g.tokens) == item["text"].get<std::string>());
         CHECK((g.reason == StopReason::eos) == item["ended"].get<bool>());
         ++cases;

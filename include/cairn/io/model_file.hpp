@@ -3,12 +3,16 @@
 // one that cannot be reached, as behind a loop of links, does not count as absent.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "cairn/generate/limits.hpp"
 #include "cairn/io/gguf_config.hpp"
 #include "cairn/io/hf_config.hpp"
 #include "cairn/io/safetensors_source.hpp"
@@ -17,7 +21,7 @@
 
 namespace cairn::inline CAIRN_ABI {
 
-/// Everything a model's files hold.
+/// Everything a model's files hold. Ids of the model without a token are never sampled.
 struct LoadedModel {
     AnyModel model;
     std::vector<Token> end_of_text;
@@ -26,6 +30,27 @@ struct LoadedModel {
     std::vector<std::string>
         unread{};                      ///< tensors of the files that the model does not use, sorted
     std::vector<std::string> notes{};  ///< sentences about what was ignored in the files
+
+    /// A text as the model expects it to be begun: what the tokenizer puts in front of a text, and
+    /// the text's ids. What it would put behind is left out, for the model goes on.
+    /// Error{unsupported} without a tokenizer, Error{capacity} as soon as there are certainly more
+    /// than `most` tokens.
+    std::vector<Token> prompt(std::string_view text, SpecialTokens special = SpecialTokens::as_text,
+                              std::size_t most = std::numeric_limits<std::size_t>::max()) const {
+        require(tokenizer.has_value(), ErrorCode::unsupported,
+                "the model has no tokenizer: a prompt is given as token ids");
+        std::vector<Token> result = tokenizer->prefix();
+        require(result.size() <= most, ErrorCode::capacity, "tokenizer: ", result.size(),
+                " tokens before any text; ", most, " fit");
+        const std::vector<Token> ids = tokenizer->encode(text, special, most - result.size());
+        result.insert(result.end(), ids.begin(), ids.end());
+        return result;
+    }
+    /// The limits with the tokens that end the model's texts: `limits({.max_tokens = 48})`.
+    Limits limits(Limits own = {}) const {
+        own.end_of_text.insert(own.end_of_text.end(), end_of_text.begin(), end_of_text.end());
+        return own;
+    }
 };
 
 namespace detail {
@@ -122,6 +147,18 @@ inline LoadedModel load_gguf(const std::string& path, const LoadOptions& options
             metadata.string("tokenizer.chat_template", ""), std::move(unread), std::move(notes)};
 }
 
+// Ids that the tokenizer has no token for are rows that pad the vocabulary.
+inline LoadedModel without_padding(LoadedModel loaded) {
+    if (!loaded.tokenizer) return loaded;
+    const std::vector<bool>& used = loaded.tokenizer->vocabulary().used;
+    std::vector<Token> unused;
+    for (Token id = 0; id < loaded.model.vocabulary(); ++id)
+        if (static_cast<std::size_t>(id) >= used.size() || !used[static_cast<std::size_t>(id)])
+            unused.push_back(id);
+    if (!unused.empty()) loaded.model = loaded.model.without(std::move(unused));
+    return loaded;
+}
+
 }  // namespace detail
 
 /// Loads a model. Weights keep their type unless `options.store_as` says otherwise; memory holds
@@ -130,9 +167,9 @@ inline LoadedModel load_model(const std::string& path, const LoadOptions& option
                               const FileLimits& limits = {}) {
     std::error_code error;
     if (std::filesystem::is_directory(std::filesystem::path(path), error))
-        return detail::load_folder(path, options, limits);
+        return detail::without_padding(detail::load_folder(path, options, limits));
     require(name_exists(path), ErrorCode::io, path, ": no such file or folder");
-    return detail::load_gguf(path, options, limits);
+    return detail::without_padding(detail::load_gguf(path, options, limits));
 }
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -100,6 +100,8 @@ struct TokenizerGguf {
                 std::string content = sentence ? sentence_bytes(name) : token_bytes(name);
                 v.ids.emplace(sentence ? name : content, id);  // equal tokens: the lowest id
                 v.set(id, std::move(content), limits);
+                // How converters of models name an id that has no token.
+                if (type == unused && name == "[PAD" + std::to_string(id) + "]") v.used[i] = false;
             }
             if (sentence) v.pieces.push_back(name);
             spelled.emplace(name, id);
