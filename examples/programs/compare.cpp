@@ -30,7 +30,8 @@ cairn::Generation generate(Program& program, const std::vector<Token>& prompt,
 
 void compare(const Options& options) {
     Program program(options);
-    const std::vector<Token> prompt = program.encode(options.prompt, cairn::SpecialTokens::as_text);
+    const std::vector<Token> prompt = program.encode(options.prompt, cairn::SpecialTokens::as_text,
+                                                     static_cast<std::size_t>(program.context()));
     const cairn::Generation cached = generate(program, prompt, options, cairn::Caching::cached);
     const cairn::Generation uncached =
         generate(program, prompt, options, cairn::Caching::recompute);

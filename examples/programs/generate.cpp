@@ -74,8 +74,10 @@ Prompt read_prompt(const Options& options, const Program& program) {
         return result;
     }
     result.text = options.prompt ? *options.prompt : read_input(*options.prompt_file);
-    result.tokens = program.encode(result.text, options.special ? cairn::SpecialTokens::recognised
-                                                                : cairn::SpecialTokens::as_text);
+    result.tokens = program.encode(
+        result.text,
+        options.special ? cairn::SpecialTokens::recognised : cairn::SpecialTokens::as_text,
+        static_cast<std::size_t>(program.context()));
     return result;
 }
 

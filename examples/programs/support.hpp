@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <functional>
 #include <iostream>
+#include <limits>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -108,11 +109,11 @@ class Program {
         return *loaded_.tokenizer;
     }
     /// A text as the model expects it: with what the tokenizer's metadata puts in front.
-    std::vector<Token> encode(std::string_view text, cairn::SpecialTokens special) const {
-        std::vector<Token> result = tokenizer().prefix();
-        const std::vector<Token> ids = tokenizer().encode(text, special);
-        result.insert(result.end(), ids.begin(), ids.end());
-        return result;
+    /// Error{capacity} as soon as there are certainly more than `most` tokens.
+    std::vector<Token> encode(std::string_view text, cairn::SpecialTokens special,
+                              std::size_t most = std::numeric_limits<std::size_t>::max()) const {
+        (void)tokenizer();  // without one the flag to use instead is named
+        return loaded_.prompt(text, special, most);
     }
     const cairn::LoadedModel& loaded() const noexcept { return loaded_; }
     const cairn::CacheSpec& spec() const noexcept { return spec_; }
