@@ -180,4 +180,14 @@ std::vector<std::vector<Token>> parallel_samples(S& session, Tokens prompt,
     return result;
 }
 
+// Steps alone are no sampler.
+template <class S, SamplerStep P>
+requires(!Sampler<P>) std::vector<std::vector<Token>> parallel_samples(S&, Tokens, std::vector<P>&,
+                                                                       const Limits&) {
+    static_assert(sizeof(P) == 0,
+                  "parallel_samples: a sampler chain ends with what picks the token: "
+                  "temperature(0.8f) | draw(seed), or top_k(40) | greedy().");
+    return {};
+}
+
 }  // namespace cairn::inline CAIRN_ABI

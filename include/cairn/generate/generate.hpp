@@ -151,4 +151,13 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits)
     return generate(session, prompt, sampler, limits, [](Token) {});
 }
 
+// Steps alone are no sampler: one sentence instead of all the constraints that they do not meet.
+template <class S, SamplerStep P, class... More>
+requires(!Sampler<P>) Generation generate(S&, Tokens, P&, const Limits&, More&&...) {
+    static_assert(sizeof(P) == 0,
+                  "generate: a sampler chain ends with what picks the token: "
+                  "temperature(0.8f) | draw(seed), or top_k(40) | greedy().");
+    return {};
+}
+
 }  // namespace cairn::inline CAIRN_ABI

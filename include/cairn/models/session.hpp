@@ -24,6 +24,12 @@ class Session final : public SessionState {
   public:
     using CacheType = Cache;
 
+    // Compilers show the deleted line to who copies a session silently.
+    Session(const Session&) = delete;             // a session branches by fork() or copy()
+    Session& operator=(const Session&) = delete;  // a session branches by fork() or copy()
+    Session(Session&&) = default;
+    Session& operator=(Session&&) = default;
+
     /// Room for `capacity` tokens. The executor must outlive the session. Throws
     /// Error{invalid_argument} if the capacity is below 1 or beyond the model's context; only a
     /// cache that forgets old rows, under a model whose positions are relative, may go beyond.
