@@ -124,10 +124,9 @@ CAIRN_INLINE void gemv_panels(const BlockProduct& a, std::ptrdiff_t first) {
 template <BlockLayout L>
 void gemv(const BlockProduct& a) {
     std::ptrdiff_t p = a.panel_begin;
-    if constexpr (gemv_streams >= 4)
-        for (; p + 4 <= a.panel_end; p += 4) gemv_panels<L, 4>(a, p);
-    if constexpr (gemv_streams >= 2)
-        for (; p + 2 <= a.panel_end; p += 2) gemv_panels<L, 2>(a, p);
+    if constexpr (gemv_streams > 1)
+        for (; p + gemv_streams <= a.panel_end; p += gemv_streams)
+            gemv_panels<L, gemv_streams>(a, p);
     for (; p < a.panel_end; ++p) gemv_panels<L, 1>(a, p);
 }
 

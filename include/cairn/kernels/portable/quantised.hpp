@@ -23,6 +23,7 @@ struct I {
     std::int32_t at[16];
 };
 
+// Not inlined, for the sake of compile time.
 inline B load_bytes(const std::byte* x) {
     B r;
     std::memcpy(r.at, x, 64);
@@ -30,22 +31,27 @@ inline B load_bytes(const std::byte* x) {
 }
 inline void store_bytes(std::byte* x, const B& b) { std::memcpy(x, b.at, 64); }
 template <int n>
-B shift(B b) {
-    for (std::uint8_t& x : b.at)
-        x = static_cast<std::uint8_t>(n >= 0 ? x << (n >= 0 ? n : 0) : x >> (n < 0 ? -n : 0));
-    return b;
+[[gnu::noinline]] B shift(const B& b) {
+    B r;
+    for (int i = 0; i < 64; ++i)
+        r.at[i] = static_cast<std::uint8_t>(n >= 0 ? b.at[i] << (n >= 0 ? n : 0)
+                                                   : b.at[i] >> (n < 0 ? -n : 0));
+    return r;
 }
-inline B mask(B b, int bits) {
-    for (std::uint8_t& x : b.at) x = static_cast<std::uint8_t>(x & bits);
-    return b;
+[[gnu::noinline]] inline B mask(const B& b, int bits) {
+    B r;
+    for (int i = 0; i < 64; ++i) r.at[i] = static_cast<std::uint8_t>(b.at[i] & bits);
+    return r;
 }
-inline B either(B a, const B& b) {
-    for (int i = 0; i < 64; ++i) a.at[i] = static_cast<std::uint8_t>(a.at[i] | b.at[i]);
-    return a;
+[[gnu::noinline]] inline B either(const B& a, const B& b) {
+    B r;
+    for (int i = 0; i < 64; ++i) r.at[i] = static_cast<std::uint8_t>(a.at[i] | b.at[i]);
+    return r;
 }
-inline B lookup(const std::uint8_t* table, B b) {
-    for (std::uint8_t& x : b.at) x = table[x];
-    return b;
+[[gnu::noinline]] inline B lookup(const std::uint8_t* table, const B& b) {
+    B r;
+    for (int i = 0; i < 64; ++i) r.at[i] = table[b.at[i]];
+    return r;
 }
 inline I splat_int(std::int32_t x) {
     I r;
@@ -60,25 +66,25 @@ inline V to_float(const I& x) {
     return r;
 }
 template <int t>
-V byte_lanes(const B& b) {
+[[gnu::noinline]] V byte_lanes(const B& b) {
     V r;
     CAIRN_EACH
     r.at[i] = b.at[4 * i + t];
     return r;
 }
-inline V from_unsigned(const std::byte* x) {
+[[gnu::noinline]] inline V from_unsigned(const std::byte* x) {
     V r;
     CAIRN_EACH
     r.at[i] = std::to_integer<std::uint8_t>(x[i]);
     return r;
 }
-inline V from_signed(const std::byte* x) {
+[[gnu::noinline]] inline V from_signed(const std::byte* x) {
     V r;
     CAIRN_EACH
     r.at[i] = static_cast<std::int8_t>(x[i]);
     return r;
 }
-inline V from_nibbles(const std::byte* x, int shift) {
+[[gnu::noinline]] inline V from_nibbles(const std::byte* x, int shift) {
     V r;
     CAIRN_EACH
     r.at[i] = static_cast<float>((std::to_integer<unsigned>(x[i]) >> shift) & 15U);
