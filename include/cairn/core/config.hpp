@@ -3,6 +3,7 @@
 // Configuration (define before including any Cairn header, the same in the whole program):
 //   CAIRN_EXTERN_KERNELS  the SIMD kernels come from the compiled library `cairn::kernels`
 //                         instead of being instantiated in every translation unit.
+//   CAIRN_EXTERN_IO       and loading a model from the compiled library `cairn::io_compiled`.
 #pragma once
 
 // What the compiler must be. An error would not end its work, and what follows would be hundreds of
@@ -17,6 +18,9 @@
 #elif !defined(__cpp_exceptions)
 #error "Cairn reports errors by exceptions and cannot be compiled with -fno-exceptions."
 #include "cairn/see_the_error_above"
+#elif defined(CAIRN_EXTERN_IO) && !defined(CAIRN_EXTERN_KERNELS)
+#error "CAIRN_EXTERN_IO needs CAIRN_EXTERN_KERNELS: cairn::io_compiled is built on cairn::kernels."
+#include "cairn/see_the_error_above"
 #endif
 
 #include <bit>
@@ -28,6 +32,7 @@
 
 // The inline namespace carries the version and every macro that changes an inline body, so that
 // two copies of the library, vendored by two parts of one program, do not collide at link time.
+// CAIRN_EXTERN_IO changes none: it only leaves out functions that are the same in the library.
 #if defined(CAIRN_EXTERN_KERNELS)
 #define CAIRN_ABI v0_1_0_extern
 #else

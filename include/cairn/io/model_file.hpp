@@ -13,11 +13,20 @@
 #include <vector>
 
 #include "cairn/generate/limits.hpp"
+#include "cairn/io/limits.hpp"
+#include "cairn/io/tokenizer.hpp"
+#include "cairn/models/any_model.hpp"
+#include "cairn/models/forward.hpp"
+
+// The readers of files are parsed where they are compiled: in every program that uses the headers
+// alone, or in the library cairn::io_compiled.
+#if !defined(CAIRN_EXTERN_IO) || defined(CAIRN_IO_IMPLEMENTATION)
 #include "cairn/io/gguf_config.hpp"
 #include "cairn/io/hf_config.hpp"
 #include "cairn/io/safetensors_source.hpp"
 #include "cairn/io/tokenizer_gguf.hpp"
 #include "cairn/io/tokenizer_json.hpp"
+#endif
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -52,6 +61,18 @@ struct LoadedModel {
         return own;
     }
 };
+
+#if defined(CAIRN_EXTERN_IO) && !defined(CAIRN_IO_IMPLEMENTATION)
+/// Loads a model, as documented below. Compiled in the library `cairn::io_compiled`.
+LoadedModel load_model(const std::string& path, const LoadOptions& options = {},
+                       const FileLimits& limits = {});
+extern template void forward(const AnyModel&, std::span<const Slice>, Context&);
+#else
+#if defined(CAIRN_IO_IMPLEMENTATION)
+#define CAIRN_IO_LINKAGE
+#else
+#define CAIRN_IO_LINKAGE inline
+#endif
 
 namespace detail {
 
@@ -163,13 +184,15 @@ inline LoadedModel without_padding(LoadedModel loaded) {
 
 /// Loads a model. Weights keep their type unless `options.store_as` says otherwise; memory holds
 /// one copy. Throws Error{io, bad_file, bad_config, bad_tokenizer, unsupported, limit}.
-inline LoadedModel load_model(const std::string& path, const LoadOptions& options = {},
-                              const FileLimits& limits = {}) {
+CAIRN_IO_LINKAGE LoadedModel load_model(const std::string& path, const LoadOptions& options = {},
+                                        const FileLimits& limits = {}) {
     std::error_code error;
     if (std::filesystem::is_directory(std::filesystem::path(path), error))
         return detail::without_padding(detail::load_folder(path, options, limits));
     require(name_exists(path), ErrorCode::io, path, ": no such file or folder");
     return detail::without_padding(detail::load_gguf(path, options, limits));
 }
+#undef CAIRN_IO_LINKAGE
+#endif
 
 }  // namespace cairn::inline CAIRN_ABI
