@@ -1,5 +1,4 @@
 // A conversation with a chat model. One session holds all of it: a new turn feeds only new tokens.
-#include <fstream>
 #include <optional>
 
 #include <cairn/io/chat_format.hpp>
@@ -109,10 +108,11 @@ class Chat {
             list.push_back({{"role", "user"}, {"content", cairn::to_utf8(e.question)}});
             list.push_back({{"role", "assistant"}, {"content", e.answer}});
         }
-        std::ofstream file(path, std::ios::trunc);
-        file << list.dump(2) << '\n';
-        file.close();
-        require(static_cast<bool>(file), ErrorCode::io, path, ": cannot be written");
+        refuse_model(options_.path, path);
+        const std::string text = list.dump(2) + "\n";
+        cairn::OutputFile file(path);
+        file.write(std::as_bytes(std::span<const char>(text)));
+        file.finish();
     }
 
   private:

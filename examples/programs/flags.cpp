@@ -1,11 +1,13 @@
 #include "flags.hpp"
 
 #include <charconv>
+#include <filesystem>
 #include <iostream>
 #include <string_view>
 
 #include <CLI/CLI.hpp>
 
+#include "standard_output.hpp"
 #include "support.hpp"
 
 namespace programs {
@@ -68,13 +70,19 @@ template Flag Flags::add(const std::string&, std::vector<std::string>&, const st
 bool Flags::given(const std::string& name) const { return app_->count(name) > 0; }
 
 int Flags::run_body(int argc, char** argv, const std::function<int()>& body) {
+    StandardOutput output;
     const auto report = [](std::string_view code, std::string_view message) {
-        std::cerr << "error[" << code << "]: " << one_line(message) << '\n';
+        std::cout.flush();
+        write_all(STDERR_FILENO, "error[" + std::string(code) + "]: " + one_line(message) + "\n");
     };
+    std::function<int()> work = body;
     try {
         app_->parse(argc, argv);
-    } catch (const CLI::CallForHelp& help) {
-        return app_->exit(help);
+    } catch (const CLI::CallForHelp&) {
+        work = [&] {
+            std::cout << app_->help();
+            return 0;
+        };
     } catch (const CLI::ParseError& error) {
         // A flag that does not exist explains more than the one that is missing.
         const std::vector<std::string> unknown = app_->remaining();
@@ -83,15 +91,16 @@ int Flags::run_body(int argc, char** argv, const std::function<int()>& body) {
         return 2;
     }
     try {
-        const int code = body();
-        std::cout.flush();
-        require(static_cast<bool>(std::cout), ErrorCode::io, "standard output cannot be written");
+        const int code = work();
+        output.finish();
         return code;
     } catch (const Error& error) {
         report(cairn::code_name(error.code()), error.what());
         return error.code() == ErrorCode::usage ? 2 : 1;
     } catch (const std::bad_alloc&) {
         report("out_of_memory", "memory is exhausted");
+    } catch (const std::filesystem::filesystem_error& error) {
+        report("io", error.what());
     } catch (const std::exception& error) {
         report("internal", error.what());
     }

@@ -120,7 +120,10 @@ int generate(Options& options) {
         require(!stop.empty(), ErrorCode::usage, "--stop: an empty text");
     if (options.tokens) parse_tokens(*options.tokens);  // wrong usage before the model is loaded
     // A place that cannot be written is an error before any work.
-    if (!options.save_session.empty()) const cairn::OutputFile probe(options.save_session);
+    if (!options.save_session.empty()) {
+        refuse_model(options.path, options.save_session);
+        const cairn::OutputFile probe(options.save_session);
+    }
 
     Program program(options);
     Session session = program.session();

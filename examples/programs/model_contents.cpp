@@ -28,8 +28,7 @@ std::string shown(const cairn::GgufValue& value) {
 Contents read_contents(const std::string& path) {
     std::error_code error;
     if (!std::filesystem::is_directory(path, error)) {
-        require(std::filesystem::exists(path, error), ErrorCode::io, path,
-                ": no such file or folder");
+        require(cairn::name_exists(path), ErrorCode::io, path, ": no such file or folder");
         const cairn::GgufSource source(path);
         Contents result{"GGUF", cairn::gguf_config(source), {}, {}, source.file_bytes(), {}, {}};
         result.unread = cairn::unread_tensors(result.config, source);

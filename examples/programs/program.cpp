@@ -45,6 +45,15 @@ std::vector<Token> parse_tokens(std::string_view text) {
     return result;
 }
 
+void refuse_model(const std::string& model, const std::string& output) {
+    try {
+        cairn::check_not_model(model, output);
+    } catch (const Error& error) {
+        if (error.code() != ErrorCode::invalid_argument) throw;
+        throw Error(ErrorCode::usage, error.what());
+    }
+}
+
 std::string read_input(const std::string& path) {
     constexpr std::size_t most = std::size_t{1} << 30;
     struct stat status {};
@@ -53,21 +62,22 @@ std::string read_input(const std::string& path) {
         (::stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)))
         return cairn::read_text(path, most);
     // A pipe or a device: it ends when it says so.
-    const auto reason = [] { return std::generic_category().message(errno); };
     struct Descriptor {
         int number;
         ~Descriptor() {
             if (number > STDERR_FILENO) ::close(number);
         }
-    } const from{standard ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    } const from{standard ? STDIN_FILENO : cairn::uninterrupted([&] {
+        return ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    })};
     const std::string name = standard ? "standard input" : path;
-    require(from.number >= 0, ErrorCode::io, name, ": ", reason());
+    if (from.number < 0) cairn::fail_io(errno, name);
     std::string text;
     for (std::size_t held = 0;;) {
         text.resize(held + (std::size_t{1} << 16));
-        const ssize_t n = ::read(from.number, text.data() + held, text.size() - held);
-        if (n < 0 && errno == EINTR) continue;
-        require(n >= 0, ErrorCode::io, name, ": ", reason());
+        const ssize_t n = cairn::uninterrupted(
+            [&] { return ::read(from.number, text.data() + held, text.size() - held); });
+        if (n < 0) cairn::fail_io(errno, name);
         held += static_cast<std::size_t>(n);
         require(held <= most, ErrorCode::limit, name, ": more than ", most, " bytes");
         text.resize(held);

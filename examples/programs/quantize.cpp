@@ -35,12 +35,10 @@ int main(int argc, char** argv) {
         .shown();
     flags.add("--json", json, "Print one JSON object on standard output");
     return flags.run(argc, argv, [&] {
-        std::error_code error;
-        require(!std::filesystem::equivalent(from, to, error), ErrorCode::usage,
-                "the model and the file to write are the same");
+        refuse_model(from, to);
         ProgressBar bar("writing");
         const auto report = cairn::export_gguf(from, to, parse_type(type), std::ref(bar));
-        const auto bytes = std::filesystem::file_size(to);
+        const auto bytes = cairn::InputFile(to).size();
         if (json) {
             std::cout << cairn::Json{{"file", cairn::to_utf8(to)},
                                      {"type", type},

@@ -1,7 +1,7 @@
 // Logits and perplexity of given tokens.
 #include <algorithm>
 #include <cmath>
-#include <fstream>
+#include <filesystem>
 #include <optional>
 
 #include <cairn/models/audit.hpp>
@@ -25,42 +25,32 @@ struct Options : ModelOptions {
     std::optional<double> most_kl;
 };
 
-// A NumPy array file, version 1.0: '<f4', C order, rows streamed.
+// A NumPy array file, version 1.0: '<f4', C order, rows streamed. It appears under its name when it
+// is complete; an old one stays until then.
 class NpyFile {
   public:
-    NpyFile(const std::string& path, std::size_t rows, std::size_t columns)
-        : path_(path), file_(path, std::ios::binary | std::ios::trunc) {
-        require(static_cast<bool>(file_), ErrorCode::io, path, ": cannot be written");
+    NpyFile(const std::string& path, std::size_t rows, std::size_t columns) : file_(path) {
         std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" +
                              std::to_string(rows) + ", " + std::to_string(columns) + "), }";
         header.append(63 - (10 + header.size()) % 64, ' ');
         header += '\n';
-        const char prefix[] = {'\x93',
-                               'N',
-                               'U',
-                               'M',
-                               'P',
-                               'Y',
-                               1,
-                               0,
-                               static_cast<char>(header.size() & 0xFF),
-                               static_cast<char>(header.size() >> 8)};
-        file_.write(prefix, sizeof prefix)
-            .write(header.data(), static_cast<std::streamsize>(header.size()));
+        const std::string prefix{'\x93',
+                                 'N',
+                                 'U',
+                                 'M',
+                                 'P',
+                                 'Y',
+                                 1,
+                                 0,
+                                 static_cast<char>(header.size() & 0xFF),
+                                 static_cast<char>(header.size() >> 8)};
+        file_.write(std::as_bytes(std::span<const char>(prefix + header)));
     }
-    void write(std::span<const float> rows) {
-        file_.write(reinterpret_cast<const char*>(rows.data()),
-                    static_cast<std::streamsize>(rows.size_bytes()));
-        require(static_cast<bool>(file_), ErrorCode::io, path_, ": cannot be written");
-    }
-    void close() {
-        file_.close();
-        require(static_cast<bool>(file_), ErrorCode::io, path_, ": cannot be written");
-    }
+    void write(std::span<const float> rows) { file_.write(std::as_bytes(rows)); }
+    void close() { file_.finish(cairn::OutputFile::Durability::program); }
 
   private:
-    std::string path_;
-    std::ofstream file_;
+    cairn::OutputFile file_;
 };
 
 struct Sum {
@@ -278,6 +268,17 @@ void compare_cache(const Options& options, Program& program, const std::vector<T
             options.most_kl.value_or(0.0));
 }
 
+// The logits never take the place of what is read, and have a place to go to before any work.
+void check_output(const Options& options) {
+    if (!options.logits) return;
+    std::error_code error;
+    require(!options.text_file ||
+                !std::filesystem::equivalent(*options.text_file, *options.logits, error),
+            ErrorCode::usage, "the text and the file for the logits are the same");
+    refuse_model(options.path, *options.logits);
+    const cairn::OutputFile probe(*options.logits);
+}
+
 void score(const Options& options) {
     require(options.tokens.has_value() != options.text_file.has_value(), ErrorCode::usage,
             "give one of --tokens and --text-file");
@@ -301,6 +302,7 @@ void score(const Options& options) {
             ErrorCode::usage, "--prompt-tokens and --max-kl go with --compare-cache");
     if (!options.compare_cache.empty()) parse_cache(options.compare_cache);
     if (options.tokens) parse_tokens(*options.tokens);
+    check_output(options);
 
     Program program(options);
     const std::vector<Token> tokens =

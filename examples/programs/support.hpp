@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include <cairn/io/check_not_model.hpp>
 #include <cairn/io/io.hpp>
 
 #include "flags.hpp"
@@ -67,6 +68,9 @@ std::string read_input(const std::string& path);
 
 /// A cache SPEC as programs take it: a codec alone means the contiguous store. Throws Error{usage}.
 cairn::CacheSpec parse_cache(const std::string& text);
+
+/// Error{usage} if writing `output` would replace a file of the model at `model`.
+void refuse_model(const std::string& model, const std::string& output);
 
 /// Flags that programs with a model have; each adds to its help only what it takes.
 struct ModelOptions {

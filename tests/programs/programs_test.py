@@ -2,6 +2,8 @@
 """The programs as a person meets them: words, exit codes, silly arguments.  programs_test.py BIN MODEL"""
 import json
 import os
+import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -40,6 +42,53 @@ class Programs(unittest.TestCase):
     def test_other_programs_help(self):
         for program in ("quantize", "inspect", "plan", "chat"):
             self.assertIn("Examples:", self.good(program, "--help").decode())
+
+    def test_outputs_that_cannot_be_written(self):
+        def limited(size):
+            return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+        tokens = ",".join(map(str, range(40)))
+        with tempfile.TemporaryDirectory() as work:
+            for program, *args in (("score", "--model", MODEL, "--tokens", tokens), ("inspect", MODEL), ("score", "--help")):
+                command = [os.path.join(BIN, program), *args]
+                for size in (0, 100):
+                    with open(os.path.join(work, "out"), "wb") as out:
+                        r = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, preexec_fn=limited(size), timeout=300)
+                    self.assertEqual((r.returncode, r.stderr), (1 if r.stderr else 0, r.stderr[:200]), r)
+                    self.assertTrue(size == 100 and not r.stderr or b"error[io]: standard output: File too large" in r.stderr, r)
+                with open("/dev/full", "wb") as out:
+                    r = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, timeout=300)
+                self.assertEqual((r.returncode, r.stderr), (1, b"error[io]: standard output: No space left on device\n"))
+            # A cut array never replaces a whole one.
+            path = os.path.join(work, "a.npy")
+            self.good("score", "--model", MODEL, "--tokens", tokens, "--logits", path)
+            with open(path, "rb") as file:
+                whole = file.read()
+            command = [os.path.join(BIN, "score"), "--model", MODEL, "--tokens", tokens + ",1", "--logits", path]
+            r = subprocess.run(command, capture_output=True, preexec_fn=limited(50_000), timeout=300)
+            self.assertEqual((r.returncode, r.stdout), (1, b""))
+            self.assertIn(b"error[io]: " + path.encode() + b": writing: File too large", r.stderr)
+            with open(path, "rb") as file:
+                self.assertEqual(file.read(), whole)
+            self.assertEqual(sorted(os.listdir(work)), ["a.npy", "out"])
+
+    def test_outputs_never_replace_the_model(self):
+        with tempfile.TemporaryDirectory() as work:
+            model = os.path.join(work, "model")
+            shutil.copytree(MODEL, model)
+            before = {name: os.path.getsize(os.path.join(model, name)) for name in os.listdir(model)}
+            os.symlink("model", os.path.join(work, "link"))
+            os.symlink("loop", os.path.join(work, "loop"))
+            for name in ("model/model.safetensors", "model/config.json", "link/tokenizer.json", "model/new.json"):
+                target = os.path.join(work, name)
+                self.bad(2, "usage", "quantize", model, target)
+                self.bad(2, "usage", "score", "--model", model, "--tokens", "1,2", "--logits", target)
+                self.bad(2, "usage", "generate", "--model", model, "--tokens", "1,2", "--save-session", target)
+            self.assertEqual({name: os.path.getsize(os.path.join(model, name)) for name in os.listdir(model)}, before)
+            loop = os.path.join(work, "loop")
+            for line in (self.bad(1, "io", "quantize", loop, os.path.join(work, "x.gguf")), self.bad(1, "io", "quantize", model, loop),
+                         self.bad(1, "io", "inspect", loop), self.bad(1, "io", "score", "--model", loop, "--tokens", "1")):
+                self.assertIn("symbolic links", line)
 
     def test_quantize_inspect_and_generate(self):
         with tempfile.TemporaryDirectory() as work:
