@@ -6,6 +6,7 @@
 #include <atomic>
 #include <csignal>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include <cairn/io/file.hpp>
@@ -149,6 +150,23 @@ TEST_CASE("what killed writers left goes with the next save, what living ones wr
     own.finish();
     CHECK(get(path) == "own!");
     CHECK(folder.files() == 2);
+}
+
+TEST_CASE("a forked child leaves alone what its parent writes", "[file]") {
+    const Folder folder;
+    const std::string path = folder.file("one");
+    {
+        std::optional<OutputFile> file(path);
+        const pid_t child = ::fork();
+        if (child == 0) {
+            file.reset();
+            ::_exit(0);
+        }
+        ::waitpid(child, nullptr, 0);
+        CHECK(folder.files() == 1);
+        file->finish();
+    }
+    CHECK(names_in(folder.path) == std::vector<std::string>{"one"});
 }
 
 TEST_CASE("only temporary files are taken for such", "[file]") {

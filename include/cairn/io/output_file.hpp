@@ -164,7 +164,7 @@ class OutputFile {
   private:
     // Made new (O_EXCL): what lies under the name, links included, belongs to somebody else.
     void open_temporary() {
-        temporary_ += std::to_string(::getpid()) + "-0123456789abcdef";
+        temporary_ += std::to_string(process_) + "-0123456789abcdef";
         for (int attempt = 0; attempt < 100; ++attempt) {
             std::uint64_t random = detail::unguessable();
             for (std::size_t i = temporary_.size() - 16; i < temporary_.size(); ++i, random >>= 4)
@@ -215,7 +215,8 @@ class OutputFile {
         });
     }
     void discard() noexcept {
-        if (!temporary_.empty()) ::unlink(temporary_.c_str());
+        // A forked child leaves alone what its parent writes.
+        if (!temporary_.empty() && process_ == ::getpid()) ::unlink(temporary_.c_str());
         if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
         temporary_.clear();
     }
@@ -223,6 +224,7 @@ class OutputFile {
     std::string path_;
     std::string folder_;
     std::string temporary_;
+    pid_t process_ = ::getpid();
     int descriptor_ = -1;
 };
 

@@ -146,11 +146,6 @@ class MultiHead {
         std::vector<float> numbers{settings_.scale, settings_.soft_cap};
         numbers.insert(numbers.end(), settings_.alibi.begin(), settings_.alibi.end());
         to.setting("attention scale, cap or bias", numbers.data(), numbers.size() * sizeof(float));
-        if constexpr (rotates) {
-            numbers.assign(static_cast<std::size_t>(layout_.key_dim), 1.0F);
-            rotation_.rotate(numbers.data(), 1023);
-            to.setting("rope theta or scaling", numbers.data(), numbers.size() * sizeof(float));
-        }
     }
     std::ptrdiff_t q_width() const noexcept {
         return std::ptrdiff_t{layout_.heads} * layout_.key_dim;

@@ -208,6 +208,7 @@ class Rotary final : public Rotation {
             table_->compute(position, row.data());
             to.add(row.data(), row.size() * sizeof(float));
         }
+        to.setting("rope theta or scaling", row.data(), row.size() * sizeof(float));
     }
 
   private:
