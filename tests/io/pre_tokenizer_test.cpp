@@ -1,4 +1,4 @@
-#include <cairn/io/pre_tokenizer.hpp>
+#include <cairn/io/tokenizer_json.hpp>
 
 #include "support.hpp"
 using namespace support;

@@ -10,10 +10,13 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/io/chat_template.hpp"
 #include "cairn/io/check_not_model.hpp"
 #include "cairn/io/gguf_config.hpp"
 #include "cairn/io/gguf_writer.hpp"
 #include "cairn/io/model_file.hpp"
+#include "cairn/io/safetensors_source.hpp"
+#include "cairn/io/tokenizer_json.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 

@@ -19,11 +19,10 @@
 #include "cairn/core/error.hpp"
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/io/file.hpp"
+#include "cairn/io/json_fwd.hpp"
 #include "cairn/io/limits.hpp"
 
 namespace cairn::inline CAIRN_ABI {
-
-using Json = nlohmann::json;
 
 namespace detail {
 

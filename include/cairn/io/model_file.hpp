@@ -21,6 +21,7 @@
 // The readers of files are parsed where they are compiled: in every program that uses the headers
 // alone, or in the library cairn::io_compiled.
 #if !defined(CAIRN_EXTERN_IO) || defined(CAIRN_IO_IMPLEMENTATION)
+#include "cairn/io/chat_template.hpp"
 #include "cairn/io/gguf_config.hpp"
 #include "cairn/io/hf_config.hpp"
 #include "cairn/io/safetensors_source.hpp"
@@ -81,24 +82,6 @@ inline void check_vocabulary(const std::optional<Tokenizer>& tokenizer, int voca
     require(!tokenizer || tokenizer->size() <= static_cast<std::size_t>(vocabulary),
             ErrorCode::bad_tokenizer, where, ": ", tokenizer ? tokenizer->size() : 0,
             " tokens for a vocabulary of ", vocabulary);
-}
-
-// The template lies in tokenizer_config.json, as a string or as a list of named ones.
-inline std::string folder_chat_template(const std::filesystem::path& folder,
-                                        const FileLimits& limits) {
-    const std::filesystem::path path = folder / "tokenizer_config.json";
-    if (!name_exists(path.string())) return {};
-    const Json json = parse_json(read_json_file(path.string(), limits), ErrorCode::bad_tokenizer,
-                                 path.string(), limits);
-    const auto at = json.is_object() ? json.find("chat_template") : json.end();
-    if (at == json.end()) return {};
-    if (at->is_string()) return at->get<std::string>();
-    if (at->is_array())
-        for (const Json& entry : *at)
-            if (entry.is_object() && entry.value("name", Json()) == "default" &&
-                entry.value("template", Json()).is_string())
-                return entry["template"].get<std::string>();
-    return {};
 }
 
 inline LoadedModel load_folder(const std::filesystem::path& folder, const LoadOptions& options,

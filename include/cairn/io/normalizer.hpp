@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cairn/core/fingerprint.hpp"
-#include "cairn/io/json.hpp"
+#include "cairn/io/json_fwd.hpp"
 #include "cairn/io/unicode_nfc.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -20,8 +20,8 @@ inline constexpr std::string_view visible_space = "\xE2\x96\x81";
 class Normalizer {
   public:
     Normalizer() = default;
-    /// From tokenizer.json: Prepend, Replace (of a literal), NFC, Sequence. Throws
-    /// Error{bad_tokenizer}, Error{unsupported} naming what it does not know.
+    /// From tokenizer.json (include cairn/io/tokenizer_json.hpp): Prepend, Replace (of a literal),
+    /// NFC, Sequence. Throws Error{bad_tokenizer}, Error{unsupported} naming what it does not know.
     explicit Normalizer(const Json& json) { add(json, 0); }
     /// Writes spaces visibly, after putting one in front if wanted.
     static Normalizer sentence(bool add_space_prefix) {
@@ -94,36 +94,7 @@ class Normalizer {
         require(size / 64 <= before, ErrorCode::limit, "tokenizer: the normalizer turns ", before,
                 " bytes into more than ", size);
     }
-    void add(const Json& json, int depth) {
-        require(depth < 8, ErrorCode::bad_tokenizer, "tokenizer: normalizer nested deeper than 8");
-        const JsonObject object(json, ErrorCode::bad_tokenizer, "tokenizer: normalizer");
-        const std::string type = object.string("type");
-        if (type == "Sequence") {
-            const Json* list = object.find("normalizers");
-            require(list != nullptr && list->is_array() && list->size() <= 64,
-                    ErrorCode::bad_tokenizer,
-                    "tokenizer: normalizer Sequence without \"normalizers\"");
-            for (const Json& item : *list) add(item, depth + 1);
-        } else if (type == "Prepend") {
-            prepend(object.string("prepend"));
-        } else if (type == "NFC") {
-            compose();
-        } else if (type == "Replace") {
-            const Json* pattern = object.find("pattern");
-            require(pattern != nullptr && pattern->is_object() && pattern->contains("String"),
-                    ErrorCode::unsupported,
-                    "tokenizer: normalizer Replace of something that is no literal");
-            std::string from =
-                JsonObject(*pattern, ErrorCode::bad_tokenizer, "tokenizer: normalizer Replace")
-                    .string("String");
-            require(!from.empty(), ErrorCode::bad_tokenizer,
-                    "tokenizer: normalizer Replace of an empty text");
-            replace(std::move(from), object.string("content"));
-        } else {
-            fail(ErrorCode::unsupported, "tokenizer: normalizer \"", type.substr(0, 60),
-                 "\" is not supported; known: NFC, Prepend, Replace, Sequence");
-        }
-    }
+    void add(const Json& json, int depth);  // in tokenizer_json_steps.hpp
     std::vector<Step> steps_;
 };
 

@@ -15,7 +15,8 @@
 #include <vector>
 
 #include "cairn/core/fingerprint.hpp"
-#include "cairn/io/json.hpp"
+#include "cairn/io/json_fwd.hpp"
+#include "cairn/io/limits.hpp"
 #include "cairn/io/utf8.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -122,7 +123,8 @@ class PreTokenizer {
   public:
     /// No steps: the text is one piece.
     PreTokenizer() = default;
-    /// Throws Error{bad_tokenizer}, Error{unsupported} naming what it does not know.
+    /// From tokenizer.json (include cairn/io/tokenizer_json.hpp). Throws Error{bad_tokenizer},
+    /// Error{unsupported} naming what it does not know.
     PreTokenizer(const Json& json, const FileLimits& limits) { add(json, limits, 0); }
 
     /// Calls piece(text) for the parts of a text in order, none of them empty; each is valid during
@@ -265,52 +267,8 @@ class PreTokenizer {
         });
     }
 
-    void add(const Json& json, const FileLimits& limits, int depth) {
-        require(depth < 8, ErrorCode::bad_tokenizer,
-                "tokenizer: pre_tokenizer nested deeper than 8");
-        const JsonObject object(json, ErrorCode::bad_tokenizer, "tokenizer: pre_tokenizer");
-        const std::string type = object.string("type");
-        if (type == "Sequence") {
-            const Json* list = object.find("pretokenizers");
-            require(list != nullptr && list->is_array() && list->size() <= 64,
-                    ErrorCode::bad_tokenizer,
-                    "tokenizer: pre_tokenizer Sequence without \"pretokenizers\"");
-            for (const Json& item : *list) add(item, limits, depth + 1);
-        } else if (type == "ByteLevel") {
-            byte_level_ = true;
-            Step step;
-            step.add_prefix_space = object.boolean("add_prefix_space", true);
-            if (object.boolean("use_regex", true)) step.pattern = own(gpt2_pattern(), limits);
-            if (step.pattern) kinds_.push_back("gpt2");
-            push(std::move(step));
-        } else if (type == "Digits") {
-            const bool each = object.boolean("individual_digits", false);
-            kinds_.push_back(each ? "digits" : "numbers");
-            push({own(each ? "\\p{N}" : "\\p{N}+", limits), false});
-        } else if (type == "Split") {
-            const std::string behaviour = object.string("behavior");
-            require(behaviour == "Isolated", ErrorCode::unsupported,
-                    "tokenizer: pre_tokenizer Split with behavior \"", behaviour.substr(0, 40),
-                    "\"; Isolated is known");
-            const Json* pattern = object.find("pattern");
-            require(pattern != nullptr && pattern->is_object() && pattern->size() == 1,
-                    ErrorCode::bad_tokenizer, "tokenizer: pre_tokenizer Split without a pattern");
-            const JsonObject kind(*pattern, ErrorCode::bad_tokenizer,
-                                  "tokenizer: pre_tokenizer Split pattern");
-            const bool regex = kind.find("Regex") != nullptr;
-            const std::string text = kind.string(regex ? "Regex" : "String");
-            const bool known =
-                regex && (text == words_pattern("{1,3}") || text == words_pattern(""));
-            kinds_.push_back("split:" + (regex ? text : ""));
-            push({std::make_shared<SplitPattern>(
-                      regex ? with_white_space(text) : "\\Q" + text + "\\E", limits,
-                      known ? SplitPattern::Origin::library : SplitPattern::Origin::file),
-                  false});
-        } else {
-            fail(ErrorCode::unsupported, "tokenizer: pre_tokenizer \"", type.substr(0, 60),
-                 "\" is not known; known: ByteLevel, Split, Digits, Sequence");
-        }
-    }
+    // In tokenizer_json_steps.hpp: who only tokenizes does not compile a reader of JSON.
+    void add(const Json& json, const FileLimits& limits, int depth);
 
     std::vector<Step> steps_;
     std::vector<std::string> kinds_;  // of the steps that cut

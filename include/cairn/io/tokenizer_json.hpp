@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "cairn/io/byte_level.hpp"
+#include "cairn/io/json.hpp"
 #include "cairn/io/tokenizer.hpp"
+#include "cairn/io/tokenizer_json_steps.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 

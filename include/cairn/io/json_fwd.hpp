@@ -1,0 +1,13 @@
+// The name of a JSON value, for who passes one on and does not look into it: nlohmann's own header
+// costs a second in every translation unit.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "cairn/core/config.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+using Json = nlohmann::json;
+
+}  // namespace cairn::inline CAIRN_ABI
