@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Seconds of processor time to parse the umbrella header and to compile hello.  bench/compile_time.py ROOT"""
+"""Seconds of processor time to parse the umbrella header and to compile hello.  bench/compile_time.py [ROOT]"""
+import argparse
 import os
 import resource
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 
 
@@ -20,7 +20,11 @@ def seconds(command):
 
 
 def main():
-    root = sys.argv[1]
+    parser = argparse.ArgumentParser(description="Seconds of processor time to parse the umbrella header and to compile hello, with each compiler.",
+                                     epilog="Example:  bench/compile_time.py")
+    parser.add_argument("root", nargs="?", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."),
+                        help="the project's folder (default: the one this file is in)")
+    root = os.path.abspath(parser.parse_args().root)
     eigen = subprocess.run([os.path.join(root, "cmake/eigen_folder.sh")], capture_output=True, text=True, check=True).stdout.strip()
     with tempfile.TemporaryDirectory() as work:
         source = os.path.join(work, "umbrella.cpp")

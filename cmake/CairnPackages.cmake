@@ -1,8 +1,9 @@
-# A package that is installed, or downloaded where that is allowed, or one clear line.
+# A package that is installed, or downloaded where that is allowed, or one clear line. A download is
+# announced, and what comes has to have the hash that stands here.
 include(FetchContent)
 
 function(cairn_package label)
-  cmake_parse_arguments(arg "" "TARGET;URL" "NAMES" ${ARGN})
+  cmake_parse_arguments(arg "" "TARGET;URL;SHA256" "NAMES" ${ARGN})
   if(TARGET ${arg_TARGET})
     return()
   endif()
@@ -23,7 +24,7 @@ function(cairn_package label)
   message(STATUS "cairn: ${label} is not installed, downloading ${arg_URL}")
   set(FETCHCONTENT_QUIET ON)
   string(TOLOWER ${label} id)
-  FetchContent_Declare(${id} URL ${arg_URL})
+  FetchContent_Declare(${id} URL ${arg_URL} URL_HASH SHA256=${arg_SHA256})
   set(BUILD_TESTING OFF)
   set(BENCHMARK_ENABLE_TESTING OFF)
   FetchContent_MakeAvailable(${id})

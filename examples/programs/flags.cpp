@@ -1,5 +1,6 @@
 #include "flags.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <iostream>
@@ -69,6 +70,34 @@ template Flag Flags::add(const std::string&, std::vector<std::string>&, const st
 
 bool Flags::given(const std::string& name) const { return app_->count(name) > 0; }
 
+namespace {
+
+// Arguments as CLI11 takes them, last one first. What has a place on the command line and a flag
+// too comes first if its flag is given, so that its place is free for the next one.
+std::vector<std::string> ordered(CLI::App& app, int argc, char** argv) {
+    std::vector<std::string> rest(argv + 1, argv + argc);
+    std::vector<std::string> first;
+    for (const CLI::Option* option : app.get_options()) {
+        if (!option->get_positional() || !option->nonpositional()) continue;
+        for (std::size_t i = 0; i < rest.size() && rest[i] != "--"; ++i) {
+            const bool with_value = option->check_name(rest[i]) && rest[i].front() == '-';
+            const bool joined = option->check_name(rest[i].substr(0, rest[i].find('='))) &&
+                                rest[i].starts_with("--") && !with_value;
+            if (!with_value && !joined) continue;
+            const auto from = rest.begin() + static_cast<std::ptrdiff_t>(i);
+            const auto to = with_value && from + 1 != rest.end() ? from + 2 : from + 1;
+            first.insert(first.end(), from, to);
+            rest.erase(from, to);
+            break;
+        }
+    }
+    first.insert(first.end(), rest.begin(), rest.end());
+    std::reverse(first.begin(), first.end());
+    return first;
+}
+
+}  // namespace
+
 int Flags::run_body(int argc, char** argv, const std::function<int()>& body) {
     StandardOutput output;
     const auto report = [](std::string_view code, std::string_view message) {
@@ -77,7 +106,7 @@ int Flags::run_body(int argc, char** argv, const std::function<int()>& body) {
     };
     std::function<int()> work = body;
     try {
-        app_->parse(argc, argv);
+        app_->parse(ordered(*app_, argc, argv));
     } catch (const CLI::CallForHelp&) {
         work = [&] {
             std::cout << app_->help();

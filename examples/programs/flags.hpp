@@ -40,7 +40,7 @@ class Flags {
     explicit Flags(const std::string& description);
     ~Flags();
     /// Puts what the user gives into `value`, which has to live until `run` returns. A name without
-    /// dashes is a place on the command line.
+    /// dashes is a place on the command line; it may have a flag too: "-m,--model,model".
     /// A bool is a flag without a value; flags.cpp lists the types it is compiled for.
     template <class Value>
     Flag add(const std::string& names, Value& value, const std::string& help);

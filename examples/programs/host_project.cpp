@@ -8,6 +8,8 @@
 #include <cairn/attention/prefill.hpp>
 #include <cairn/cache/kv_cache.hpp>
 
+#include "plain_help.hpp"
+
 namespace {
 
 using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -41,7 +43,12 @@ struct MyLayer {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+    if (const auto code = programs::answer_arguments(
+            argc, argv,
+            "The attention layer and a cache inside somebody else's engine: a prompt at once and\n"
+            "token by token, compared by their bits.\nExamples:\n  host_project\n"))
+        return *code;
     const MyLayer layer;
     cairn::Context context;
     const Matrix x = Matrix::NullaryExpr(100, MyLayer::width, [](Eigen::Index r, Eigen::Index c) {

@@ -135,8 +135,9 @@ int main(int argc, char** argv) {
     int context = 0;
     bool all = false;
     bool json = false;
-    flags.add("model", path, "GGUF file, or folder with config.json and *.safetensors").required();
-    flags.add("--context", context, "Tokens to plan for (0: the model's context)").at_least(0);
+    flags.add("-m,--model,model", path, "GGUF file, or folder with config.json and *.safetensors")
+        .required();
+    flags.add("-c,--context", context, "Tokens to plan for (0: the model's context)").at_least(0);
     flags.add("--all", all, "List metadata and tensors too");
     flags.add("--json", json, "Print one JSON object on standard output");
     return flags.run(argc, argv, [&] { inspect(path, context, all, json); });

@@ -28,8 +28,9 @@ int main(int argc, char** argv) {
     std::string to;
     std::string type = "q8_0";
     bool json = false;
-    flags.add("model", from, "GGUF file, or folder with config.json and *.safetensors").required();
-    flags.add("out", to, "GGUF file to write").required();
+    flags.add("-m,--model,model", from, "GGUF file, or folder with config.json and *.safetensors")
+        .required();
+    flags.add("-o,--out,out", to, "GGUF file to write").required();
     flags.add("--type", type, "Format of the matrices")
         .one_of({"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"})
         .shown();

@@ -11,6 +11,7 @@ import tempfile
 import unittest
 
 BIN, MODEL = sys.argv[1:3]
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
 
 def run(program, *args, text=None):
@@ -89,6 +90,74 @@ class Programs(unittest.TestCase):
             for line in (self.bad(1, "io", "quantize", loop, os.path.join(work, "x.gguf")), self.bad(1, "io", "quantize", model, loop),
                          self.bad(1, "io", "inspect", loop), self.bad(1, "io", "score", "--model", loop, "--tokens", "1")):
                 self.assertIn("symbolic links", line)
+
+    def test_help_of_programs_without_flags(self):
+        for program in ("hello", "host_project"):
+            self.assertIn(b"Examples:", self.good(program, "--help"))
+            self.bad(2, "usage", program, "--bogus")
+        out = subprocess.run([sys.executable, os.path.join(ROOT, "bench/compile_time.py"), "--help"], capture_output=True)
+        self.assertEqual((out.returncode, out.stderr), (0, b""))
+
+    def test_hello_is_the_first_program_of_readme(self):
+        with open(os.path.join(ROOT, "README.md")) as f:
+            readme = f.read().split("```cpp\n")[1].split("```")[0].splitlines()
+        with open(os.path.join(ROOT, "examples/programs/hello.cpp")) as f:
+            hello = [line.replace("int argc, char** argv", "") for line in f.read().splitlines()]
+        at = 0
+        for line in readme:
+            self.assertIn(line, hello[at:])
+            at = hello.index(line, at) + 1
+
+    def test_a_help_names_no_flag_that_is_refused(self):
+        for program, refused in (("chat", ("--json", "--no-cache")), ("compare", ("--no-cache",))):
+            out = self.good(program, "--help").decode()
+            for flag in refused:
+                self.assertNotIn(flag, out)
+                self.assertIn("unknown argument " + flag, self.bad(2, "usage", program, "--model", MODEL, flag))
+
+    def test_the_same_words_everywhere(self):
+        asked = self.generate("--prompt", "ROMEO:", "-n", 5)
+        short = json.loads(self.good("generate", "-m", MODEL, "-p", "ROMEO:", "-n", 5, "-t", 1, "-c", 512, "--json"))
+        self.assertEqual(short["tokens"], asked["tokens"])
+        one = self.good("inspect", MODEL, "--json")
+        for args in (("--model", MODEL), ("-m", MODEL), ("--model=" + MODEL,)):
+            self.assertEqual(self.good("inspect", *args, "--json"), one)
+        self.bad(2, "usage", "inspect", MODEL, "--model", MODEL)
+        self.bad(2, "usage", "inspect", "--model")
+        with tempfile.TemporaryDirectory() as work:
+            out = os.path.join(work, "out.gguf")
+            sizes = set()
+            for args in ((MODEL, out), ("--model", MODEL, out), (out, "--model", MODEL), ("--out", out, MODEL), (out, "-m", MODEL, "--type", "q8_0"),
+                         (MODEL, "-o", out), ("--model=" + MODEL, "--out=" + out)):
+                self.good("quantize", *args)
+                sizes.add(os.path.getsize(out))
+                os.remove(out)
+            self.assertEqual(len(sizes), 1)
+            self.bad(2, "usage", "quantize", "--model", MODEL)
+            self.bad(2, "usage", "quantize", MODEL, out, out)
+        spec = lambda *args: json.loads(self.good("generate", "-m", MODEL, "-p", "x", "-n", 1, "--json", *args))["cache"]["spec"]
+        for short, long in (("q8_0", "contiguous:q8_0"), ("q4_0+rot", "contiguous:q4_0+rot"), ("k=f16,v=q8_0", "contiguous:k=f16,v=q8_0"),
+                            ("f16:window=64,sinks=4", "contiguous:f16:window=64,sinks=4")):
+            self.assertEqual(spec("--cache", short), long)
+        audit = json.loads(self.good("score", "-m", MODEL, "--tokens", "1,2,3,4,5,6,7,8", "--compare-cache", "q4_0+rot", "--json"))
+        self.assertEqual(audit["cache"], "contiguous:q4_0+rot")
+
+    def test_prompts_from_pipes(self):
+        asked = self.generate("--prompt", "ROMEO:", "-n", 5)
+        r = run("generate", "-m", MODEL, "-f", "-", "-n", 5, "--json", text=b"ROMEO:")
+        self.assertEqual(json.loads(r.stdout)["tokens"], asked["tokens"], r.stderr)
+        with tempfile.TemporaryDirectory() as folder:
+            pipe = os.path.join(folder, "pipe")
+            os.mkfifo(pipe)
+            with subprocess.Popen(["sh", "-c", f"(printf ROM; sleep 0.2; printf EO:) >{pipe}"]) as writer:
+                got = self.generate("--prompt-file", pipe, "-n", 5)
+                self.assertEqual((got["tokens"], writer.wait()), (asked["tokens"], 0))
+        scored = [json.loads(run("score", "-m", MODEL, "-f", "-", "--json", text=b"To be, or not to be").stdout),
+                  json.loads(run("score", "-m", MODEL, "--text-file", "/dev/stdin", "--json", text=b"To be, or not to be").stdout)]
+        self.assertEqual(scored[0], scored[1])
+        r = run("generate", "-m", MODEL, "-f", "-", text=b"")
+        self.assertEqual((r.returncode, r.stdout), (1, b""))
+        self.assertIn(b"error[empty_prompt]", r.stderr)
 
     def test_quantize_inspect_and_generate(self):
         with tempfile.TemporaryDirectory() as work:
@@ -310,6 +379,13 @@ class Programs(unittest.TestCase):
         for args in ((), ("--shape", "1,2"), ("--shape", "4,4,3,64"), ("--shape", "4,4,4,64", "--budget", "5X"), ("--shape", "4,4,4,64", "--cache", "x")):
             self.bad(2, "usage", "plan", *args)
         self.bad(1, "io", "plan", "--model", "/nowhere")
+        # A model's own context bounds what fits; a shape has none.
+        out = json.loads(self.good("plan", "-m", MODEL, "--cache", "f16", "--budget", "64G", "--json"))
+        self.assertEqual(out["caches"][0]["longest_context"], 512)
+        self.assertGreater(json.loads(self.good("plan", "--shape", "6,6,6,32", "--cache", "f16", "--budget", "64G", "--json"))["caches"][0]["longest_context"], 1 << 20)
+        self.bad(1, "capacity", "plan", "--model", MODEL, "-c", 513)
+        prompts = [json.loads(self.good("plan", "--shape", "4,4,4,64", flag, 10, "--json"))["prompt"] for flag in ("--prompt", "--prompt-tokens")]
+        self.assertEqual(prompts, [10, 10])
 
 
 if __name__ == "__main__":

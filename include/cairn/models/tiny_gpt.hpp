@@ -30,8 +30,9 @@ struct TinyShape {
     }
 };
 
-/// A small GPT-2. Copies are handles to the same weights.
-class TinyGpt {
+/// A small GPT-2, and a model as any other: `verify_equivalence`, `Session` and `forward` take it.
+/// Copies are handles to the same weights.
+class TinyGpt : public Gpt2 {
   public:
     /// Random weights, the same on every machine. Throws Error{bad_config}.
     static TinyGpt random(const TinyShape& shape, std::uint64_t seed,
@@ -52,17 +53,14 @@ class TinyGpt {
         return random(shape, seed);
     }
     /// Any GPT-2 as a TinyGpt.
-    explicit TinyGpt(Gpt2 model) : model_(std::move(model)) {}
+    explicit TinyGpt(Gpt2 model) : Gpt2(std::move(model)) {}
 
     /// A sequence of its own with room for `capacity` tokens.
     template <SessionCache Cache = KvCache<>>
     Session<Gpt2, Cache> session(int capacity, Executor& executor = Serial::instance()) const {
-        return model_.session<Cache>(capacity, executor);
+        return Gpt2::session<Cache>(capacity, executor);
     }
-    const Gpt2& model() const noexcept { return model_; }
-
-  private:
-    Gpt2 model_;
+    const Gpt2& model() const noexcept { return *this; }
 };
 
 }  // namespace cairn::inline CAIRN_ABI
