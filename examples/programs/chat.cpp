@@ -1,5 +1,6 @@
 // A conversation with a chat model. One session holds all of it: a new turn feeds only new tokens.
 #include <optional>
+#include <span>
 
 #include <cairn/io/chat_format.hpp>
 
@@ -109,9 +110,10 @@ class Chat {
             list.push_back({{"role", "assistant"}, {"content", e.answer}});
         }
         refuse_model(options_.path, path);
-        const std::string text = list.dump(2) + "\n";
+        // Whole or not at all: the file of an earlier /save stays until then.
+        const std::string text = list.dump(2) + '\n';
         cairn::OutputFile file(path);
-        file.write(std::as_bytes(std::span<const char>(text)));
+        file.write(std::as_bytes(std::span(text)));
         file.finish();
     }
 

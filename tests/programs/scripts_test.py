@@ -2,6 +2,7 @@
 """The scripts' advice, in a folder whose programs are stand-ins.  scripts_test.py ROOT"""
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,15 @@ class Scripts(unittest.TestCase):
             r = subprocess.run(["bash", os.path.join(self.root, "cmake/fetch_smollm2.sh")], env={"PATH": self.bin}, capture_output=True, text=True, timeout=60)
             self.assertEqual(r.returncode, 1)
             self.assertIn(f"could not be fetched: {reason} (whole log in build/models/pip.log", r.stderr)
+
+    def test_what_cmake_downloads_has_a_hash(self):
+        found = 0
+        for name in ("CMakeLists.txt", "examples/CMakeLists.txt", "tests/CMakeLists.txt", "bench/CMakeLists.txt"):
+            with open(os.path.join(ROOT, name)) as f:
+                for call in re.findall(r"cairn_package\(([^)]*)\)", f.read()):
+                    self.assertRegex(call, r"URL https://\S+\s+SHA256 [0-9a-f]{64}$")
+                    found += 1
+        self.assertGreaterEqual(found, 6)
 
     def test_builds_say_where_they_are(self):
         self.stand_in("cmake", """case $1 in

@@ -220,7 +220,7 @@ class TerminalTest(unittest.TestCase):
                                          capture_output=True, check=True, timeout=120).stdout)
 
     def test_a_long_prompt_shows_a_bar(self):
-        with Terminal("generate", "--model", MODEL, "--threads", 1, "--prompt", "to be or not to be " * 70, "-n", 1, "--chunk", 8, slow=True) as t:
+        with Terminal("generate", "--model", MODEL, "--threads", 1, "--prompt", "to be or not to be " * 80, "-n", 1, "--chunk", 8, slow=True) as t:
             t.until(rb"reading the prompt \[#*\s*\] \d+%")
             t.until(rb"\r\x1b\[K.*to be or not")
             self.closing(t)
