@@ -215,6 +215,18 @@ class TerminalTest(unittest.TestCase):
             whole = self.generate("--prompt", "ROMEO:", "-n", cut + 5)
             self.assertEqual(rest["tokens"], whole["tokens"][cut:])
 
+    def test_generate_cancelled_in_its_prompt_goes_on_from_there(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "s.cairn")
+            prompt = "to be or not to be " * 80
+            with Terminal("generate", "--model", MODEL, "--threads", 1, "--prompt", prompt, "--chunk", 1, "--save-session", path, slow=True) as t:
+                t.until(rb"reading the prompt")
+                t.send(CTRL_C)
+                self.assertEqual((self.closing(t), t.end()), ((0, "cancelled"), 130))
+            rest = self.generate("--load-session", path, "-n", 5)
+            self.assertGreater(len(rest["prompt_tokens"]), 1)
+            self.assertEqual(rest["tokens"], self.generate("--prompt", prompt, "-n", 5)["tokens"])
+
     def generate(self, *args):
         return json.loads(subprocess.run([os.path.join(BIN, "generate"), "--model", MODEL, "--json", *map(str, args)],
                                          capture_output=True, check=True, timeout=120).stdout)
