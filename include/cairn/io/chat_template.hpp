@@ -15,16 +15,21 @@ inline std::string folder_chat_template(const std::filesystem::path& folder,
                                         const FileLimits& limits) {
     const std::filesystem::path path = folder / "tokenizer_config.json";
     if (!name_exists(path.string())) return {};
-    const Json json = parse_json(read_json_file(path.string(), limits), ErrorCode::bad_tokenizer,
-                                 path.string(), limits);
+    const JsonDocument document(parse_json(read_json_file(path.string(), limits),
+                                           ErrorCode::bad_tokenizer, path.string(), limits));
+    const Json& json = *document;
     const auto at = json.is_object() ? json.find("chat_template") : json.end();
     if (at == json.end()) return {};
     if (at->is_string()) return at->get<std::string>();
     if (at->is_array())
-        for (const Json& entry : *at)
-            if (entry.is_object() && entry.value("name", Json()) == "default" &&
-                entry.value("template", Json()).is_string())
-                return entry["template"].get<std::string>();
+        for (const Json& entry : *at) {  // no copies: see take_apart
+            if (!entry.is_object()) continue;
+            const auto name = entry.find("name");
+            const auto text = entry.find("template");
+            if (name != entry.end() && *name == "default" && text != entry.end() &&
+                text->is_string())
+                return text->get<std::string>();
+        }
     return {};
 }
 

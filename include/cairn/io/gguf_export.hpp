@@ -275,8 +275,9 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
         return;
     }
     const std::string where = path.string();
-    const Json json =
-        parse_json(read_json_file(where, limits), ErrorCode::bad_tokenizer, where, limits);
+    const JsonDocument document(
+        parse_json(read_json_file(where, limits), ErrorCode::bad_tokenizer, where, limits));
+    const Json& json = *document;
     TokenizerJson reader;
     reader.load(json, limits);
     const Vocabulary& v = reader.v;

@@ -228,8 +228,8 @@ class HfConfigReader {
 /// Parses the text of a config.json. Throws Error{bad_config, unsupported, limit}.
 inline HfConfig parse_hf_config(std::string_view text, const std::string& where,
                                 const FileLimits& limits = {}) {
-    const Json json = parse_json(text, ErrorCode::bad_config, where, limits);
-    const JsonObject root(json, ErrorCode::bad_config, where);
+    const JsonDocument json(parse_json(text, ErrorCode::bad_config, where, limits));
+    const JsonObject root(*json, ErrorCode::bad_config, where);
     HfConfig result;
     result.architecture = root.string("model_type");
     result.model = detail::HfConfigReader(root, limits).read(result.architecture);

@@ -26,6 +26,19 @@ namespace cairn::inline CAIRN_ABI {
 
 namespace detail {
 
+// Empties a document from its leaves up. The destructor of a value that holds others asks for
+// memory to avoid recursion, and ends the process where there is none; that of an empty one does
+// not. The depth is bounded by FileLimits::json_depth.
+inline void take_apart(Json& value) noexcept {
+    if (auto* list = value.get_ptr<Json::array_t*>()) {
+        for (Json& element : *list) take_apart(element);
+        list->clear();
+    } else if (auto* object = value.get_ptr<Json::object_t*>()) {
+        for (auto& [key, member] : *object) take_apart(member);
+        object->clear();
+    }
+}
+
 // Builds a document and refuses what a plain parse lets pass. What its values take in memory is
 // counted while they are made: short ones take up to 30 times their text.
 class StrictJson final : public nlohmann::json_sax<Json> {
@@ -35,6 +48,9 @@ class StrictJson final : public nlohmann::json_sax<Json> {
           most_(checked_add(limits.json_values, checked_mul(8, text, where), where)),
           code_(code),
           where_(where) {}
+    ~StrictJson() override { take_apart(root_); }
+    StrictJson(const StrictJson&) = delete;
+    StrictJson& operator=(const StrictJson&) = delete;
 
     bool null() override { return put(nullptr); }
     bool boolean(bool value) override { return put(value); }
@@ -154,6 +170,19 @@ inline Json parse_json(std::string_view text, ErrorCode code, const std::string&
     detail::read_json(text, handler, code, where);
     return handler.take();
 }
+
+/// A parsed document: its end never asks for memory.
+class JsonDocument {
+  public:
+    explicit JsonDocument(Json root) noexcept : root_(std::move(root)) {}
+    ~JsonDocument() { detail::take_apart(root_); }
+    JsonDocument(const JsonDocument&) = delete;
+    JsonDocument& operator=(const JsonDocument&) = delete;
+    const Json& operator*() const noexcept { return root_; }
+
+  private:
+    Json root_;
+};
 
 /// Typed access to the members of an object; every error names the key and what was there.
 class JsonObject {

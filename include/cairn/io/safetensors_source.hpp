@@ -80,9 +80,9 @@ class SafetensorsSource final : public TensorSource {
     void open_shards(const std::filesystem::path& folder, const std::filesystem::path& index,
                      const FileLimits& limits) {
         const std::string where = index.string();
-        const Json json =
-            parse_json(read_json_file(where, limits), ErrorCode::bad_file, where, limits);
-        const JsonObject root(json, ErrorCode::bad_file, where);
+        const JsonDocument json(
+            parse_json(read_json_file(where, limits), ErrorCode::bad_file, where, limits));
+        const JsonObject root(*json, ErrorCode::bad_file, where);
         const Json* map = root.find("weight_map");
         require(map != nullptr && map->is_object(), ErrorCode::bad_file, where,
                 ": \"weight_map\" is missing");

@@ -283,9 +283,9 @@ struct TokenizerJson {
 }  // namespace detail
 
 inline Tokenizer Tokenizer::parse(std::string_view text, const FileLimits& limits) {
-    const Json json = parse_json(text, ErrorCode::bad_tokenizer, "tokenizer", limits);
+    const JsonDocument json(parse_json(text, ErrorCode::bad_tokenizer, "tokenizer", limits));
     detail::TokenizerJson reader;
-    reader.load(json, limits);
+    reader.load(*json, limits);
     return Tokenizer(std::move(reader.v));
 }
 
