@@ -1,15 +1,7 @@
 // Every allocation of every operation fails once: the operation throws, nothing has changed, the
-// same operation then succeeds with the same bits, and in the end nothing is left behind. Operator
-// new and the system calls that give memory are replaced, so it is a program of its own.
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <atomic>
-#include <cstdio>
-#include <cstdlib>
-#include <functional>
-#include <new>
+// same operation then succeeds with the same bits, and in the end nothing is left behind. It
+// replaces operator new, so it is a program of its own.
+#include "failing_memory.hpp"
 
 #include <cairn/cache/cache_spec.hpp>
 #include <cairn/io/output_file.hpp>
@@ -17,74 +9,7 @@
 
 namespace {
 
-std::atomic<long> live{0};
-std::atomic<long> countdown{-1};  // at 0 the next allocation fails; below: none does
-
-bool fails() { return countdown.load() >= 0 && countdown.fetch_sub(1) == 0; }
-
-}  // namespace
-
-// Not inlined: a compiler may drop a pair of new and delete, but not half of one.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-    if (fails()) throw std::bad_alloc();
-    void* memory = std::malloc(size > 0 ? size : 1);
-    if (memory == nullptr) throw std::bad_alloc();
-    ++live;
-    return memory;
-}
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
-    if (fails()) throw std::bad_alloc();
-    const auto a = static_cast<std::size_t>(alignment);
-    void* memory = std::aligned_alloc(a, (size + a - 1) / a * a);
-    if (memory == nullptr) throw std::bad_alloc();
-    ++live;
-    return memory;
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-    if (memory != nullptr) --live;
-    std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
-    operator delete(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
-    operator delete(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-    operator delete(memory);
-}
-extern "C" void* mmap(void* at, size_t size, int protection, int flags, int file,
-                      off_t offset) noexcept {
-    if (fails()) {
-        errno = ENOMEM;
-        return MAP_FAILED;
-    }
-    ++live;
-    return reinterpret_cast<void*>(::syscall(SYS_mmap, at, size, protection, flags, file, offset));
-}
-extern "C" int munmap(void* at, size_t size) noexcept {
-    --live;
-    return static_cast<int>(::syscall(SYS_munmap, at, size));
-}
-extern "C" int mprotect(void* at, size_t size, int protection) noexcept {
-    // Only what gives memory may fail.
-    if ((protection & PROT_WRITE) != 0 && fails()) {
-        errno = ENOMEM;
-        return -1;
-    }
-    return static_cast<int>(::syscall(SYS_mprotect, at, size, protection));
-}
-
-namespace {
-
 using namespace cairn;
-
-int failures = 0;
-void check(bool good, const char* what, const char* where) {
-    if (good) return;
-    std::printf("FAILED: %s: %s\n", where, what);
-    ++failures;
-}
 
 // What a cache holds, as one number.
 class Hash final : public CacheArchive {
@@ -108,29 +33,6 @@ std::uint64_t content(AnyCache& cache) {
 int blocks_used(const AnyCache& cache) {
     const auto* rows = dynamic_cast<const PagedRows*>(&cache.streams()->keys().rows());
     return rows != nullptr ? rows->pool().used() : 0;
-}
-
-// Runs `body` with its first, second, ... allocation failing until it succeeds. Returns how many
-// times it failed.
-int each_failure(const std::function<void()>& body, const std::function<void()>& unchanged) {
-    for (int n = 0; n < 10000; ++n) {
-        countdown = n;
-        try {
-            body();
-            const bool reached = countdown.load() < 0;
-            countdown = -1;
-            if (!reached) return n;
-            // A failure that an operation could do without is a success too.
-            return n + 1;
-        } catch (const std::bad_alloc&) {
-            countdown = -1;
-        } catch (const Error& error) {
-            countdown = -1;
-            if (error.code() != ErrorCode::out_of_memory) throw;
-        }
-        unchanged();
-    }
-    return -1;
 }
 
 int caches(const char* text) {
