@@ -1,3 +1,6 @@
+#include <atomic>
+#include <thread>
+
 #include "cache/cache_support.hpp"
 using namespace support;
 
@@ -205,4 +208,40 @@ TEMPLATE_TEST_CASE("after a move: zero, nothing, or bad_state", "[kv_cache]", Kv
     prefill(q, one.k, one.v, cache, {}, out, context);
     prefill(q, one.k, one.v, moved, {}, other, context);
     CHECK(same_bits(out, other));
+}
+
+TEMPLATE_TEST_CASE("two threads on one cache: each call works or is told", "[kv_cache]",
+                   (KvCache<Contiguous<F32>>), (KvCache<Paged<F16>>)) {
+    const HeadLayout layout{2, 2, 8, 8};
+    TestType cache(layout, 64);
+    Random random(5);
+    const RowMatrix rows = random_matrix(random, 3, 16);
+    std::atomic<int> others = 0;
+    const auto work = [&](int seed) {
+        Random choose(static_cast<std::uint64_t>(seed));
+        for (int i = 0; i < 300; ++i) try {
+                switch (choose.below(8)) {
+                    case 0: cache.clear(); break;
+                    case 1: cache.fork().append(token_rows(rows), token_rows(rows)); break;
+                    case 2: cache.copy().append(token_rows(rows), token_rows(rows)); break;
+                    case 3: cache.stage(token_rows(rows), token_rows(rows)); break;
+                    case 4: cache.commit(); break;
+                    case 5: cache.rollback(); break;
+                    case 6: cache.can_truncate(0); break;
+                    default: cache.append(token_rows(rows), token_rows(rows)); break;
+                }
+            } catch (const Error& error) {
+                if (error.code() != ErrorCode::concurrent_use &&
+                    error.code() != ErrorCode::capacity && error.code() != ErrorCode::bad_state)
+                    ++others;
+            }
+    };
+    std::thread other(work, 1);
+    work(2);
+    other.join();
+    CHECK(others == 0);
+    cache.clear();
+    cache.append(token_rows(rows), token_rows(rows));
+    CHECK(cache.committed() == 3);
+    CHECK(cache.length() == 3);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <thread>
 
 #include "cairn/core/error.hpp"
 
@@ -44,6 +45,23 @@ class BusyFlag {
 
       private:
         BusyFlag& flag_;
+    };
+
+    /// Holds the flag as soon as nobody else does, for what cannot throw. Nothing to wait for where
+    /// this thread holds it already.
+    class Turn {
+      public:
+        explicit Turn(BusyFlag& flag) noexcept : flag_(flag.mine() ? nullptr : &flag) {
+            while (flag_ != nullptr && !flag_->raise()) std::this_thread::yield();
+        }
+        ~Turn() {
+            if (flag_ != nullptr) flag_->lower();
+        }
+        Turn(const Turn&) = delete;
+        Turn& operator=(const Turn&) = delete;
+
+      private:
+        BusyFlag* flag_;
     };
 
     /// Keeps others from changing the object while this thread reads it. Any number may read at

@@ -64,7 +64,8 @@ constexpr bool movable_rows() {
 
 /// One layer's keys and values for one sequence, for up to `capacity` tokens. Every operation
 /// either succeeds or leaves the cache as it was. Movable; `fork` and `copy` branch it by name. One
-/// thread at a time may change it (another one gets Error{concurrent_use}). After a move what acts
+/// thread at a time may change it (another one gets Error{concurrent_use}, and `commit`, which
+/// cannot throw, waits); any number may branch it at once. After a move what acts
 /// gets Error{bad_state}, and what asks gets zero, false or nothing; only layout() still says what
 /// it was.
 template <class S = Contiguous<F32>, class K = KeepAll>
@@ -109,21 +110,30 @@ class KvCache {
     /// Keeps the first `rows` staged rows (0..staged) and forgets the others. A keep that chooses
     /// by score keeps all of them or none.
     void commit(int rows) noexcept {
+        const BusyFlag::Turn turn(busy_);
         if (here()) rows_.commit(rows);
     }
     /// Keeps all staged rows.
-    void commit() noexcept { commit(length() - committed()); }
+    void commit() noexcept {
+        const BusyFlag::Turn turn(busy_);
+        if (here()) rows_.commit(rows_.length() - rows_.committed());
+    }
     /// Forgets all staged rows.
     void rollback() noexcept { commit(0); }
     /// stage + commit: rows that are known to stay.
     void append(TokenRows k, TokenRows v) {
-        stage(k, v);
-        commit();
+        const BusyFlag::Hold hold(busy_, "the cache");
+        alive();
+        rows_.stage(k, v);
+        rows_.commit(rows_.length() - rows_.committed());
     }
 
     /// Whether `truncate(rows)` would succeed: always where all rows are kept in one form; as far
     /// back as nothing was forgotten or grew old; only to nothing where rows are chosen by score.
-    bool can_truncate(int rows) const noexcept { return here() && rows_.can_truncate(rows); }
+    bool can_truncate(int rows) const noexcept {
+        const BusyFlag::Share share(busy_);
+        return share && here() && rows_.can_truncate(rows);
+    }
     /// Forgets all but the first `rows` committed rows, and all staged ones. Error{bad_state}.
     void truncate(int rows) {
         const BusyFlag::Hold hold(busy_, "the cache");
@@ -136,7 +146,8 @@ class KvCache {
     void clear() { truncate(0); }
     /// Whether `drop(begin, end)` would succeed.
     bool can_drop(int begin, int end) const noexcept requires shiftable {
-        return here() && rows_.can_drop(begin, end);
+        const BusyFlag::Share share(busy_);
+        return share && here() && rows_.can_drop(begin, end);
     }
     /// Forgets rows [begin, end) in the middle; the others keep their numbers and distances. Needs
     /// a paged store and all rows kept; what is dropped later must adjoin what is gone.
@@ -150,7 +161,8 @@ class KvCache {
     }
     /// Whether `close(rows)` would succeed.
     bool can_close(int rows) const noexcept requires shiftable {
-        return here() && rows_.can_close(rows);
+        const BusyFlag::Share share(busy_);
+        return share && here() && rows_.can_close(rows);
     }
     /// Closes `rows` rows of the hole that drop() left: later queries stand so much nearer to what
     /// is before it, and as many more tokens fit. Keys stay as they are. Error{bad_state}.
@@ -163,6 +175,8 @@ class KvCache {
     }
     /// Whether `shift(keep, rows)` would succeed.
     bool can_shift(int keep, int rows) const noexcept requires shiftable {
+        const BusyFlag::Share share(busy_);
+        if (!share) return false;
         const int gone = rows_.dropped();
         return rows > 0 && rows <= committed() && (gone == 0 || keep == rows_.hole()) &&
                keep >= 0 && keep <= committed() - gone && rows <= committed() - gone - keep &&
@@ -209,13 +223,13 @@ class KvCache {
 
     /// A branch with the same committed rows, shared until one of the two writes.
     KvCache fork() const {
-        const BusyFlag::Hold hold(busy_, "the cache");
+        const BusyFlag::Share share(busy_, "the cache");
         alive();
         return KvCache(rows_.fork());
     }
     /// A deep copy: costs the bytes of all committed rows.
     KvCache copy() const {
-        const BusyFlag::Hold hold(busy_, "the cache");
+        const BusyFlag::Share share(busy_, "the cache");
         alive();
         return KvCache(rows_.copy());
     }
