@@ -3,6 +3,8 @@
 
 #include "cairn/attention/engine.hpp"
 #include "cairn/core/eigen.hpp"
+#include "cairn/core/fp_environment.hpp"
+#include "cairn/kernels/dispatch.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -11,16 +13,30 @@ inline TokenRows token_rows(const MatrixIn& m) {
     return {m.data(), m.outerStride(), checked_cast<int>(m.rows(), "rows")};
 }
 
+namespace detail {
+
+// Error{non_finite} naming the first row of a matrix that has a NaN or an infinity.
+inline void require_numbers(const MatrixIn& m, const char* name) {
+    for (Eigen::Index r = 0; r < m.rows(); ++r)
+        require(kernels::active().all_finite(m.data() + r * m.outerStride(), m.cols()),
+                ErrorCode::non_finite, "prefill: NaN or infinity in row ", r, " of ", name);
+}
+
+}  // namespace detail
+
 /// Appends the rows of k and v to the cache and returns the attention of q's rows over all of it:
 /// stage, attend, commit. Row r of all three is one token; keys must already be rotated where the
 /// model rotates them. q [rows][heads * key_dim], k [rows][kv_heads * key_dim],
 /// v [rows][kv_heads * value_dim], out [rows][heads * value_dim]. Any number of rows gives the same
 /// bits: decoding is the case of one. q may also have fewer rows than k: they are then the last
-/// ones. On an exception the cache is as it was; caches that limit the rows of a stage are fed in
-/// pieces, and then the pieces before the failing one stay.
+/// ones. Throws Error{shape_mismatch, bad_state, invalid_argument} and Error{non_finite} for NaN
+/// and infinity in q, k or v before anything changes, Error{non_finite} for what becomes one. On an
+/// exception the cache is as it was; caches that limit the rows of a stage are fed in pieces, and
+/// then the pieces before the failing one stay.
 template <AttentionCache C>
 void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
              const AttentionParameters& parameters, MatrixOut out, Context& context) {
+    const FpEnvironment environment;
     const HeadLayout layout = cache.layout();
     require(q.rows() <= k.rows() && q.rows() == out.rows() && k.rows() == v.rows(),
             ErrorCode::shape_mismatch, "prefill: q has ", q.rows(), " rows, k ", k.rows(), ", v ",
@@ -39,6 +55,9 @@ void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
     const float* last = first + out.rows() * out.outerStride();
     require(q.size() == 0 || q.data() + q.rows() * q.outerStride() <= first || last <= q.data(),
             ErrorCode::invalid_argument, "prefill: out overlaps q");
+    detail::require_numbers(q, "q");
+    detail::require_numbers(k, "k");
+    detail::require_numbers(v, "v");
     const int rows = checked_cast<int>(k.rows(), "rows");
     const int skipped = rows - static_cast<int>(q.rows());  // rows without queries
     for (int begin = 0; begin < rows;) {
@@ -53,6 +72,7 @@ void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
                     cache.length() - queries},
                    parameters, layout.heads, out.data() + query * out.outerStride(),
                    out.outerStride(), context);
+            detail::require_numbers(out.middleRows(query, queries), "the result");
         } catch (...) {
             cache.rollback();
             throw;

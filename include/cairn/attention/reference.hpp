@@ -9,6 +9,7 @@
 
 #include "cairn/attention/parameters.hpp"
 #include "cairn/core/eigen.hpp"
+#include "cairn/core/fp_environment.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -24,6 +25,7 @@ MatrixOf<Scalar> reference_attention(const MatrixOf<Scalar>& q, const MatrixOf<S
                                      const MatrixOf<Scalar>& v, const HeadLayout& layout,
                                      const AttentionParameters& parameters) {
     validate(layout);
+    const FpEnvironment environment;
     require(q.cols() == layout.heads * layout.key_dim &&
                 k.cols() == layout.kv_heads * layout.key_dim &&
                 v.cols() == layout.kv_heads * layout.value_dim && k.rows() == v.rows() &&

@@ -14,6 +14,7 @@
 #include "cairn/cache/position_rows.hpp"
 #include "cairn/cache/scored_rows.hpp"
 #include "cairn/cache/store/contiguous.hpp"
+#include "cairn/core/fp_environment.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -104,12 +105,14 @@ class KvCache {
     /// capacity, invalid_argument, bad_state, non_finite}; then nothing has changed.
     void stage(TokenRows k, TokenRows v) {
         const BusyFlag::Hold hold(busy_, "the cache");
+        const FpEnvironment environment;
         alive();
         rows_.stage(k, v);
     }
     /// Keeps the first `rows` staged rows (0..staged) and forgets the others. A keep that chooses
     /// by score keeps all of them or none.
     void commit(int rows) noexcept {
+        const FpEnvironment environment;  // keeps that choose by score compare here
         const BusyFlag::Turn turn(busy_);
         if (here()) rows_.commit(rows);
     }
@@ -247,9 +250,11 @@ class KvCache {
     }
     bool wants_queries() const noexcept requires scored { return here() && rows_.wants_queries(); }
     void on_queries(int kv_head, const float* q, int count, int position) requires scored {
+        const FpEnvironment environment;
         if (here()) rows_.on_queries(kv_head, q, count, position);
     }
     void on_scores(int kv_head, const float* p, int begin, int end) noexcept requires scored {
+        const FpEnvironment environment;
         if (here()) rows_.on_scores(kv_head, p, begin, end);
     }
 

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "cairn/core/config.hpp"
+#include "cairn/core/fp_environment.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -16,6 +17,7 @@ class TaskRef {
     noexcept  // NOLINT(google-explicit-constructor)
         : object_(const_cast<void*>(static_cast<const void*>(std::addressof(callable)))),
           call_([](void* object, int task, int worker) {
+              const FpEnvironment environment;  // the thread may be the host's
               (*static_cast<F*>(object))(task, worker);
           }) {}
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/core/fp_environment.hpp"
 #include "cairn/generate/generate.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -36,6 +37,7 @@ struct BeamText {
 /// needs a cache that forks.
 template <class S>
 std::vector<BeamText> beam_search(S& session, Tokens prompt, const BeamSettings& settings) {
+    const FpEnvironment environment;
     require(settings.beams > 0 && settings.best > 0 && settings.best <= settings.beams &&
                 settings.max_tokens >= 0 && settings.patience > 0.0 && settings.patience <= 1e6 &&
                 settings.length_penalty >= -1e6 && settings.length_penalty <= 1e6,

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/core/fp_environment.hpp"
 #include "cairn/core/types.hpp"
 #include "cairn/numeric/elementary.hpp"
 #include "cairn/numeric/random.hpp"
@@ -70,6 +71,7 @@ class Candidates {
     }
     /// Fills the probabilities (of the candidates left). An infinite logit takes it all.
     void softmax() {
+        const FpEnvironment environment;
         double most = -std::numeric_limits<double>::infinity();
         for (const Candidate& c : list) most = std::max(most, c.logit);
         double sum = 0.0;
@@ -133,6 +135,7 @@ class SamplerChain {
     SamplerChain(Steps steps, Pick pick) : steps_(std::move(steps)), pick_(std::move(pick)) {}
     /// Throws Error{non_finite} if the logits hold NaN or nothing can be chosen.
     Token operator()(std::span<const float> logits, Tokens history) {
+        const FpEnvironment environment;
         candidates_.load(logits);
         steps_.apply(candidates_, history);
         candidates_.require_choice();

@@ -17,6 +17,7 @@ namespace cairn::inline CAIRN_ABI {
 struct Temperature {
     double t;
     void apply(Candidates& c, Tokens) const {
+        const FpEnvironment environment;
         if (t == 0.0) {
             c.keep_best(1);
             return;
@@ -36,6 +37,7 @@ struct TopK {
 struct TopP {
     double p;
     void apply(Candidates& c, Tokens) const {
+        const FpEnvironment environment;
         if (p >= 1.0) return;
         c.sort();
         c.softmax();
@@ -49,6 +51,7 @@ struct TopP {
 struct MinP {
     double p;
     void apply(Candidates& c, Tokens) const {
+        const FpEnvironment environment;
         if (p <= 0.0) return;
         c.sort();
         c.softmax();
@@ -62,6 +65,7 @@ struct MinP {
 struct TypicalP {
     double p;
     void apply(Candidates& c, Tokens) const {
+        const FpEnvironment environment;
         if (p >= 1.0) return;
         c.sort();
         c.softmax();
@@ -97,6 +101,7 @@ class Penalties {
     Penalties(double repetition, double presence, double frequency)
         : repetition_(repetition), presence_(presence), frequency_(frequency) {}
     void apply(Candidates& c, Tokens history) {
+        const FpEnvironment environment;
         if (repetition_ == 1.0 && presence_ == 0.0 && frequency_ == 0.0) return;
         counts_.clear();
         counts_.insert(counts_.end(), history.begin(), history.end());
@@ -122,6 +127,7 @@ class Penalties {
 struct LogitBias {
     std::vector<std::pair<Token, float>> biases;
     void apply(Candidates& c, Tokens) const {
+        const FpEnvironment environment;
         for (const auto& entry : biases) {
             const Token id = entry.first;
             require(c.vocabulary() == 0 || static_cast<std::size_t>(id) < c.vocabulary(),

@@ -31,6 +31,7 @@ inline constexpr Gpt2Names gpt2_gguf_names{
 /// Error{unsupported} for an architecture that is not known.
 inline ModelConfig gguf_config(const GgufMetadata& m, const std::vector<std::size_t>* embedding,
                                bool tied, const FileLimits& limits = {}) {
+    const FpEnvironment environment;
     const std::string architecture = m.string("general.architecture");
     require(architecture == "gpt2" || architecture == "llama" || architecture == "qwen2",
             ErrorCode::unsupported, m.where(), ": architecture \"", architecture.substr(0, 60),

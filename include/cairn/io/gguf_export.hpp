@@ -82,7 +82,6 @@ class GgufExport {
         writer.tensor(
             name, std::move(shape), type,
             [name, rows, columns, type, read = std::move(read)](const GgufWriter::Sink& sink) {
-                const FpEnvironment environment;
                 const std::size_t step = std::max<std::size_t>(1, (std::size_t{1} << 20) / columns);
                 std::vector<float> numbers(std::min(step, rows) * columns);
                 std::vector<std::byte> bytes(block_size(type).size_of(numbers.size()));
@@ -350,6 +349,7 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
 /// Error{invalid_argument} before any work if `to` belongs to the model (`check_not_model`).
 inline ExportReport export_gguf(const std::string& from, const std::string& to, ElementType type,
                                 const Progress& progress = {}, const FileLimits& limits = {}) {
+    const FpEnvironment environment;
     check_not_model(from, to);
     ExportReport report;
     detail::GgufExport job(type, report);

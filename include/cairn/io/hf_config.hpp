@@ -228,6 +228,7 @@ class HfConfigReader {
 /// Parses the text of a config.json. Throws Error{bad_config, unsupported, limit}.
 inline HfConfig parse_hf_config(std::string_view text, const std::string& where,
                                 const FileLimits& limits = {}) {
+    const FpEnvironment environment;
     const JsonDocument json(parse_json(text, ErrorCode::bad_config, where, limits));
     const JsonObject root(*json, ErrorCode::bad_config, where);
     HfConfig result;

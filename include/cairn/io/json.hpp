@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cfenv>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -140,11 +141,28 @@ class StrictJson final : public nlohmann::json_sax<Json> {
     const std::string& where_;
 };
 
+// While it lives, the C library rounds to nearest too: its strtod looks at the rounding mode of
+// another unit than the one that computes.
+class NearestConversions {
+  public:
+    NearestConversions() noexcept {
+        std::fegetenv(&saved_);
+        std::fesetround(FE_TONEAREST);
+    }
+    ~NearestConversions() { std::fesetenv(&saved_); }
+    NearestConversions(const NearestConversions&) = delete;
+    NearestConversions& operator=(const NearestConversions&) = delete;
+
+  private:
+    std::fenv_t saved_{};
+};
+
 // Every reader of JSON comes through here, so that a program compiles nlohmann's parser once. It
 // takes a NUL for the end of the text, and what lies behind would be read by others.
 inline void read_json(std::string_view text, nlohmann::json_sax<Json>& handler, ErrorCode code,
                       std::string_view where) {
-    const FpEnvironment environment;  // fractions are rounded
+    const FpEnvironment environment;
+    const NearestConversions conversions;
     const std::size_t nul = text.find('\0');
     require(nul == std::string_view::npos, code, where, ": not JSON at byte ", nul + 1,
             ": a NUL byte");

@@ -169,6 +169,7 @@ inline LoadedModel without_padding(LoadedModel loaded) {
 /// one copy. Throws Error{io, bad_file, bad_config, bad_tokenizer, unsupported, limit}.
 CAIRN_IO_LINKAGE LoadedModel load_model(const std::string& path, const LoadOptions& options = {},
                                         const FileLimits& limits = {}) {
+    const FpEnvironment environment;
     std::error_code error;
     if (std::filesystem::is_directory(std::filesystem::path(path), error))
         return detail::without_padding(detail::load_folder(path, options, limits));

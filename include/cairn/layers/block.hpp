@@ -33,6 +33,7 @@ class SequentialBlock {
     /// In place on x [rows][width]; rows are staged in the slices' caches.
     void forward(const Activations& x, std::span<const BatchSlice> slices, std::ptrdiff_t width,
                  Context& context) const {
+        const FpEnvironment environment;
         Workspace::Frame frame(context.workspace());
         const auto floats = static_cast<std::size_t>(x.rows * width);
         const Activations normed{frame.floats(floats), width, x.rows};
@@ -75,6 +76,7 @@ class ParallelBlock {
     /// In place on x [rows][width]; rows are staged in the slices' caches.
     void forward(const Activations& x, std::span<const BatchSlice> slices, std::ptrdiff_t width,
                  Context& context) const {
+        const FpEnvironment environment;
         Workspace::Frame frame(context.workspace());
         const auto floats = static_cast<std::size_t>(x.rows * width);
         const Activations normed{frame.floats(floats), width, x.rows};

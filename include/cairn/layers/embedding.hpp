@@ -30,6 +30,7 @@ class LearnedPositions {
     explicit LearnedPositions(WeightMatrix table) : table_(std::move(table)) {}
     /// row += table[position]; `scratch` holds width floats.
     void add(int position, float* row, float* scratch) const {
+        const FpEnvironment environment;
         table_.row(position, scratch);
         kernels::active().add(scratch, table_.in(), row);
     }

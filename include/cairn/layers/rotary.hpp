@@ -107,13 +107,15 @@ class RotaryTable {
             last_ = last_->before;
         }
     }
-    /// [cosines][sines] of a position. Error{capacity} beyond `positions`, Error{out_of_memory}.
+    /// [cosines][sines] of a position, or null where there is no memory for its piece.
+    /// Error{capacity} beyond `positions`.
     const float* row(int position) {
         require(position >= 0 && position < positions, ErrorCode::capacity, "position ", position,
                 " is past the ", positions, " rotary positions");
         std::atomic<const float*>& entry = pieces_[static_cast<std::size_t>(position / piece)];
         const float* at = entry.load(std::memory_order_acquire);
         if (at == nullptr) at = make(position / piece, entry);
+        if (at == nullptr) return nullptr;
         return at + static_cast<std::size_t>(position % piece) * 2 * frequencies_.size();
     }
     /// Computes the row of a position alone; to[2 * frequencies].
@@ -138,7 +140,12 @@ class RotaryTable {
         const std::scoped_lock lock(mutex_);
         if (const float* at = entry.load(std::memory_order_acquire)) return at;
         const std::size_t width = 2 * frequencies_.size();
-        Mapping memory(sizeof(Piece) + width * piece * sizeof(float), Mapping::Pages::small);
+        Mapping memory;
+        try {
+            memory = Mapping(sizeof(Piece) + width * piece * sizeof(float), Mapping::Pages::small);
+        } catch (...) {
+            return nullptr;
+        }
         std::byte* front = memory.data();
         auto* rows = reinterpret_cast<float*>(front + sizeof(Piece));
         for (int p = 0; p < piece; ++p)
@@ -159,11 +166,12 @@ template <PairLayout layout>
 class Rotary final : public Rotation {
   public:
     Rotary() = default;
-    /// Throws Error{invalid_argument} for odd dims, theta <= 0 or a bad scaling.
+    /// Throws Error{invalid_argument} for odd or too many dims, theta <= 0 or a bad scaling.
     explicit Rotary(const RotarySettings& settings) : pairs_(settings.dims / 2) {
         const FpEnvironment environment;
-        require(settings.dims > 0 && settings.dims % 2 == 0, ErrorCode::invalid_argument,
-                "rotary: ", settings.dims, " dims; an even positive number is needed");
+        require(settings.dims > 0 && settings.dims % 2 == 0 && settings.dims <= most_dims,
+                ErrorCode::invalid_argument, "rotary: ", settings.dims,
+                " dims; an even number of 2 to ", most_dims, " is needed");
         require(settings.theta > 1.0 && settings.theta < 1e30, ErrorCode::invalid_argument,
                 "rotary: theta ", settings.theta);
         require(settings.scaling.factor > 0.0 && settings.scaling.factor < 1e9,
@@ -188,15 +196,12 @@ class Rotary final : public Rotation {
         table_ = std::make_shared<RotaryTable>(rotary_frequencies(settings), magnitude);
     }
 
-    /// Error{capacity} beyond positions(), Error{out_of_memory}; the row is then unchanged.
+    /// Error{capacity} beyond positions(); nothing else is thrown, since threads of a pool call it.
     void rotate(float* row, int position) const override {
         const FpEnvironment environment;
         const float* cosine = table_->row(position);
-        const kernels::Table& kernel = kernels::active();
-        if constexpr (layout == PairLayout::half)
-            kernel.rotate_half(row, cosine, cosine + pairs_, pairs_);
-        else
-            kernel.rotate_interleaved(row, cosine, cosine + pairs_, pairs_);
+        if (cosine == nullptr) return rotate_alone(row, position);
+        turn(row, cosine);
     }
     int positions() const noexcept override { return RotaryTable::positions; }
     int dims() const noexcept { return 2 * pairs_; }
@@ -212,6 +217,21 @@ class Rotary final : public Rotation {
     }
 
   private:
+    static constexpr int most_dims = 1 << 14;
+    // Without memory for the table the angles of this row are computed for themselves.
+    [[gnu::cold, gnu::noinline]] void rotate_alone(float* row, int position) const {
+        float angles[most_dims];
+        table_->compute(position, angles);
+        turn(row, angles);
+    }
+    void turn(float* row, const float* cosine) const {
+        const kernels::Table& kernel = kernels::active();
+        if constexpr (layout == PairLayout::half)
+            kernel.rotate_half(row, cosine, cosine + pairs_, pairs_);
+        else
+            kernel.rotate_interleaved(row, cosine, cosine + pairs_, pairs_);
+    }
+
     int pairs_ = 0;
     std::shared_ptr<RotaryTable> table_;
 };

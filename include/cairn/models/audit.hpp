@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cairn/cache/any_cache.hpp"
+#include "cairn/core/fp_environment.hpp"
 #include "cairn/models/session.hpp"
 #include "cairn/numeric/elementary.hpp"
 #include "cairn/numeric/log_probability.hpp"
@@ -26,6 +27,7 @@ struct Divergence {
     std::size_t same_best = 0;
 
     void add(std::span<const float> a, std::span<const float> b) {
+        const FpEnvironment environment;
         const auto best = [](std::span<const float> x) {
             return static_cast<std::size_t>(std::max_element(x.begin(), x.end()) - x.begin());
         };
@@ -189,6 +191,7 @@ class ShadowedCache {
 template <class Model, class Make, class Progress>
 Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int prompt,
                   Executor& executor, const Progress& progress) {
+    const FpEnvironment environment;
     require(tokens.size() > 1, ErrorCode::empty_prompt, "audit: ", tokens.size(), " tokens");
     const int count = checked_cast<int>(tokens.size(), "tokens");
     Audit audit;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/core/fp_environment.hpp"
 #include "cairn/models/session.hpp"
 #include "cairn/models/tensor_source.hpp"
 #include "cairn/numeric/random.hpp"
@@ -239,6 +240,7 @@ inline Gpt2 load_gpt2(const Gpt2Config& c, const TensorSource& source,
 [[gnu::cold]] inline Gpt2 random_gpt2(const Gpt2Config& c, std::uint64_t seed,
                                       const PlainWeights& type = plain_weights<ElementType::f32>) {
     validate(c);
+    const FpEnvironment environment;
     Random random(seed);
     const auto uniform = [&](float deviation) {
         const double bound = deviation * 1.7320508075688772;

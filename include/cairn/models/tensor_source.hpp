@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <exception>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <span>
@@ -14,6 +16,7 @@
 #include <vector>
 
 #include "cairn/core/error.hpp"
+#include "cairn/core/fp_environment.hpp"
 #include "cairn/core/parallel_for.hpp"
 #include "cairn/layers/weight_matrix.hpp"
 
@@ -136,6 +139,7 @@ class TensorCheck {
 namespace detail {
 
 inline std::vector<float> read_vector(const TensorSource& source, const std::string& name) {
+    const FpEnvironment environment;
     const std::vector<std::size_t>& shape = *source.shape(name);
     std::size_t count = 1;
     for (const std::size_t n : shape) count = checked_mul(count, n, name);
@@ -156,23 +160,33 @@ inline void pack_piece(WeightMatrix& result, std::span<const std::byte> bytes, S
     const auto* numbers = reinterpret_cast<const float*>(bytes.data());
     const std::ptrdiff_t row_bytes = std::ssize(bytes) / count;
     const std::ptrdiff_t outputs = stored == StoredAs::out_in ? count : columns;
+    std::mutex mutex;
+    std::exception_ptr failure;  // tasks do not throw
+    const auto pack = [&](std::ptrdiff_t from, std::ptrdiff_t n) {
+        if (direct)
+            result.put_rows(row + from, n, bytes.data() + from * row_bytes);
+        else if (stored == StoredAs::out_in)
+            result.put(row + from, 0, n, columns, numbers + from * columns, columns, 1);
+        else
+            result.put(from, row, n, count, numbers + from, 1, columns);
+    };
     parallel_for(executor, (outputs + kernels::panel - 1) / kernels::panel, 1,
                  [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
                      const std::ptrdiff_t from = begin * kernels::panel;
-                     const std::ptrdiff_t n = std::min(end * kernels::panel, outputs) - from;
-                     if (direct)
-                         result.put_rows(row + from, n, bytes.data() + from * row_bytes);
-                     else if (stored == StoredAs::out_in)
-                         result.put(row + from, 0, n, columns, numbers + from * columns, columns,
-                                    1);
-                     else
-                         result.put(from, row, n, count, numbers + from, 1, columns);
+                     try {
+                         pack(from, std::min(end * kernels::panel, outputs) - from);
+                     } catch (...) {
+                         const std::scoped_lock lock(mutex);
+                         if (failure == nullptr) failure = std::current_exception();
+                     }
                  });
+    if (failure != nullptr) std::rethrow_exception(failure);
 }
 
 // A tensor into packed weights.
 inline WeightMatrix load_matrix(const TensorSource& source, const std::string& name,
                                 StoredAs stored, const LoadOptions& options) {
+    const FpEnvironment environment;
     const std::vector<std::size_t>& shape = *source.shape(name);
     const auto rows = static_cast<std::ptrdiff_t>(shape[0]);
     const auto columns = static_cast<std::ptrdiff_t>(shape[1]);

@@ -6,6 +6,7 @@
 #include <limits>
 #include <span>
 
+#include "cairn/core/fp_environment.hpp"
 #include "cairn/core/types.hpp"
 #include "cairn/numeric/elementary.hpp"
 
@@ -13,6 +14,7 @@ namespace cairn::inline CAIRN_ABI {
 
 /// ln of the probability of a token under a row of logits, in double.
 inline double log_probability(std::span<const float> logits, Token token) {
+    const FpEnvironment environment;
     double most = -std::numeric_limits<double>::infinity();
     for (const float x : logits) most = std::max(most, static_cast<double>(x));
     double sum = 0.0;

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdint>
 
+#include "cairn/core/fp_environment.hpp"
 #include "cairn/numeric/elementary.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -45,6 +46,7 @@ class Random {
     }
     /// Standard normal, by Box and Muller.
     double normal() noexcept {
+        const FpEnvironment environment;
         const double u = 1.0 - uniform();
         const double radius = std::sqrt(-2.0 * elementary::log(u));
         return radius * elementary::sincos(6.283185307179586477 * uniform()).cos;
