@@ -17,6 +17,7 @@
 #define CAIRN_KERNEL_SETS(SET, ...)      \
     SET(portable, portable, __VA_ARGS__) \
     SET(avx2, avx2, __VA_ARGS__)         \
+    SET(avxvnni, avx2, __VA_ARGS__)      \
     SET(avx512, avx512, __VA_ARGS__)     \
     SET(avx512vnni, avx512, __VA_ARGS__)
 #elif defined(__aarch64__)
