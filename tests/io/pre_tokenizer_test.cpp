@@ -75,3 +75,20 @@ TEST_CASE("a pre-tokenizer has a bounded number of steps", "[pre_tokenizer]") {
     // \C matches half a character.
     CHECK(code_of([&] { PreTokenizer(split("\\C"), {}); }) == ErrorCode::bad_tokenizer);
 }
+
+TEST_CASE("rows of white space longer than a hostile pattern's steps are cut all the same",
+          "[pre_tokenizer]") {
+    FileLimits limits;
+    limits.regex_steps = 1000;
+    const std::string text = std::string(5000, ' ') + "a" + std::string(5000, '\n') + "b";
+    for (const char* name : {"gpt-2", "smollm", "llama-bpe", "qwen2", "default"}) {
+        INFO(name);
+        std::string whole;
+        for (const std::string& piece : pieces(PreTokenizer::named(name, limits), text))
+            whole += piece;
+        CHECK(whole == text);
+    }
+    CHECK(code_of([&] {
+              pieces(PreTokenizer(split("(a|aa)+$"), limits), std::string(50, 'a') + "b");
+          }) == ErrorCode::limit);
+}

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <new>
 #include <string>
@@ -36,8 +37,12 @@ class SplitPattern {
                 " are allowed");
         print_.add(std::string_view(pattern));
         if (context_ == nullptr) throw std::bad_alloc();
-        pcre2_set_match_limit(context_.get(), limits.regex_steps);
-        pcre2_set_depth_limit(context_.get(), limits.regex_steps);
+        // This library's own patterns go back over a text at most once: any length is fine.
+        const std::uint32_t steps = origin == Origin::library
+                                        ? std::numeric_limits<std::uint32_t>::max()
+                                        : limits.regex_steps;
+        pcre2_set_match_limit(context_.get(), steps);
+        pcre2_set_depth_limit(context_.get(), steps);
         int error = 0;
         PCRE2_SIZE where = 0;
         code_.reset(
