@@ -38,7 +38,7 @@ bool finite_words(const std::byte* from, std::size_t count, Word exponent) noexc
         look(word);
     }
     word = 0;
-    std::memcpy(&word, from, count * sizeof(Word));
+    if (count > 0) std::memcpy(&word, from, count * sizeof(Word));
     look(word);
     return good == top;
 }
