@@ -37,7 +37,8 @@ inline std::vector<Token> random_tokens(Random& random, int count, int vocabular
     return tokens;
 }
 inline bool same_bits(std::span<const float> a, std::span<const float> b) {
-    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+    return a.size() == b.size() &&
+           (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);
 }
 inline bool same_bits(const RowMatrix& a, const RowMatrix& b) {
     return same_bits(std::span(a.data(), static_cast<std::size_t>(a.size())),
