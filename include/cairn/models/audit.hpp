@@ -161,6 +161,7 @@ class ShadowedCache {
                     for (int row = seen.begin; row < seen.end; ++row) {
                         const int position =
                             run.positions != nullptr ? run.positions[row] : row + run.offset;
+                        if (position < 0) continue;  // evicted at the prompt's end just now
                         const Run& plain = lists[0][s][0];
                         plain.codec->decode(plain.rows(position, position + 1), dims, wanted.data(),
                                             dims);
