@@ -80,7 +80,7 @@ TEST_CASE("values take a bounded multiple of their text", "[json]") {
         try {
             const Json value = parse_json(text, ErrorCode::bad_config, "t", tight);
             INFO(text.substr(0, 40));
-            CHECK(heap_bytes() - before <= 8 * text.size());
+            CHECK(heap_bytes() - before <= 7 * text.size());
         } catch (const Error& error) {
             CHECK(error.code() == ErrorCode::limit);
         }

@@ -46,7 +46,7 @@ class StrictJson final : public nlohmann::json_sax<Json> {
   public:
     StrictJson(const FileLimits& limits, std::size_t text, ErrorCode code, const std::string& where)
         : limits_(limits),
-          most_(checked_add(limits.json_values, checked_mul(8, text, where), where)),
+          most_(checked_add(limits.json_values, checked_mul(7, text, where), where)),
           code_(code),
           where_(where) {}
     ~StrictJson() override { take_apart(root_); }
@@ -64,7 +64,7 @@ class StrictJson final : public nlohmann::json_sax<Json> {
     }
     bool binary(binary_t&) override { return false; }
     bool start_object(std::size_t) override {
-        charge(block + sizeof(Json::object_t));
+        charge(2 * block + sizeof(Json::object_t));
         return open(Json::object());
     }
     bool start_array(std::size_t) override {
@@ -98,7 +98,7 @@ class StrictJson final : public nlohmann::json_sax<Json> {
         used_ += bytes;
         require(used_ <= most_, ErrorCode::limit, where_, ": its values take more than ", most_,
                 " bytes of memory; the limit FileLimits::json_values is ", limits_.json_values,
-                " beyond 8 times the text");
+                " beyond 7 times the text");
     }
     template <class T>
     Json* place(T&& value) {
@@ -112,8 +112,12 @@ class StrictJson final : public nlohmann::json_sax<Json> {
             return slot_;
         }
         auto& list = stack_.back()->get_ref<Json::array_t&>();
-        if (list.size() == list.capacity())
-            charge(std::max<std::size_t>(list.size(), 1) * sizeof(Json));
+        if (list.size() == list.capacity()) {
+            // It doubles, and the old list is there until its values have moved.
+            const std::size_t more = std::max<std::size_t>(list.size(), 1) * sizeof(Json);
+            charge(2 * more);
+            used_ -= more;
+        }
         return &list.emplace_back(std::forward<T>(value));
     }
     template <class T>

@@ -13,7 +13,8 @@ namespace cairn::inline CAIRN_ABI {
 struct FileLimits {
     std::size_t safetensors_header = 100'000'000;     ///< bytes, as the reference reader
     std::size_t json_bytes = std::size_t{256} << 20;  ///< config.json, index, tokenizer.json
-    /// Bytes that the values of a JSON text may take in memory beyond 8 times the text.
+    /// Bytes that the values of a JSON text may take in memory beyond 7 times the text; with the
+    /// text itself that is 8 times.
     std::size_t json_values = std::size_t{64} << 20;
     int json_depth = 64;
     std::size_t tensors = std::size_t{1} << 18;  ///< of one file
