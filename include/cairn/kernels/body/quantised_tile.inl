@@ -69,10 +69,10 @@ template <int group, bool minimum, bool wide, int units>
 [[gnu::noinline]] void gemm_rows_of(const BlockProduct& a, const Spread& w, std::ptrdiff_t first,
                                     std::ptrdiff_t present) {
     for (std::ptrdiff_t row = 0; row < a.rows; row += gemm_rows) {
-        if (present == gemm_panels)
-            gemm_tile<group, minimum, wide, units, gemm_panels>(a, w, first, row);
-        else
+        if (gemm_panels == 1 || present < gemm_panels)
             gemm_tile<group, minimum, wide, units, 1>(a, w, first, row);
+        else
+            gemm_tile<group, minimum, wide, units, gemm_panels>(a, w, first, row);
     }
 }
 template <BlockLayout L>
