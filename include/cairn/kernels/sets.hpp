@@ -24,7 +24,8 @@
 #define CAIRN_KERNEL_SETS(SET, ...)      \
     SET(portable, portable, __VA_ARGS__) \
     SET(neon, neon, __VA_ARGS__)         \
-    SET(neondot, neon, __VA_ARGS__)
+    SET(neondot, neon, __VA_ARGS__)      \
+    SET(neoni8mm, neon, __VA_ARGS__)
 #else
 #define CAIRN_KERNEL_SETS(SET, ...) SET(portable, portable, __VA_ARGS__)
 #endif
