@@ -142,8 +142,9 @@ bool interrupted(Body&& body) {
 struct Live {
     Any session;
     History history{};
-    bool has_logits = false;
+    int logits_at = -1;  // the position whose logits the session has; -1: none
     Answer expected{};
+    bool has_logits() const { return logits_at == history.position(); }
 };
 
 class Script {
@@ -190,9 +191,9 @@ class Script {
     int refusals() const { return refusals_; }
 
   private:
-    void add(Any session, History history = {}, bool has_logits = false) {
+    void add(Any session, History history = {}, int logits_at = -1) {
         if (live_.size() == 4) live_.erase(live_.begin() + static_cast<long>(random_.below(4)));
-        live_.push_back({std::move(session), std::move(history), has_logits, {}});
+        live_.push_back({std::move(session), std::move(history), logits_at, {}});
         expect(live_.back());
     }
     void expect(Live& l) {
@@ -202,7 +203,7 @@ class Script {
     }
     void check(Live& l) {
         REQUIRE(l.session.position() == l.history.position());
-        REQUIRE(same_bits(l.session.logits(), l.has_logits ? l.expected.logits : Bits{}));
+        REQUIRE(same_bits(l.session.logits(), l.has_logits() ? l.expected.logits : Bits{}));
         Any branch = random_.below(2) == 0 ? l.session.fork() : l.session.copy();
         REQUIRE(same_bits(probe(branch), l.expected.next));
     }
@@ -217,8 +218,8 @@ class Script {
         if (n == 0) return;
         const auto tokens = random_tokens(random_, n, vocabulary);
         l.session.prefill(tokens);
-        l.has_logits = true;
         fed(l, tokens);
+        l.logits_at = l.history.position();
     }
     void announce(Live& l, int n) {
         l.session.expect_prompt(static_cast<std::size_t>(n));
@@ -235,12 +236,13 @@ class Script {
         const int before = l.session.position();
         Interruption interruption(random_, model_.layers(), 2);
         interruption.arm(l.session.context());
-        l.has_logits = !interrupted([&] { l.session.prefill(tokens); });
+        const bool failed = interrupted([&] { l.session.prefill(tokens); });
         Interruption::disarm(l.session.context());
-        if (!l.has_logits) ++interruptions_;
+        if (failed) ++interruptions_;
         const int kept = l.session.position() - before;
-        REQUIRE((kept >= 0 && kept <= n && l.has_logits == (kept == n)));
+        REQUIRE((kept >= 0 && kept <= n && failed == (kept < n)));
         if (kept > 0) fed(l, Tokens(tokens).first(static_cast<std::size_t>(kept)));
+        if (!failed) l.logits_at = l.history.position();
     }
     void save(Live& l) {
         SessionText words;
@@ -253,6 +255,7 @@ class Script {
         Any back = fresh(model_, spec_);
         REQUIRE(load_session(file_, back, SessionOwner{}).tokens == l.history.tokens);
         l.session = std::move(back);
+        if (!l.has_logits()) l.logits_at = -1;
         ++loads_;
     }
     // A file that is cut, changed or of another model, into a session that was used, was told of a
@@ -295,12 +298,12 @@ class Script {
     void branch(Live& l, bool deep) {
         Any other = deep ? l.session.copy() : l.session.fork();
         // Either of the two goes on under the old name; only one has logits.
-        bool has_logits = false;
+        int logits_at = -1;
         if (random_.below(2) == 0) {
             std::swap(other, l.session);
-            has_logits = std::exchange(l.has_logits, false);
+            logits_at = std::exchange(l.logits_at, -1);
         }
-        add(std::move(other), History(l.history), has_logits);
+        add(std::move(other), History(l.history), logits_at);
     }
     void truncate(Live& l) {
         const int n = draw(random_, 0, l.session.position());
@@ -312,7 +315,7 @@ class Script {
         if (!l.history.shifts.empty()) return;
         l.session.truncate(n);
         if (n == l.history.position()) return;
-        l.has_logits = false;
+        if (n < l.logits_at) l.logits_at = -1;
         l.history.tokens.resize(static_cast<std::size_t>(n));
         std::erase_if(l.history.announced, [&](const auto& a) { return a.at > n; });
         expect(l);
@@ -320,7 +323,7 @@ class Script {
     void clear(Live& l) {
         l.session.clear();
         l.history = {};
-        l.has_logits = false;
+        l.logits_at = -1;
         expect(l);
     }
     void shift(Live& l) {
