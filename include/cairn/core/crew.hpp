@@ -76,16 +76,15 @@ class Crew {
         next_.store(size(), std::memory_order_relaxed);
         const std::uint32_t number = generation_.load(std::memory_order_relaxed) + 1;
         const int own = std::min(count, size());  // threads that have a task of their own
-        for (int i = own; i < size(); ++i)
-            slots_[i].claimed.store(number, std::memory_order_relaxed);
+        for (int i = own; i < size(); ++i) slot(i).claimed.store(number, std::memory_order_relaxed);
         announce();
         take(0, 0);
         for (int i = 1; i < own; ++i)
-            if (slots_[i].claim(number)) {
-                slots_[i].done.store(number, std::memory_order_relaxed);
+            if (slot(i).claim(number)) {
+                slot(i).done.store(number, std::memory_order_relaxed);
                 take(i, 0);
             }
-        for (int i = 1; i < own; ++i) wait(slots_[i], number);
+        for (int i = 1; i < own; ++i) wait(slot(i), number);
         if (failed_.load(std::memory_order_relaxed)) rethrow();
     }
 
@@ -104,6 +103,7 @@ class Crew {
         }
     };
 
+    Slot& slot(int thread) noexcept { return slots_[static_cast<std::size_t>(thread)]; }
     void announce() noexcept {
         generation_.fetch_add(1, std::memory_order_seq_cst);
         if (parked_.load(std::memory_order_seq_cst) == 0) return;
@@ -129,16 +129,16 @@ class Crew {
     }
     void work(int worker) {
         const FpEnvironment environment;
-        Slot& slot = slots_[worker];
-        slot.thread.store(thread_number(), std::memory_order_relaxed);
+        Slot& own = slot(worker);
+        own.thread.store(thread_number(), std::memory_order_relaxed);
         std::uint32_t seen = 0;
         for (;;) {
             const std::uint32_t now = next_run(seen);
             if (stop_.load(std::memory_order_relaxed)) return;
             seen = now;
-            if (!slot.claim(now)) continue;
+            if (!own.claim(now)) continue;
             take(worker, worker);
-            slot.done.store(now, std::memory_order_release);
+            own.done.store(now, std::memory_order_release);
         }
     }
     // Waits for a run after `seen`: a while awake, then asleep.

@@ -2,6 +2,9 @@
 // work alone for a while: with fewer cores than threads, working together is slower than alone.
 #pragma once
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -12,7 +15,6 @@
 
 #if defined(__linux__)
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 #include "cairn/core/config.hpp"
@@ -33,16 +35,16 @@ inline std::int64_t waited_for_core(int thread) noexcept {
     if (thread == 0) return -1;
     char path[64];
     std::snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", thread);
-    std::FILE* file = std::fopen(path, "re");
-    if (file == nullptr) return -1;
-    char line[96] = "";
+    const int file = ::open(path, O_RDONLY | O_CLOEXEC);  // no stream: it would allocate
+    if (file < 0) return -1;
+    char line[96];
+    const ssize_t size = ::read(file, line, sizeof line - 1);
+    ::close(file);
+    if (size <= 0) return -1;
+    line[size] = '\0';  // "time run, time waited, turns"
     char* end = nullptr;
-    std::int64_t waited = -1;
-    if (std::fgets(line, sizeof line, file) != nullptr) {  // "time run, time waited, turns"
-        std::strtoll(line, &end, 10);
-        if (*end == ' ') waited = std::strtoll(end, nullptr, 10);
-    }
-    std::fclose(file);
+    std::strtoll(line, &end, 10);
+    const std::int64_t waited = *end == ' ' ? std::strtoll(end, nullptr, 10) : -1;
     return waited;
 }
 
