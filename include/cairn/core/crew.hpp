@@ -61,11 +61,18 @@ class Crew {
     /// Whether its threads are there: not in a forked child.
     bool here() const noexcept { return process_ == forks(); }
 
-    /// Whether the caller should work alone now.
-    bool alone() noexcept { return !crowding_.parallel(); }
+    /// Threads that have a core of their own, as far as is known; the caller's included.
+    int useful() noexcept {
+        if (!crowded_.load(std::memory_order_relaxed)) return size();
+        const std::int64_t now = Crowding::now();
+        int resting = 0;
+        for (int i = 1; i < size(); ++i) resting += slot(i).crowding.rests(now) ? 1 : 0;
+        if (resting == 0) crowded_.store(false, std::memory_order_relaxed);
+        return size() - resting;
+    }
 
     void run(int count, TaskRef task) {
-        if (count <= 1 || threads_.empty() || alone()) {
+        if (count <= 1 || useful() == 1) {
             // Worker 0 is the caller here; other callers use scratch of their own.
             for (int i = 0; i < count; ++i) task(i, 0);
             return;
@@ -77,10 +84,12 @@ class Crew {
         const std::uint32_t number = generation_.load(std::memory_order_relaxed) + 1;
         const int own = std::min(count, size());  // threads that have a task of their own
         for (int i = own; i < size(); ++i) slot(i).claimed.store(number, std::memory_order_relaxed);
+        const bool crowded = crowded_.load(std::memory_order_relaxed);
+        if (crowded) leave_resting(own, number);
         announce();
         take(0, 0);
         for (int i = 1; i < own; ++i)
-            if (slot(i).claim(number)) {
+            if ((crowded && slot(i).left) || slot(i).claim(number)) {
                 slot(i).done.store(number, std::memory_order_relaxed);
                 take(i, 0);
             }
@@ -94,6 +103,8 @@ class Crew {
         std::atomic<std::uint32_t> claimed{0};  // the last run whose task was claimed here ...
         std::atomic<std::uint32_t> done{0};     // ... and done
         std::atomic<int> thread{0};             // as the system numbers it
+        bool left = false;                      // to the caller, before the run began
+        Crowding crowding;
         // At a run's begin all slots are claimed for the one before it, so that who comes with an
         // older number claims nothing.
         bool claim(std::uint32_t number) noexcept {
@@ -104,6 +115,13 @@ class Crew {
     };
 
     Slot& slot(int thread) noexcept { return slots_[static_cast<std::size_t>(thread)]; }
+    void leave_resting(int own, std::uint32_t number) noexcept {
+        const std::int64_t now = Crowding::now();
+        for (int i = 1; i < own; ++i) {
+            slot(i).left = slot(i).crowding.rests(now);
+            if (slot(i).left) slot(i).claimed.store(number, std::memory_order_relaxed);
+        }
+    }
     void announce() noexcept {
         generation_.fetch_add(1, std::memory_order_seq_cst);
         if (parked_.load(std::memory_order_seq_cst) == 0) return;
@@ -133,7 +151,7 @@ class Crew {
         own.thread.store(thread_number(), std::memory_order_relaxed);
         std::uint32_t seen = 0;
         for (;;) {
-            const std::uint32_t now = next_run(seen);
+            const std::uint32_t now = next_run(seen, own.crowding);
             if (stop_.load(std::memory_order_relaxed)) return;
             seen = now;
             if (!own.claim(now)) continue;
@@ -142,15 +160,18 @@ class Crew {
         }
     }
     // Waits for a run after `seen`: a while awake, then asleep.
-    std::uint32_t next_run(std::uint32_t seen) noexcept {
+    std::uint32_t next_run(std::uint32_t seen, Crowding& crowding) noexcept {
         for (;;) {
-            Crowding::Gap gap(crowding_);
-            const int limit = crowding_.crowded() ? spins_crowded : spins_alone;
+            Crowding::Gap gap(crowding);
+            const int limit = crowding.crowded() ? spins_crowded : spins_alone;
             for (int spins = 0; spins < limit; ++spins) {
                 const std::uint32_t now = generation_.load(std::memory_order_acquire);
                 if (now != seen) return now;
                 pause(spins);
-                if (spins % 64 == 63 && gap.lost_core()) break;
+                if (spins % 64 == 63 && gap.lost_core()) {
+                    crowded_.store(true, std::memory_order_relaxed);
+                    break;
+                }
             }
             parked_.fetch_add(1, std::memory_order_seq_cst);
             generation_.wait(seen, std::memory_order_seq_cst);
@@ -164,7 +185,8 @@ class Crew {
             pause(spins);
         }
         // So long after all others: it does a long task, or it lost its core.
-        Crowding::Watch watch(crowding_, slot.thread.load(std::memory_order_relaxed));
+        crowded_.store(true, std::memory_order_relaxed);  // perhaps: useful() looks
+        Crowding::Watch watch(slot.crowding, slot.thread.load(std::memory_order_relaxed));
         while (!done()) {
             require(here(), ErrorCode::bad_state,
                     "fork(2) inside a parallel loop: its threads are not in the child");
@@ -192,8 +214,8 @@ class Crew {
     std::vector<std::thread> threads_;
     std::atomic<bool> failed_{false};
     std::exception_ptr failure_;
-    alignas(64) Crowding crowding_;   // all read it, hardly anybody writes
-    alignas(64) std::mutex callers_;  // only callers
+    alignas(64) std::atomic<bool> crowded_{false};  // whether any thread may be resting
+    alignas(64) std::mutex callers_;                // only callers
     alignas(64) std::atomic<int> next_{0};
     // What a thread that waits has to read, in one line.
     alignas(64) std::atomic<std::uint32_t> generation_{0};

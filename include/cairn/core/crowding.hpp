@@ -1,5 +1,6 @@
-// Notices that threads of a pool wait for a core that another process has, and then has the caller
-// work alone for a while: with fewer cores than threads, working together is slower than alone.
+// Notices that a thread of a pool waits for a core that another process has, and then has the
+// others work without it for a while: who waits for a thread without a core is slower than without
+// it.
 #pragma once
 
 #include <fcntl.h>
@@ -48,12 +49,22 @@ inline std::int64_t waited_for_core(int thread) noexcept {
     return waited;
 }
 
-/// Whether the caller should hand out work now. Any thread may ask.
+/// Whether a thread should be handed work now. Any thread may ask.
 class Crowding {
   public:
-    bool crowded() const noexcept { return alone_until_.load(std::memory_order_relaxed) != 0; }
-    /// Whether working together is worth a try.
-    bool parallel() noexcept { return !crowded() || over(); }
+    bool crowded() const noexcept { return rests_until_.load(std::memory_order_relaxed) != 0; }
+    /// Whether it should be left alone at `time`.
+    bool rests(std::int64_t time) noexcept {
+        const std::int64_t until = rests_until_.load(std::memory_order_relaxed);
+        if (until == 0 || time < until) return until != 0;
+        resumed_.store(time, std::memory_order_relaxed);
+        rests_until_.store(0, std::memory_order_relaxed);
+        return false;
+    }
+    /// Nanoseconds of a steady clock.
+    static std::int64_t now() noexcept {
+        return std::chrono::steady_clock::now().time_since_epoch().count();
+    }
 
     /// The wait for one thread that was handed work and is late.
     class Watch {
@@ -109,20 +120,9 @@ class Crowding {
     static constexpr std::int64_t shortest = 8'000'000;
     static constexpr std::int64_t longest = 128'000'000;
 
-    static std::int64_t now() noexcept {
-        return std::chrono::steady_clock::now().time_since_epoch().count();
-    }
-    bool over() noexcept {
-        const std::int64_t until = alone_until_.load(std::memory_order_relaxed);
-        const std::int64_t time = now();
-        if (time < until) return false;
-        resumed_.store(time, std::memory_order_relaxed);
-        alone_until_.store(0, std::memory_order_relaxed);
-        return true;
-    }
-    // A thread had no core for `time`. Now and then that happens on any machine and costs less than
-    // working alone; where it is much of the time worked together, the caller is alone for a while,
-    // and longer each time that it comes again soon.
+    // It had no core for `time`. Now and then that happens on any machine and costs less than
+    // working without it; where it is much of the time worked together, it rests for a while, and
+    // longer each time that it comes again soon.
     void lost(std::int64_t time) noexcept {
         const std::int64_t here = now();
         const std::int64_t together = here - resumed_.exchange(here, std::memory_order_relaxed);
@@ -130,10 +130,10 @@ class Crowding {
         const std::int64_t last = pause_.load(std::memory_order_relaxed);
         const std::int64_t pause = together < 4 * last ? std::min(2 * last, longest) : shortest;
         pause_.store(pause, std::memory_order_relaxed);
-        alone_until_.store(here + pause, std::memory_order_relaxed);
+        rests_until_.store(here + pause, std::memory_order_relaxed);
     }
 
-    std::atomic<std::int64_t> alone_until_{0};  // 0: nothing was noticed
+    std::atomic<std::int64_t> rests_until_{0};  // 0: nothing was noticed
     std::atomic<std::int64_t> resumed_{0};
     std::atomic<std::int64_t> pause_{0};
 };

@@ -13,7 +13,7 @@ namespace cairn::inline CAIRN_ABI {
 
 /// An Executor with `threads` workers, the calling thread being one of them. If the system grants
 /// fewer threads, it works with those. May be shared by any number of sessions and threads: calls
-/// take turns. While another process takes its threads' cores, the caller does the work alone. In
+/// take turns. A thread whose core another process has is left out for a while. In
 /// the child of a fork(2) it starts threads anew at its first run; a fork inside a task is
 /// Error{bad_state} in the child.
 class ThreadPool final : public Executor {
@@ -31,7 +31,7 @@ class ThreadPool final : public Executor {
 
     int workers() const noexcept override { return workers_; }
     int useful_workers() const noexcept override {
-        return crew_.load(std::memory_order_acquire)->alone() ? 1 : workers_;
+        return crew_.load(std::memory_order_acquire)->useful();
     }
 
     /// What a task throws, run throws when all tasks that had begun are done.
