@@ -4,12 +4,12 @@
 
 namespace cairn::inline CAIRN_ABI::kernels {
 
-template void Table::gemv<ElementType::f32>(const Linear&) const;
-template void Table::gemm<ElementType::f32>(const Linear&) const;
-template void Table::gemv<ElementType::f16>(const Linear&) const;
-template void Table::gemm<ElementType::f16>(const Linear&) const;
-template void Table::gemv<ElementType::bf16>(const Linear&) const;
-template void Table::gemm<ElementType::bf16>(const Linear&) const;
+template void Table::gemv<ElementType::f32>(const FloatProduct&) const;
+template void Table::gemm<ElementType::f32>(const FloatProduct&) const;
+template void Table::gemv<ElementType::f16>(const FloatProduct&) const;
+template void Table::gemm<ElementType::f16>(const FloatProduct&) const;
+template void Table::gemv<ElementType::bf16>(const FloatProduct&) const;
+template void Table::gemm<ElementType::bf16>(const FloatProduct&) const;
 template void Table::scores_rows<ElementType::f32>(const RowsIn&, const float*, std::ptrdiff_t, int,
                                                    float*, std::ptrdiff_t) const;
 template void Table::weigh_rows<ElementType::f32>(const RowsIn&, const float*, std::ptrdiff_t, int,

@@ -1,6 +1,7 @@
 // Every kernel against its definition in double, and every instruction set against every other by
 // bits.
 #include <cairn/kernels/exact_fma.hpp>
+#include <cairn/kernels/quantised/kernels.hpp>
 
 #include "support.hpp"
 using namespace support;
@@ -103,14 +104,14 @@ TEST_CASE("products: any number of rows, any panels, every type", "[kernels]") {
         const WeightMatrix packed = WeightMatrix::from(w, type);
         const RowMatrix x = random_matrix(random, rows, in);
         const std::vector<float> bias = random_vector(random, static_cast<std::size_t>(out));
-        kernels::Linear call{packed.data(), bias.data(), in,   out, x.data(),
-                             nullptr,       out,         rows, 0,   (out + 15) / 16};
+        kernels::FloatProduct call{packed.data(), bias.data(), in,   out, x.data(),
+                                   nullptr,       out,         rows, 0,   (out + 15) / 16};
         const auto size = static_cast<std::size_t>(rows * out);
         const std::vector<float> many = everywhere(
             [&](const Table& t, std::vector<float>& y) {
                 std::vector<float> tiles(static_cast<std::size_t>((rows + t.tile_rows) * in));
                 t.pack_rows(x.data(), in, rows, in, tiles.data());
-                kernels::Linear c = call;
+                kernels::FloatProduct c = call;
                 c.x = tiles.data();
                 c.y = y.data();
                 packed.plain()->gemm(t, c);
@@ -120,7 +121,7 @@ TEST_CASE("products: any number of rows, any panels, every type", "[kernels]") {
             [&](const Table& t, std::vector<float>& y) {
                 for (int r = 0; r < rows;
                      ++r) {  // one row at a time, in two calls that split the panels
-                    kernels::Linear c = call;
+                    kernels::FloatProduct c = call;
                     c.x = x.data() + r * in;
                     c.y = y.data() + r * out;
                     c.rows = 1;
@@ -355,4 +356,21 @@ TEST_CASE("a table is found by name, or the names are listed", "[dispatch]") {
         CHECK(std::string(kernels::active().name) == "portable");
     }
     CHECK(&kernels::active() == before);
+}
+
+TEST_CASE("instruction sets stand in one order, each with its own products of weights",
+          "[dispatch]") {
+    std::vector<const kernels::quantised::BlockKernels*> products;
+    std::optional<kernels::Isa> before;
+    for (const Table* t : kernels::available()) {
+        INFO(t->name);
+        CHECK(&kernels::named(t->name) == t);
+        CHECK((!before || *before < t->isa));
+        before = t->isa;
+        const kernels::Override use(*t);
+        products.push_back(&kernels::quantised::active());
+        CHECK(products.back() == &kernels::quantised::kernels_for(*t));
+        CHECK(std::count(products.begin(), products.end(), products.back()) == 1);
+        CHECK(products.back()->tile_rows > 0);
+    }
 }

@@ -187,7 +187,7 @@ constexpr std::size_t codec_row_bytes(std::string_view codec, int dims, bool key
     using namespace kernels::cached;
     struct Entry {
         std::string_view name;
-        Layout layout;
+        RowLayout layout;
     };
     const Entry entries[] = {{"q8_0", q8_0},         {"q5_1", q5_1},  {"q5_0", q5_0},
                              {"q4_1", q4_1},         {"q4_0", q4_0},  {"iq4_nl", iq4_nl},

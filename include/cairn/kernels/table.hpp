@@ -22,7 +22,7 @@ inline constexpr int key_tile = lanes;
 
 /// y[r][n] = bias[n] + sum over k of x[r][k] * W[n][k], k ascending in one chain of fma per
 /// element. Weights are packed [out/16][in][16] in their storage type; lanes past `out` hold zeros.
-struct Linear {
+struct FloatProduct {
     const std::byte* weights;  ///< first panel of the matrix
     const float* bias;         ///< [out] or null
     std::ptrdiff_t in;
@@ -53,10 +53,10 @@ struct Table {
 
     /// One row. For weights of f32, f16 and bf16.
     template <ElementType type>
-    void gemv(const Linear&) const;
+    void gemv(const FloatProduct&) const;
     /// Any number of rows, x packed.
     template <ElementType type>
-    void gemm(const Linear&) const;
+    void gemm(const FloatProduct&) const;
     /// [rows][stride] -> [rows / tile_rows][k][tile_rows], missing rows zero.
     void pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows, std::ptrdiff_t k,
                    float* packed) const;

@@ -44,11 +44,11 @@ using stored_t = typename Stored<type>::Type;
 }  // namespace detail
 
 template <ElementType type>
-void Table::gemv(const Linear& product) const {
+void Table::gemv(const FloatProduct& product) const {
     CAIRN_PICK(gemv<detail::stored_t<type>>(product));
 }
 template <ElementType type>
-void Table::gemm(const Linear& product) const {
+void Table::gemm(const FloatProduct& product) const {
     CAIRN_PICK(gemm<detail::stored_t<type>>(product));
 }
 CAIRN_KERNEL void Table::pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows,

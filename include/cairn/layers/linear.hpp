@@ -75,13 +75,13 @@ struct SharedActivations {
 namespace detail {
 
 struct PlainProduct {
-    kernels::Linear call;
+    kernels::FloatProduct call;
     const kernels::Table* table;
-    void (*kernel)(const kernels::Table&, const kernels::Linear&);
+    void (*kernel)(const kernels::Table&, const kernels::FloatProduct&);
 };
 inline void run_plain(const void* state, std::ptrdiff_t begin, std::ptrdiff_t end, int) {
     const auto* product = static_cast<const PlainProduct*>(state);
-    kernels::Linear part = product->call;
+    kernels::FloatProduct part = product->call;
     part.panel_begin = begin;
     part.panel_end = end;
     product->kernel(*product->table, part);

@@ -190,7 +190,7 @@ inline void run_accurate(const void* state, std::ptrdiff_t begin, std::ptrdiff_t
         for (std::ptrdiff_t i = 0; i < count; ++i)
             product->decode(product->weights + (p + i) * product->panel_bytes,
                             product->plain.call.in, scratch + i * panel_floats);
-        kernels::Linear part = product->plain.call;
+        kernels::FloatProduct part = product->plain.call;
         part.weights = reinterpret_cast<const std::byte*>(scratch);
         if (part.bias != nullptr) part.bias += p * kernels::panel;
         part.y += p * kernels::panel;

@@ -63,17 +63,17 @@ inline void require_finite(const std::vector<float>& numbers, std::string_view w
 struct PlainWeights {
     ElementType type;
     const PlainFormat* format;
-    void (*gemv)(const kernels::Table&, const kernels::Linear&);
-    void (*gemm)(const kernels::Table&, const kernels::Linear&);
+    void (*gemv)(const kernels::Table&, const kernels::FloatProduct&);
+    void (*gemm)(const kernels::Table&, const kernels::FloatProduct&);
 };
 /// The description of f32, f16 or bf16; who names one compiles no kernel of another.
 template <ElementType type>
 inline constexpr PlainWeights plain_weights{
     type, &plain_format<type>,
-    [](const kernels::Table& kernel, const kernels::Linear& product) {
+    [](const kernels::Table& kernel, const kernels::FloatProduct& product) {
         kernel.gemv<type>(product);
     },
-    [](const kernels::Table& kernel, const kernels::Linear& product) {
+    [](const kernels::Table& kernel, const kernels::FloatProduct& product) {
         kernel.gemm<type>(product);
     }};
 /// The same by value. Throws Error{invalid_argument} for a block type.

@@ -18,8 +18,8 @@ namespace cairn::inline CAIRN_ABI {
 
 namespace codec_detail {
 
-using kernels::cached::Layout;
 using kernels::cached::Meaning;
+using kernels::cached::RowLayout;
 
 // The most dims of a block: a whole row for int8 and fp8.
 inline constexpr int max_block = 4096;
@@ -50,7 +50,7 @@ inline int nearest_iq4(float x) {
 }
 
 // Scales as the formats define them; codes are the nearest integers, ties to even.
-inline void quantise_block(const Layout& f, const float* x, int n, CodeBlock& to) {
+inline void quantise_block(const RowLayout& f, const float* x, int n, CodeBlock& to) {
     to.scale = to.least = 0;
     if (f.meaning == Meaning::e4m3 || f.meaning == Meaning::e5m2) {
         for (int i = 0; i < n; ++i)
@@ -112,7 +112,7 @@ inline void quantise_block(const Layout& f, const float* x, int n, CodeBlock& to
 }
 
 // What a code stands for; exact in double, rounded once, as the kernels' fma.
-inline float block_value(const Layout& f, f16_bits scale, f16_bits least, std::uint8_t code) {
+inline float block_value(const RowLayout& f, f16_bits scale, f16_bits least, std::uint8_t code) {
     switch (f.meaning) {
         case Meaning::e4m3: return e4m3_to_f32(code);
         case Meaning::e5m2: return e5m2_to_f32(code);
@@ -141,7 +141,7 @@ struct CodePlace {
     std::ptrdiff_t high_byte;  // of the fifth bit
     unsigned high_shift;
 };
-inline CodePlace value_place(const Layout& f, int i) {
+inline CodePlace value_place(const RowLayout& f, int i) {
     const int vector = i / 16;
     const int lane = i % 16;
     if (f.bits == 8) return {i, 0, 0, 0};
@@ -150,12 +150,12 @@ inline CodePlace value_place(const Layout& f, int i) {
             static_cast<unsigned>(lane % 4 * 2 + vector % 2)};
 }
 // ... and in a tile of keys, dim d of position `lane`.
-inline CodePlace key_place(const Layout& f, int d, int lane) {
+inline CodePlace key_place(const RowLayout& f, int d, int lane) {
     if (f.bits == 8) return {d * 16 + lane, 0, 0, 0};
     return {d / 2 * 16 + lane, static_cast<unsigned>(d % 2 * 4), f.group * 8 + d / 8 * 16 + lane,
             static_cast<unsigned>(d % 8)};
 }
-inline void put_code(const Layout& f, std::byte* codes, const CodePlace& at, unsigned code) {
+inline void put_code(const RowLayout& f, std::byte* codes, const CodePlace& at, unsigned code) {
     if (f.bits == 8) {
         codes[at.byte] = static_cast<std::byte>(code);
         return;
@@ -164,7 +164,7 @@ inline void put_code(const Layout& f, std::byte* codes, const CodePlace& at, uns
     put_bits(codes + at.byte, at.shift, mask, code & mask);
     if (f.bits == 5) put_bits(codes + at.high_byte, at.high_shift, 1U, code >> 4);
 }
-inline unsigned get_code(const Layout& f, const std::byte* codes, const CodePlace& at) {
+inline unsigned get_code(const RowLayout& f, const std::byte* codes, const CodePlace& at) {
     if (f.bits == 8) return std::to_integer<unsigned>(codes[at.byte]);
     const unsigned low = get_bits(codes + at.byte, at.shift, f.bits == 2 ? 3U : 15U);
     return f.bits == 5 ? low | get_bits(codes + at.high_byte, at.high_shift, 1U) << 4 : low;
@@ -178,7 +178,7 @@ struct BlockPlace {
     std::byte* codes;
     int lane;  // -1: values
 };
-inline BlockPlace place_of(const Layout& f, const Rows& rows, int row, int dims, int block,
+inline BlockPlace place_of(const RowLayout& f, const Rows& rows, int row, int dims, int block,
                            bool keys) {
     if (!keys) {
         std::byte* at =
@@ -193,7 +193,7 @@ inline BlockPlace place_of(const Layout& f, const Rows& rows, int row, int dims,
             at + f.parameter_bytes() * tile, lane % tile};
 }
 
-inline void encode_blocks(const Layout& f, const float* x, std::ptrdiff_t stride, int dims,
+inline void encode_blocks(const RowLayout& f, const float* x, std::ptrdiff_t stride, int dims,
                           const Rows& to, bool keys) {
     CodeBlock block;
     for (int r = 0; r < to.count; ++r)
@@ -208,7 +208,7 @@ inline void encode_blocks(const Layout& f, const float* x, std::ptrdiff_t stride
                          block.code[i]);
         }
 }
-inline void decode_blocks(const Layout& f, const Rows& from, int dims, float* x,
+inline void decode_blocks(const RowLayout& f, const Rows& from, int dims, float* x,
                           std::ptrdiff_t stride, bool keys) {
     for (int r = 0; r < from.count; ++r)
         for (int b = 0; b < f.blocks(dims); ++b) {
@@ -225,7 +225,8 @@ inline void decode_blocks(const Layout& f, const Rows& from, int dims, float* x,
             }
         }
 }
-inline void copy_block_row(const Layout& f, const Rows& from, const Rows& to, int dims, bool keys) {
+inline void copy_block_row(const RowLayout& f, const Rows& from, const Rows& to, int dims,
+                           bool keys) {
     for (int b = 0; b < f.blocks(dims); ++b) {
         const BlockPlace source = place_of(f, from, 0, dims, b, keys);
         const BlockPlace target = place_of(f, to, 0, dims, b, keys);
@@ -249,7 +250,7 @@ struct Word {
 };
 
 // The two codecs of a format.
-template <Layout F>
+template <RowLayout F>
 struct BlockCodec {
     static kernels::RowsIn in(const Rows& rows, int dims) {
         return {rows.unit, rows.stride, rows.lane, rows.count, dims};
@@ -299,7 +300,7 @@ struct BlockCodec {
 }  // namespace codec_detail
 
 /// A block format by name: the tag of its codecs.
-template <kernels::cached::Layout F, codec_detail::Word word>
+template <kernels::cached::RowLayout F, codec_detail::Word word>
 struct BlockFormat {
     static const Codec& keys() noexcept {
         static constexpr Codec codec = codec_detail::BlockCodec<F>::key_codec(word.view());

@@ -15,7 +15,7 @@ namespace codec_detail {
 template <int bits>
 struct ChannelCodec {
     static constexpr int group = kernels::cached::channel_group;
-    static constexpr Layout layout = bits == 4 ? kernels::cached::q4_1 : kernels::cached::int2;
+    static constexpr RowLayout layout = bits == 4 ? kernels::cached::q4_1 : kernels::cached::int2;
     static constexpr unsigned levels = (1U << bits) - 1;
     static std::size_t unit_bytes(int dims) {
         return static_cast<std::size_t>(

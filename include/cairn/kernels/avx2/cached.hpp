@@ -12,9 +12,9 @@ namespace cairn::inline CAIRN_ABI::kernels::avx2::cached {
 
 using kernels::cached::channel_group;
 using kernels::cached::iq4_nl_values;
-using kernels::cached::Layout;
 using kernels::cached::Meaning;
 using kernels::cached::Products;
+using kernels::cached::RowLayout;
 
 struct I {
     __m256i a;

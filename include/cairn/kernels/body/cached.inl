@@ -3,7 +3,7 @@
 // fma(code, scale, least) in a register and used there: its bits equal those of the decoded row.
 
 // The 16 codes of vector `v` of codes that start at `codes`, as floats before scale and least.
-template <Layout F>
+template <RowLayout F>
 CAIRN_INLINE V code_lanes(const std::byte* codes, int v) {
     if constexpr (F.meaning == Meaning::e4m3) {
         return from_e4m3(codes + 16 * v);
@@ -25,7 +25,7 @@ CAIRN_INLINE V code_lanes(const std::byte* codes, int v) {
 }
 
 // The number of dim d in a tile's block, before the chain.
-template <Layout F>
+template <RowLayout F>
 CAIRN_INLINE V key_lanes(const std::byte* codes, int d, V scale, V least) {
     V value;
     if constexpr (F.bits == 5)
@@ -44,7 +44,7 @@ CAIRN_INLINE V key_lanes(const std::byte* codes, int d, V scale, V least) {
 }
 
 // U tiles of 16 positions, Q queries: the chain runs over dims ascending.
-template <Layout F, int Q, int U>
+template <RowLayout F, int Q, int U>
 [[gnu::noinline]] void score_unit(const std::byte* unit, std::ptrdiff_t stride, int dims,
                                   const float* q, std::ptrdiff_t q_stride, float* s,
                                   std::ptrdiff_t s_stride) {
@@ -104,7 +104,7 @@ template <Layout F, int Q, int U>
     for (int u = 0; u < U; ++u) store(s + i * s_stride + u * key_tile, sum[i][u]);
 }
 
-template <Layout F, int Q>
+template <RowLayout F, int Q>
 [[gnu::noinline]] void score_rows_of(const RowsIn& k, const float* q, std::ptrdiff_t q_stride,
                                      float* s, std::ptrdiff_t s_stride) {
     constexpr int U = accumulators >= 8 ? 2 : 1;
@@ -132,7 +132,7 @@ template <Layout F, int Q>
     }
 }
 
-template <Layout F>
+template <RowLayout F>
 void cached_scores(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int queries, float* s,
                    std::ptrdiff_t s_stride) {
     int i = 0;
@@ -147,7 +147,7 @@ void cached_scores(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int
 }
 
 // Adds Q weighted sums of rows to U vectors of dims from vector `first` of block `b` on.
-template <Layout F, int Q, int U>
+template <RowLayout F, int Q, int U>
 CAIRN_INLINE void weigh_vectors(const RowsIn& v, int b, int first, const float* p,
                                 std::ptrdiff_t p_stride, float* o, std::ptrdiff_t o_stride) {
     V sum[Q][U];
@@ -199,7 +199,7 @@ CAIRN_INLINE void weigh_vectors(const RowsIn& v, int b, int first, const float* 
         store(o + i * o_stride + 16 * u, sum[i][u]);
 }
 
-template <Layout F, int Q>
+template <RowLayout F, int Q>
 [[gnu::noinline]] void weigh_rows_of(const RowsIn& v, const float* p, std::ptrdiff_t p_stride,
                                      float* o, std::ptrdiff_t o_stride) {
     const int blocks = F.blocks(v.dims);
@@ -226,7 +226,7 @@ template <Layout F, int Q>
     }
 }
 
-template <Layout F>
+template <RowLayout F>
 void cached_weigh(const RowsIn& v, const float* p, std::ptrdiff_t p_stride, int queries, float* o,
                   std::ptrdiff_t o_stride) {
     int i = 0;
@@ -309,7 +309,7 @@ void channel_scores(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, in
 }
 
 // The products of a format.
-template <Layout F>
+template <RowLayout F>
 inline constexpr Products products{cached_scores<F>, cached_weigh<F>};
 // Keys by channel: scores only.
 template <int bits>

@@ -2,7 +2,7 @@
 // of fma from the bias, so one row, many rows, one thread and many give the same bits.
 
 template <class T, int P>
-CAIRN_INLINE void gemv_block(const Linear& a, std::ptrdiff_t first) {
+CAIRN_INLINE void gemv_block(const FloatProduct& a, std::ptrdiff_t first) {
     const T* w[P];
     V sum[P];
     CAIRN_UNROLL
@@ -27,7 +27,7 @@ CAIRN_INLINE void gemv_block(const Linear& a, std::ptrdiff_t first) {
 // Four panels at a time: four streams of weights from memory, and enough chains to hide the
 // latency.
 template <class T>
-void gemv(const Linear& a) {
+void gemv(const FloatProduct& a) {
     std::ptrdiff_t p = a.panel_begin;
     if constexpr (accumulators >= 4)
         for (; p + 4 <= a.panel_end; p += 4) gemv_block<T, 4>(a, p);
@@ -62,7 +62,7 @@ inline void pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows
 
 // One register tile: gemm_rows rows of packed activations times P panels.
 template <class T, int P>
-CAIRN_INLINE void gemm_tile(const Linear& a, std::ptrdiff_t first, std::ptrdiff_t row) {
+CAIRN_INLINE void gemm_tile(const FloatProduct& a, std::ptrdiff_t first, std::ptrdiff_t row) {
     constexpr int R = gemm_rows;
     const T* w[P];
     V sum[R][P];
@@ -107,7 +107,7 @@ static_assert(plain_group % gemm_panels == 0);
 
 // Panels outside, rows inside: a panel group stays in the second-level cache while all rows pass.
 template <class T>
-void gemm(const Linear& a) {
+void gemm(const FloatProduct& a) {
     std::ptrdiff_t p = a.panel_begin;
     for (; p + gemm_panels <= a.panel_end; p += gemm_panels)
         for (std::ptrdiff_t row = 0; row < a.rows; row += gemm_rows)

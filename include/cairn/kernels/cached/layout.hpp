@@ -23,7 +23,7 @@ namespace cairn::inline CAIRN_ABI::kernels::cached {
 enum class Meaning : std::uint8_t { plain, signed_byte, iq4_nl, e4m3, e5m2 };
 
 /// A format of quantised rows. Structural, so that it can be a template argument.
-struct Layout {
+struct RowLayout {
     int bits;    ///< of a code: 8, 5, 4 or 2
     int group;   ///< dims that share a scale; 0: the whole row
     bool least;  ///< whether a least value is stored

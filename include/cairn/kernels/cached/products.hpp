@@ -16,7 +16,7 @@ namespace cairn::inline CAIRN_ABI::kernels::cached {
 #if defined(CAIRN_EXTERN_KERNELS) && !defined(CAIRN_KERNELS_IMPLEMENTATION)
 /// The products of a format for the instruction set of `base`; the formats of the library are
 /// compiled in `cairn::kernels`.
-template <Layout F>
+template <RowLayout F>
 const Products& products_for(const Table& base) noexcept;
 /// The same for keys by channel.
 template <int bits>
@@ -24,7 +24,7 @@ const Products& channel_products_for(const Table& base) noexcept;
 #else
 #define CAIRN_PRODUCTS(set, floats, ...) &floats::cached::products<F>,
 /// The products of a format for the instruction set of `base`.
-template <Layout F>
+template <RowLayout F>
 const Products& products_for(const Table& base) noexcept {
     static constexpr const Products* all[] = {CAIRN_KERNEL_SETS(CAIRN_PRODUCTS)};
     return *all[static_cast<std::size_t>(base.isa)];
@@ -41,15 +41,15 @@ const Products& channel_products_for(const Table& base) noexcept {
 #endif
 
 // The formats of the library.
-inline constexpr Layout q8_0{8, 32, false, 0, Meaning::signed_byte};
-inline constexpr Layout q5_1{5, 32, true, 0, Meaning::plain};
-inline constexpr Layout q5_0{5, 32, false, 16, Meaning::plain};
-inline constexpr Layout q4_1{4, 32, true, 0, Meaning::plain};
-inline constexpr Layout q4_0{4, 32, false, 8, Meaning::plain};
-inline constexpr Layout iq4_nl{4, 32, false, 0, Meaning::iq4_nl};
-inline constexpr Layout int8{8, 0, false, 0, Meaning::signed_byte};
-inline constexpr Layout int2{2, 32, true, 0, Meaning::plain};
-inline constexpr Layout fp8_e4m3{8, 0, false, 0, Meaning::e4m3};
-inline constexpr Layout fp8_e5m2{8, 0, false, 0, Meaning::e5m2};
+inline constexpr RowLayout q8_0{8, 32, false, 0, Meaning::signed_byte};
+inline constexpr RowLayout q5_1{5, 32, true, 0, Meaning::plain};
+inline constexpr RowLayout q5_0{5, 32, false, 16, Meaning::plain};
+inline constexpr RowLayout q4_1{4, 32, true, 0, Meaning::plain};
+inline constexpr RowLayout q4_0{4, 32, false, 8, Meaning::plain};
+inline constexpr RowLayout iq4_nl{4, 32, false, 0, Meaning::iq4_nl};
+inline constexpr RowLayout int8{8, 0, false, 0, Meaning::signed_byte};
+inline constexpr RowLayout int2{2, 32, true, 0, Meaning::plain};
+inline constexpr RowLayout fp8_e4m3{8, 0, false, 0, Meaning::e4m3};
+inline constexpr RowLayout fp8_e5m2{8, 0, false, 0, Meaning::e5m2};
 
 }  // namespace cairn::inline CAIRN_ABI::kernels::cached

@@ -10,9 +10,9 @@ namespace cairn::inline CAIRN_ABI::kernels::neon::cached {
 
 using kernels::cached::channel_group;
 using kernels::cached::iq4_nl_values;
-using kernels::cached::Layout;
 using kernels::cached::Meaning;
 using kernels::cached::Products;
+using kernels::cached::RowLayout;
 
 struct I {
     int32x4_t r[4];

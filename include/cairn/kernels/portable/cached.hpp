@@ -9,9 +9,9 @@ namespace cairn::inline CAIRN_ABI::kernels::portable::cached {
 
 using kernels::cached::channel_group;
 using kernels::cached::iq4_nl_values;
-using kernels::cached::Layout;
 using kernels::cached::Meaning;
 using kernels::cached::Products;
+using kernels::cached::RowLayout;
 
 #undef CAIRN_INLINE
 #undef CAIRN_UNROLL
