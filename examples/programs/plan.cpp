@@ -69,9 +69,8 @@ void plan(Options options) {
     const int context = options.context > 0     ? options.context
                         : options.shape.empty() ? shape.context
                                                 : 4096;
-    const bool forgets = std::all_of(specs.begin(), specs.end(), [](const cairn::CacheSpec& spec) {
-        return spec.keep() == cairn::CacheSpec::KeepKind::window;
-    });
+    const bool forgets = std::all_of(specs.begin(), specs.end(),
+                                     [](const cairn::CacheSpec& spec) { return spec.streaming(); });
     require(context <= shape.context || (forgets && context <= longest), ErrorCode::capacity,
             "--context ", context, ": the model has ", shape.context, " positions");
     const int prompt = options.prompt < 0 ? context : std::min(options.prompt, context);

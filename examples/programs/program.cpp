@@ -85,17 +85,7 @@ std::string read_input(const std::string& path) {
     }
 }
 
-cairn::CacheSpec parse_cache(const std::string& text) {
-    // What stands before the first ':' names a store, or else a codec: "q8_0", "k=f16,v=q8_0".
-    const std::string first = text.substr(0, text.find_first_of(":=,"));
-    bool codec = first == "k";
-    for (std::string_view rest = cairn::CacheSpec::codecs; !rest.empty() && !codec;) {
-        const std::string_view word = rest.substr(0, rest.find_first_of(",;"));
-        codec = first == word || first == std::string(word) + "+rot";
-        rest.remove_prefix(std::min(rest.size(), word.size() + 2));
-    }
-    return cairn::CacheSpec::parse(codec ? "contiguous:" + text : text);
-}
+cairn::CacheSpec parse_cache(const std::string& text) { return cairn::CacheSpec::parse(text); }
 
 Flag ModelOptions::add_to(Flags& flags) {
     flags
@@ -105,9 +95,8 @@ Flag ModelOptions::add_to(Flags& flags) {
     Flag spec =
         flags.add("--cache", cache,
                   "Cache SPEC: STORE[:[CODEC][:KEEP]], a codec alone means contiguous; stores: " +
-                      std::string(cairn::CacheSpec::stores) +
-                      "; codecs: " + std::string(cairn::CacheSpec::codecs) +
-                      "; keeps: " + std::string(cairn::CacheSpec::keeps));
+                      cairn::CacheSpec::stores() + "; codecs: " + cairn::CacheSpec::codecs() +
+                      "; keeps: " + cairn::CacheSpec::keeps());
     spec.shown();
     flags.add("--chunk", chunk, "Rows of the prompt fed at once (0: all)").at_least(0);
     flags.add("-c,--context", context, "Tokens to make room for (0: the model's context)")
@@ -141,8 +130,8 @@ Program::Program(const ModelOptions& options)
       loaded_(load(options, pool_, seconds_)),
       compute_(options.compute == "accurate" ? cairn::Compute::accurate : cairn::Compute::fast) {
     const int most = loaded_.model.context();
-    const bool streams = spec_.keep() == cairn::CacheSpec::KeepKind::window &&
-                         loaded_.model.relative_positions() && !options.no_cache;
+    const bool streams =
+        spec_.streaming() && loaded_.model.relative_positions() && !options.no_cache;
     require(options.context <= most || streams, ErrorCode::capacity, "--context ", options.context,
             ": the model has ", most, " positions");
     context_ = options.context > 0 ? options.context : most;

@@ -1,6 +1,6 @@
 // Cairn: KV-cached transformer decoding over Eigen, in headers. This one includes everything that
-// needs only Eigen. Beside it: caches by name in cairn/cache/cache_spec.hpp, rows on disk in
-// cairn/cache/store/spilled.hpp, the planner in cairn/cache/planner.hpp, the audit in
+// needs only Eigen. Beside it: caches by name in cairn/cache/named/cache_spec.hpp, rows on disk in
+// cairn/cache/store/spilled.hpp, the planner in cairn/cache/named/planner.hpp, the audit in
 // cairn/models/audit.hpp, prefix reuse in cairn/serve/, files and tokenizers in cairn/io/.
 #pragma once
 

@@ -43,16 +43,19 @@ std::vector<int> places_in_order(const std::vector<int>& seen) {
     std::iota(places.begin(), places.end(), 0);
     return places;
 }
-using Scored = KvCache<CacheSpec::AnyStore, CacheSpec::Chosen>;
+using Scored = AnyCache;
 
+// A scorer as a keep.
+struct ByScorer {
+    std::shared_ptr<const Scorer> chosen;
+    std::shared_ptr<const Scorer> scorer(const HeadLayout&) const { return chosen; }
+};
 Scored make(std::shared_ptr<const Scorer> scorer, int capacity, int layer = 0) {
-    return Scored(
-        even_heads, capacity, [](const Extent& e) { return Contiguous<F32>(even_heads, e); },
-        CacheSpec::Chosen{std::move(scorer), layer});
+    return Scored(even_heads, capacity, Contiguous<F32>(), ByScorer{std::move(scorer)}, layer);
 }
 std::set<int> kept(const Scored& cache, int head) {
     std::set<int> result;
-    for (const int p : cache.bookkeeping().positions(head))
+    for (const int p : cache.slots()->positions(head))
         if (p >= 0) result.insert(p);
     return result;
 }
@@ -273,12 +276,12 @@ TEST_CASE("pinned rows stay, heads have budgets of their own, rollback forgets s
             // Staged, attended, taken back: nothing of it remains.
             RowMatrix out(1, 64);
             Context context;
-            const std::vector<float> before(cache.bookkeeping().scores(0).begin(),
-                                            cache.bookkeeping().scores(0).end());
+            const std::vector<float> before(cache.slots()->scores(0).begin(),
+                                            cache.slots()->scores(0).end());
             cache.stage(token_rows(t.k.middleRows(0, 1)), token_rows(t.v.middleRows(0, 1)));
             attend(cache, {t.q.data(), 64, 1, at}, {}, 4, out.data(), 64, context);
             cache.rollback();
-            const auto after = cache.bookkeeping().scores(0);
+            const auto after = cache.slots()->scores(0);
             REQUIRE(std::equal(before.begin(), before.end(), after.begin()));
         }
         feed(cache, t, at, at + 1);
@@ -464,7 +467,7 @@ TEST_CASE("a keep of one's own, as the page writes it", "[keep]") {
         }
         CHECK(cache.held() == 50);
         int thirds = 0;
-        for (const int p : cache.bookkeeping().positions(0)) thirds += p >= 0 && p % 3 == 0 ? 1 : 0;
+        for (const int p : cache.slots()->positions(0)) thirds += p >= 0 && p % 3 == 0 ? 1 : 0;
         CHECK(thirds >= 20);
         return out;
     };

@@ -11,7 +11,7 @@ namespace {
 
 const HeadLayout two_heads{2, 1, 16, 16};
 
-const PagedRows& paged(const Stream& stream) {
+const PagedRows& paged(const detail::AgedRows& stream) {
     return dynamic_cast<const PagedRows&>(stream.rows());
 }
 // The committed rows of a cache, decoded, head 0.
@@ -33,7 +33,7 @@ std::vector<std::vector<float>> contents(const C& cache) {
 }  // namespace
 
 TEST_CASE("blocks: the lowest free one, counted references, a full pool", "[paged]") {
-    BlockPool pool(F32::keys(), 1, 4, 8, 4);
+    BlockPool pool({lasting(F32::keys()), 1, 4}, 8, 4);
     CHECK(pool.take() == 0);
     CHECK(pool.take() == 1);
     CHECK(pool.take() == 2);
@@ -46,7 +46,9 @@ TEST_CASE("blocks: the lowest free one, counted references, a full pool", "[page
     CHECK(code_of([&] { pool.take(); }) == ErrorCode::capacity);
     pool.drop(1);
     CHECK(pool.take() == 1);
-    CHECK(code_of([&] { BlockPool(F16::keys(), 1, 4, 8, 4); }) == ErrorCode::invalid_argument);
+    CHECK(code_of([&] {
+              BlockPool({lasting(F16::keys()), 1, 4}, 8, 4);
+          }) == ErrorCode::invalid_argument);
 }
 
 TEST_CASE("10^5 operations on many sequences against a map of vectors", "[paged]") {
@@ -59,7 +61,7 @@ TEST_CASE("10^5 operations on many sequences against a map of vectors", "[paged]
     const Cache root(two_heads, 60);
     std::map<int, Sequence> sequences;
     int next = 0;
-    const BlockPool& pool = paged(root.streams().keys()).pool();
+    const BlockPool& pool = paged(root.streams()->keys()).pool();
     int steps = 0;
     for (; steps < 100000; ++steps) {
         const auto pick = [&] {
@@ -97,12 +99,12 @@ TEST_CASE("10^5 operations on many sequences against a map of vectors", "[paged]
             // References are table entries; a block is free or referenced, never both.
             std::map<int, int> count;
             for (const auto& [id, s] : sequences)
-                for (const int block : paged(s.cache.streams().keys()).table())
+                for (const int block : paged(s.cache.streams()->keys()).table())
                     if (block >= 0) ++count[block];
             for (const auto& [block, n] : count) REQUIRE(pool.references(block) == n);
             REQUIRE(pool.used() == static_cast<int>(count.size()));
             for (const auto& [id, s] : sequences)  // less than one block wasted a sequence
-                REQUIRE(paged(s.cache.streams().keys()).table().size() == (s.rows.size() + 3) / 4);
+                REQUIRE(paged(s.cache.streams()->keys()).table().size() == (s.rows.size() + 3) / 4);
         }
     }
     CHECK(steps == 100000);

@@ -28,9 +28,9 @@ TEST_CASE("formulas by name are those of the codecs", "[planner]") {
         for (const int dims : {1, 20, 64, 80, 128}) {
             INFO(name << ", " << dims);
             CHECK(codec_row_bytes(name, dims, true) ==
-                  spec.keys().coldest().codec->row_bytes(dims));
+                  spec.store().keys.plan({0, 1, dims, true}).coldest().row_bytes(dims));
             CHECK(codec_row_bytes(name, dims, false) ==
-                  spec.values().coldest().codec->row_bytes(dims));
+                  spec.store().values.plan({0, 1, dims, false}).coldest().row_bytes(dims));
         }
     }
     CHECK(codec_row_bytes("q9", 64, true) == 0);
@@ -89,7 +89,7 @@ TEST_CASE("planned bytes are allocated bytes, whatever the cache", "[planner]") 
         REQUIRE(plan.committed == cache.bytes());
         REQUIRE(plan.payload == cache.payload_bytes(tokens));
         REQUIRE(plan.peak >= most);
-        REQUIRE((spec->disk() || plan.committed >= plan.payload));
+        REQUIRE((spec->facts().store.on_disk || plan.committed >= plan.payload));
         ++checked;
     }
     CHECK(checked > 250);
@@ -158,10 +158,7 @@ TEST_CASE("the largest numbers of a SPEC are planned and made without overflow",
     CHECK(same_bits(a, b));
     CHECK(endless.held() == 40);
     CHECK(code_of([&] {
-              const PositionKeep keep{-1, 0};
-              detail::PositionRows(layout, 10, keep, [&](const Extent& e) {
-                  return StreamPair(Contiguous<F32>(layout, e));
-              });
+              KvCache<Contiguous<F32>, WindowSinks<1>>(layout, 10, {}, {.window = -1});
           }) == ErrorCode::invalid_argument);
     AnyCache dropped = spec.make(layout, 60);
     prefill(q, k, k, dropped, {}, a, context);

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <cairn/attention/batch.hpp>
-#include <cairn/cache/row_source.hpp>
+#include <cairn/cache/seam/row_source.hpp>
 
 #include "support.hpp"
 using namespace support;
@@ -14,9 +14,9 @@ namespace {
 const HeadLayout four_heads{4, 2, 8, 12};
 
 const SpilledRows& spilled(const AnyCache& cache, bool keys = true) {
-    const StreamPair& pair = *cache.streams();
-    const Stream& stream = keys ? pair.keys() : pair.values();
-    return dynamic_cast<const SpilledRows&>(stream.rows(stream.format().count - 1));
+    const detail::Streams& pair = *cache.streams();
+    const detail::AgedRows& stream = keys ? pair.keys() : pair.values();
+    return dynamic_cast<const SpilledRows&>(stream.rows(stream.plan().count() - 1));
 }
 void fill(Random& random, AnyCache& cache, AnyCache& other, int rows) {
     for (int at = 0; at < rows;) {
@@ -112,8 +112,10 @@ TEST_CASE("rows on disk are the rows in memory: random scripts of branches", "[s
                               attended(pair.memory, q, alone)));
             on_disk += spilled(pair.disk).blocks_on_disk();
         }
-        const int ring = SpilledRows::ring_rows({2000, 0, 0, 128}, disk.memory_rows());
-        CHECK(ring < disk.memory_rows() + 128 + 2 * SpilledRows::block_rows(disk.memory_rows()));
+        const std::string word(spec[0]);
+        const int in_memory = std::stoi(word.substr(word.find("disk=") + 5));
+        const int ring = SpilledRows::ring_rows({2000, 0, 0, 128}, in_memory);
+        CHECK(ring < in_memory + 128 + 2 * SpilledRows::block_rows(in_memory));
         const ScratchFile& file = spilled(pairs[0].disk).file();
         CHECK(file.bytes() > 0);
         pairs.clear();

@@ -1,4 +1,4 @@
-// REJECT: CodecTag
+// REJECT: CodecPolicy
 #include <cairn/cache/kv_cache.hpp>
 #ifdef REJECT
 cairn::KvCache<cairn::Contiguous<float>> cache({1, 1, 8, 8}, 4);

@@ -82,11 +82,11 @@ RowMatrix run(const CacheSpec& spec, const Case& c, Feed feed, Random& random) {
 
 // Attention by the definition, over what each query sees, on rows that went through the codec.
 RowMatrix reference(const CacheSpec& spec, const Case& c) {
-    const PositionKeep keep = spec.position_keep();
+    const Extent keep = spec.keep().extent(1 << 20, 128);
     const int rows = static_cast<int>(c.k.rows());
-    const auto through = [&](const StreamFormat& format, const RowMatrix& x, int dims, int form) {
+    const auto through = [&](const StreamPlan& format, const RowMatrix& x, int dims, int form) {
         RowMatrix y(x.rows(), x.cols());
-        const Codec& codec = *format.forms[static_cast<std::size_t>(form)].codec;
+        const Codec& codec = format.codec(form);
         const int padded = (rows + 31) / 32 * 32;
         std::vector<std::byte> bytes(codec.units(padded) * codec.unit_bytes(dims));
         for (int h = 0; h < c.layout.kv_heads; ++h) {
@@ -114,13 +114,14 @@ RowMatrix reference(const CacheSpec& spec, const Case& c) {
         }
         return y;
     };
-    const StreamFormat kf = spec.keys();
-    const StreamFormat vf = spec.values();
+    const StreamPlan kf = spec.store().keys.plan({3, c.layout.kv_heads, c.layout.key_dim, true});
+    const StreamPlan vf =
+        spec.store().values.plan({3, c.layout.kv_heads, c.layout.value_dim, false});
     const RowMatrix k[2] = {through(kf, c.k, c.layout.key_dim, 0),
-                            through(kf, c.k, c.layout.key_dim, kf.count - 1)};
+                            through(kf, c.k, c.layout.key_dim, kf.count() - 1)};
     const RowMatrix v[2] = {through(vf, c.v, c.layout.value_dim, 0),
-                            through(vf, c.v, c.layout.value_dim, vf.count - 1)};
-    const auto form_of = [](const StreamFormat& f, int q, int j) {
+                            through(vf, c.v, c.layout.value_dim, vf.count() - 1)};
+    const auto form_of = [](const StreamPlan& f, int q, int j) {
         return f.ages() && q / f.forms[0].age_unit - j / f.forms[0].age_unit >= f.forms[0].age_to
                    ? 1
                    : 0;
@@ -132,7 +133,7 @@ RowMatrix reference(const CacheSpec& spec, const Case& c) {
             std::vector<double> p(static_cast<std::size_t>(q) + 1, 0.0);
             double sum = 0.0;
             for (int j = 0; j <= q; ++j) {
-                if (keep.window > 0 && j >= keep.sinks && q - j >= keep.window) continue;
+                if (keep.recent > 0 && j >= keep.pinned && q - j >= keep.recent) continue;
                 const double s = c.q.row(q)
                                      .segment(h * c.layout.key_dim, c.layout.key_dim)
                                      .cast<double>()
@@ -185,7 +186,7 @@ TEST_CASE("every store, codec, keep and head layout, however it is fed", "[exact
                     std::optional<RowMatrix>& first = firsts[store.starts_with("tiered") ? 1 : 0];
                     if (first) REQUIRE(same_bits(*first, whole));
                     first = whole;
-                    if (spec.scoring()) {
+                    if (spec.facts().keep.by_score) {
                         CHECK(whole.allFinite());
                         continue;
                     }

@@ -27,7 +27,7 @@ std::vector<Token> joined(const std::vector<Token>& a, const std::vector<Token>&
     return result;
 }
 const BlockPool& pool_of(const Paging& session) {
-    return dynamic_cast<const PagedRows&>(session.layer_cache(0).streams().keys().rows()).pool();
+    return dynamic_cast<const PagedRows&>(session.layer_cache(0).streams()->keys().rows()).pool();
 }
 std::uint64_t one_bit(std::uint64_t parent, Tokens block) {
     return PrefixIndex<Paging>::chain(parent, block) & 1U;

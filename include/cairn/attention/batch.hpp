@@ -32,9 +32,9 @@ inline bool same_rows(const RunList& a, const RunList& b, int low, int window, i
     const auto covering = [&](const RunList& list, int position) -> const Run* {
         for (const Run& run : list) {
             if (run.begin > low || run.end < high) continue;
-            const Interval seen = visible(run, window, position, low, high);
+            const SeenRows seen = visible(run, window, position, low, high);
             const bool plain = !run.ages() && !run.displaced() && run.positions == nullptr &&
-                               run.source == nullptr;
+                               run.from == 0 && run.source == nullptr;
             return plain && seen.begin == low && seen.end == high ? &run : nullptr;
         }
         return nullptr;
@@ -60,6 +60,7 @@ inline int find_shared(std::span<const BatchQuery> batch, const HeadLayout& layo
     const auto same = [&](int a, int b, int segment) {
         const BatchQuery& x = batch[static_cast<std::size_t>(a)];
         const BatchQuery& y = batch[static_cast<std::size_t>(b)];
+        if (std::max(x.cache.most_runs(), y.cache.most_runs()) > RunList::inside) return false;
         for (int h = 0; h < layout.kv_heads; ++h) {
             RunList lists[4];
             x.cache.runs(h, lists[0], lists[1]);
@@ -108,7 +109,8 @@ inline void attend_batch(std::span<const BatchQuery> batch, const AttentionParam
     auto* segments = frame.array<int>(batch.size());
     int most = 0;
     std::atomic<int> failed = 0;
-    FetchRoom fetched{0, 0, &failed};
+    SegmentRoom fetched;
+    fetched.failed = &failed;
     HeadLayout layout;
     for (std::size_t b = 0; b < batch.size(); ++b) {
         const Queries queries = queries_of(batch[b]);
@@ -117,7 +119,8 @@ inline void attend_batch(std::span<const BatchQuery> batch, const AttentionParam
                 " has another layout than the first");
         layout = mine;
         wanted[b] = frame.array<int>(segments_of(batch[b].cache.length()) + 1);
-        segments[b] = wanted_segments(batch[b].cache, queries, layout, window, wanted[b], fetched);
+        segments[b] =
+            wanted_segments(batch[b].cache, queries, layout, window, wanted[b], fetched, frame);
         most = std::max(most, segments[b]);
     }
     const FpEnvironment environment;
@@ -168,8 +171,8 @@ inline void attend_batch(std::span<const BatchQuery> batch, const AttentionParam
             if (leader != nullptr && leader[b] != b) return;
             const TileScratch space(scratch + static_cast<std::size_t>(worker) * scratch_floats,
                                     layout, fetched);
-            RunList keys;
-            RunList values;
+            RunList keys(space.list(0));
+            RunList values(space.list(1));
             batch[static_cast<std::size_t>(b)].cache.runs(t / head_parts, keys, values);
             QueryTile tile = tile_at(t, batch[static_cast<std::size_t>(b)].position);
             const int low = wanted[b][index] * segment_rows;

@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <span>
 
 #include "cairn/attention/segment.hpp"
-#include "cairn/cache/cache_ref.hpp"
+#include "cairn/cache/seam/cache_ref.hpp"
 #include "cairn/core/context.hpp"
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/core/parallel_for.hpp"
@@ -134,21 +136,30 @@ inline HeadLayout check_attend(CacheRef cache, const Queries& queries,
     return layout;
 }
 
+// Room for one list of a cache's runs; none where the list's own is enough.
+inline std::span<Run> list_room(CacheRef cache, Workspace::Frame& frame) {
+    const int runs = cache.most_runs();
+    if (runs <= RunList::inside) return {};
+    auto* at = frame.array<Run>(static_cast<std::size_t>(runs));
+    std::uninitialized_value_construct_n(at, runs);
+    return {at, static_cast<std::size_t>(runs)};
+}
 inline std::size_t segments_of(int length) noexcept {
     return static_cast<std::size_t>((length + segment_rows - 1) / segment_rows);
 }
 // Segments that any query sees rows of, of any head, ascending; returns their number. Room for
 // segments_of(length). Adds to `room` what workers need to read the rows.
 inline int wanted_segments(CacheRef cache, const Queries& queries, const HeadLayout& layout,
-                           int window, int* wanted, FetchRoom& room) {
+                           int window, int* wanted, SegmentRoom& room, Workspace::Frame& frame) {
+    RunList keys(list_room(cache, frame));
+    RunList values(list_room(cache, frame));
+    if (cache.most_runs() > RunList::inside) room.runs = std::max(room.runs, cache.most_runs());
     const int last = cache.length();
     const auto all = static_cast<int>(segments_of(last));
     std::fill_n(wanted, all, 0);
     for (int h = 0; h < layout.kv_heads; ++h) {
-        RunList keys;
-        RunList values;
         cache.runs(h, keys, values);
-        room.add(keys, values);
+        room.add(keys, values, layout);
         for (const Run& run : keys) {
             require(run.positions == nullptr || queries.position + queries.rows <= window,
                     ErrorCode::unsupported, "attend: a window of ", window,
@@ -176,20 +187,27 @@ inline bool rotated_values(CacheRef cache) {
     return values.size() > 0 && values[0].rotated;
 }
 
-// Shows the rotated queries of a single row to a cache that evicts before attending.
+// Shows the rotated queries of a single row to a cache that evicts before attending: the whole
+// group of a KV head at once, however many heads that is.
 inline void show_queries(CacheRef cache, const Queries& queries, const HeadLayout& layout,
                          const AttentionParameters& parameters, Context& context) {
     if (queries.rows != 1) return;
     Workspace::Frame frame(context.workspace());
     const TileScratch scratch(frame.floats(TileScratch::floats(layout)), layout);
-    const int group = std::min(layout.group(), tile_queries);
+    const int group = layout.group();
+    float* rotated =
+        frame.floats(static_cast<std::size_t>(group) * static_cast<std::size_t>(layout.key_dim));
     for (int h = 0; h < layout.kv_heads; ++h) {
         RunList keys;
         RunList values;
         cache.runs(h, keys, values);
-        const QueryTile tile{0, 1, group, h * layout.group(), queries.position};
-        load_queries(queries, tile, layout, parameters, keys, scratch);
-        cache.on_queries(h, scratch.q, group, queries.position);
+        for (int first = 0; first < group; first += tile_queries) {
+            const int heads = std::min(tile_queries, group - first);
+            load_queries(queries, {0, 1, heads, h * group + first, queries.position}, layout,
+                         parameters, keys, scratch);
+            std::copy_n(scratch.q, heads * layout.key_dim, rotated + first * layout.key_dim);
+        }
+        cache.on_queries(h, rotated, group, queries.position);
     }
 }
 
@@ -204,20 +222,22 @@ inline void report_scores(CacheRef cache, const Queries& queries, const HeadLayo
     const int heads_in_tile = std::min(group, tile_queries);
     const int tile_rows = std::max(1, tile_queries / group);
     std::ptrdiff_t width = 0;
+    SegmentRoom room;
     for (int h = 0; h < layout.kv_heads; ++h) {
         RunList keys;
         RunList values;
         cache.runs(h, keys, values);
+        room.add(keys, values, layout);
         for (const Run& run : keys) width = std::max<std::ptrdiff_t>(width, run.end);
     }
     width = static_cast<std::ptrdiff_t>(round_up(static_cast<std::size_t>(width), segment_rows));
     Executor& executor = context.executor();
     Workspace::Frame frame(context.workspace());
-    const std::size_t scratch_floats = TileScratch::floats(layout);
+    const std::size_t scratch_floats = TileScratch::floats(layout, room);
     const std::size_t floats = scratch_floats + static_cast<std::size_t>(tile_queries * width);
     float* space = frame.floats(static_cast<std::size_t>(executor.workers()) * floats);
     auto task = [&](int kv_head, int worker) {
-        const TileScratch scratch(space + static_cast<std::size_t>(worker) * floats, layout);
+        const TileScratch scratch(space + static_cast<std::size_t>(worker) * floats, layout, room);
         float* scores = space + static_cast<std::size_t>(worker) * floats + scratch_floats;
         RunList keys;
         RunList values;
@@ -235,9 +255,9 @@ inline void report_scores(CacheRef cache, const Queries& queries, const HeadLayo
                     std::fill_n(scores + i * width, width, least);
                 for (int low = 0; low < end; low += segment_rows) {
                     if (!touches(keys, tile, parameters.mask.window(), low)) continue;
-                    Interval seen[tile_queries];
+                    SeenRows seen[tile_queries];
                     score_segment(keys, tile, layout, parameters, low, scratch.q, scratch.displaced,
-                                  scratch.scores, segment_rows, seen);
+                                  scratch.scores, segment_rows, seen, scratch.for_codec());
                     for (int i = 0; i < tile.count(); ++i)
                         if (!seen[i].empty())
                             std::copy(scratch.scores + i * segment_rows + (seen[i].begin - low),
@@ -292,9 +312,10 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
     const int workers = executor.workers();
     Workspace::Frame frame(context.workspace());
     std::atomic<int> failed = 0;
-    FetchRoom fetched{0, 0, &failed};
+    SegmentRoom fetched;
+    fetched.failed = &failed;
     auto* wanted = frame.array<int>(segments_of(cache.length()));
-    const int segments = wanted_segments(cache, queries, layout, window, wanted, fetched);
+    const int segments = wanted_segments(cache, queries, layout, window, wanted, fetched, frame);
     const std::size_t scratch_floats = TileScratch::floats(layout, fetched);
     const std::size_t state_floats = TileState::floats(layout.value_dim);
     float* scratch =
@@ -310,8 +331,8 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
                 scratch + static_cast<std::size_t>(worker) * (scratch_floats + state_floats) +
                 scratch_floats);
             const QueryTile tile = tile_at(i);
-            RunList keys;
-            RunList values;
+            RunList keys(space.list(0));
+            RunList values(space.list(1));
             cache.runs(tile.head / group, keys, values);
             load_queries(queries, tile, layout, parameters, keys, space);
             state.clear(tile_queries);
@@ -345,8 +366,8 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
                 const TileScratch space(
                     scratch + static_cast<std::size_t>(worker) * (scratch_floats + state_floats),
                     layout, fetched);
-                RunList keys;
-                RunList values;
+                RunList keys(space.list(0));
+                RunList values(space.list(1));
                 for (auto i = static_cast<int>(begin); i < end; ++i) {
                     const QueryTile tile = tile_at(i / count);
                     if (i == begin || i % count == 0) {

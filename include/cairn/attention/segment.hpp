@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <memory>
+#include <span>
 
 #include "cairn/attention/parameters.hpp"
-#include "cairn/cache/row_source.hpp"
+#include "cairn/cache/seam/row_source.hpp"
 #include "cairn/kernels/dispatch.hpp"
 
 namespace cairn::inline CAIRN_ABI::detail {
@@ -33,21 +35,37 @@ struct QueryTile {
     }
 };
 
-/// Room that a worker needs for rows that are not in memory, and where it says that they could not
-/// be had. Tasks do not throw.
-struct FetchRoom {
+/// Room that a worker needs besides its tile: for long lists of runs, for codecs, for rows that are
+/// not in memory; and where it says that those could not be had. Tasks do not throw.
+struct SegmentRoom {
     std::size_t keys = 0;  ///< bytes; 0 for both: all rows are in memory
     std::size_t values = 0;
+    std::size_t codec = 0;               ///< floats of codecs' scratch
+    int runs = 0;                        ///< of a list; 0: the lists' own room is enough
     std::atomic<int>* failed = nullptr;  ///< an errno
-    bool needed() const noexcept { return keys + values > 0; }
-    void add(const RunList& key_runs, const RunList& value_runs) noexcept {
-        for (const Run& run : key_runs) keys = std::max(keys, round_up(fetch_bytes(run), 64));
-        for (const Run& run : value_runs) values = std::max(values, round_up(fetch_bytes(run), 64));
+    bool fetches() const noexcept { return keys + values > 0; }
+    /// Room for what a cache of these runs needs.
+    void add(const RunList& key_runs, const RunList& value_runs, const HeadLayout& layout) {
+        for (const Run& run : key_runs) {
+            keys = std::max(keys, round_up(fetch_bytes(run), 64));
+            codec = std::max(codec, run.codec->scratch_floats(layout.key_dim));
+        }
+        for (const Run& run : value_runs) {
+            values = std::max(values, round_up(fetch_bytes(run), 64));
+            codec =
+                std::max(codec, run.codec->scratch_floats(std::max(run.dims, layout.value_dim)));
+        }
+    }
+    std::size_t list_floats() const noexcept {
+        return round_up(static_cast<std::size_t>(runs) * sizeof(Run), 64) / sizeof(float);
+    }
+    std::size_t floats() const noexcept {
+        return 4 * list_floats() + round_up(codec, 16) + (keys + values) / sizeof(float);
     }
 };
 
 /// Scratch of one worker: queries rotated at their positions and at their places among displaced
-/// rows, scores, and one segment's result.
+/// rows, scores, and one segment's result; behind them what SegmentRoom asks for.
 struct TileScratch {
     float* q;          // [tile_queries][key_dim]
     float* displaced;  // [tile_queries][key_dim]
@@ -55,22 +73,35 @@ struct TileScratch {
     float* out;        // [tile_queries][value_dim]
     float* max;        // [tile_queries]
     float* sum;        // [tile_queries]
+    float* lists;      // four lists of runs
+    float* codec;      // scratch of codecs
     std::byte* keys;   // room of a fetch
     std::byte* values;
-    FetchRoom fetched;
-    static std::size_t floats(const HeadLayout& layout, const FetchRoom& fetched = {}) noexcept {
+    SegmentRoom room;
+    static std::size_t floats(const HeadLayout& layout, const SegmentRoom& room = {}) noexcept {
         const std::size_t own =
             tile_queries *
             (2 * round_up(static_cast<std::size_t>(layout.key_dim), 16) + segment_rows +
              round_up(static_cast<std::size_t>(layout.value_dim), 16) + 2);
-        return round_up(own, 16) + (fetched.keys + fetched.values) / sizeof(float);
+        return round_up(own, 16) + room.floats();
     }
-    TileScratch(float* at, const HeadLayout& layout, const FetchRoom& room = {}) noexcept
+    TileScratch(float* at, const HeadLayout& layout, const SegmentRoom& wanted = {}) noexcept
         : TileScratch(at, layout.key_dim, layout.value_dim) {
-        fetched = room;
-        values = reinterpret_cast<std::byte*>(at + floats(layout, room)) - room.values;
-        keys = values - room.keys;
+        room = wanted;
+        lists = at + floats(layout);
+        codec = lists + 4 * room.list_floats();
+        keys = reinterpret_cast<std::byte*>(codec + round_up(room.codec, 16));
+        values = keys + room.keys;
     }
+    /// Room of one of the lists: keys and values of a KV head, the same of a segment.
+    std::span<Run> list(int which) const noexcept {
+        if (room.runs == 0) return {};
+        auto* at =
+            reinterpret_cast<Run*>(lists + static_cast<std::size_t>(which) * room.list_floats());
+        std::uninitialized_value_construct_n(at, room.runs);
+        return {at, static_cast<std::size_t>(room.runs)};
+    }
+    Scratch for_codec() const noexcept { return {codec, room.codec}; }
 
   private:
     TileScratch(float* at, int key_dim, int value_dim) noexcept
@@ -83,14 +114,14 @@ struct TileScratch {
 };
 
 /// Rows of a run that a query at `position` sees inside [low, high): an interval.
-struct Interval {
+struct SeenRows {
     int begin;
     int end;
     bool empty() const noexcept { return begin >= end; }
 };
-inline Interval visible(const Run& run, int window, int position, int low, int high) noexcept {
+inline SeenRows visible(const Run& run, int window, int position, int low, int high) noexcept {
     int begin = std::max(run.begin, low);
-    int end = std::min({run.end, high, position - run.offset + 1});
+    int end = std::min({run.end, high, position - run.offset - run.from + 1});
     if (run.window <= position) begin = std::max(begin, position - run.window + 1 - run.offset);
     if (window != Run::forever) {
         const int place = run.place_of(position);
@@ -132,18 +163,18 @@ void for_each_common(const Run& run, const QueryTile& tile, int window, int low,
     int all_begin = low;
     int all_end = high;
     for (int i = 0; i < queries; i += tile.group) {
-        const Interval seen = visible(run, window, tile.position_of(i), low, high);
+        const SeenRows seen = visible(run, window, tile.position_of(i), low, high);
         all_begin = std::max(all_begin, seen.begin);
         all_end = std::min(all_end, seen.end);
     }
     if (all_begin >= all_end) all_begin = all_end = high;  // nothing in common: all one by one
     for (int i = 0; i < queries; ++i) {
-        const Interval seen = visible(run, window, tile.position_of(i), low, high);
+        const SeenRows seen = visible(run, window, tile.position_of(i), low, high);
         body(seen.begin, std::min(seen.end, all_begin), i, 1);
     }
     body(all_begin, all_end, 0, queries);
     for (int i = 0; i < queries; ++i) {
-        const Interval seen = visible(run, window, tile.position_of(i), low, high);
+        const SeenRows seen = visible(run, window, tile.position_of(i), low, high);
         body(std::max(seen.begin, all_end), seen.end, i, 1);
     }
 }
@@ -164,7 +195,7 @@ inline bool touches(const RunList& keys, const QueryTile& tile, int window, int 
 inline void score_segment(const RunList& keys, const QueryTile& tile, const HeadLayout& layout,
                           const AttentionParameters& parameters, int low, const float* q,
                           const float* displaced, float* scores, std::ptrdiff_t stride,
-                          Interval* seen_rows) {
+                          SeenRows* seen_rows, Scratch codec) {
     const kernels::Table& kernel = kernels::active();
     const int high = low + segment_rows;
     const int queries = tile.count();
@@ -176,7 +207,7 @@ inline void score_segment(const RunList& keys, const QueryTile& tile, const Head
         const auto score = [&](int begin, int end, int query, int count) {
             for_each_block(run, begin, end, [&](const Rows& rows, int row) {
                 run.codec->scores(rows, layout.key_dim, standing + query * q_stride, q_stride,
-                                  count, scores + query * stride + (row - low), stride);
+                                  count, scores + query * stride + (row - low), stride, codec);
             });
         };
         if (run.ages()) {
@@ -194,7 +225,7 @@ inline void score_segment(const RunList& keys, const QueryTile& tile, const Head
         int begin = high;
         int end = low;
         for (const Run& run : keys) {
-            const Interval seen = visible(run, window, position, low, high);
+            const SeenRows seen = visible(run, window, position, low, high);
             if (seen.empty()) continue;
             if (parameters.soft_cap > 0.0F)
                 kernel.soft_cap(s, seen.begin - low, seen.end - low, parameters.soft_cap);
@@ -225,9 +256,9 @@ inline void attend_rows(const RunList& keys, const RunList& values, const QueryT
     const int queries = tile.count();
     const int window = parameters.mask.window();
     const int dims = layout.value_dim;
-    Interval seen[tile_queries];
+    SeenRows seen[tile_queries];
     score_segment(keys, tile, layout, parameters, low, scratch.q, scratch.displaced, scratch.scores,
-                  segment_rows, seen);
+                  segment_rows, seen, scratch.for_codec());
     for (int i = 0; i < queries; ++i) {
         scratch.max[i] = -std::numeric_limits<float>::infinity();
         scratch.sum[i] = 0.0F;
@@ -244,9 +275,10 @@ inline void attend_rows(const RunList& keys, const RunList& values, const QueryT
         for_each_common(
             run, tile, window, low, high, [&](int begin, int end, int query, int count) {
                 for_each_block(run, begin, end, [&](const Rows& rows, int row) {
-                    run.codec->weigh(rows, dims,
+                    run.codec->weigh(rows, run.dims != 0 ? run.dims : dims, dims,
                                      scratch.scores + query * segment_rows + (row - low),
-                                     segment_rows, count, scratch.out + query * dims, dims);
+                                     segment_rows, count, scratch.out + query * dims, dims,
+                                     scratch.for_codec());
                 });
             });
     }
@@ -266,21 +298,26 @@ inline int fetch_segment(RunList& runs, int low, std::byte* room) noexcept {
 }
 
 /// Fills scratch.max, sum and out for the rows [low, low + 256) that the tile's queries see. Rows
-/// that could not be read are told to scratch.fetched; the result is then worth nothing.
+/// that could not be read are told to the scratch's room; the result is then worth nothing.
 inline void attend_segment(const RunList& keys, const RunList& values, const QueryTile& tile,
                            const HeadLayout& layout, const AttentionParameters& parameters, int low,
                            const TileScratch& scratch) {
-    if (!scratch.fetched.needed())
+    // Long lists are cut to the segment once, not at every query.
+    const bool all_here = keys.size() <= RunList::inside && values.size() <= RunList::inside;
+    if (all_here && !scratch.room.fetches())
         return attend_rows(keys, values, tile, layout, parameters, low, scratch);
-    RunList here[] = {keys, values};
-    int failed = fetch_segment(here[0], low, scratch.keys);
-    if (failed == 0) failed = fetch_segment(here[1], low, scratch.values);
+    RunList keys_here(scratch.list(2));
+    RunList values_here(scratch.list(3));
+    keys_here.assign(keys, low, low + segment_rows);
+    values_here.assign(values, low, low + segment_rows);
+    int failed = fetch_segment(keys_here, low, scratch.keys);
+    if (failed == 0) failed = fetch_segment(values_here, low, scratch.values);
     if (failed != 0) {
-        *scratch.fetched.failed = failed;
+        *scratch.room.failed = failed;
         std::fill_n(scratch.max, tile.count(), -std::numeric_limits<float>::infinity());
         return;
     }
-    attend_rows(here[0], here[1], tile, layout, parameters, low, scratch);
+    attend_rows(keys_here, values_here, tile, layout, parameters, low, scratch);
 }
 
 }  // namespace cairn::inline CAIRN_ABI::detail

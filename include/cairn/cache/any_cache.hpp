@@ -1,76 +1,106 @@
-// The run-time choice of a cache, at the edge of the library: a thin shell around any KvCache.
+// One layer's cache for one sequence, whatever it is made of: the library's own from a store and a
+// keep, or any class that meets the concepts.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
+#include <vector>
 
-#include "cairn/cache/cache_ref.hpp"
-#include "cairn/cache/kv_cache.hpp"
+#include "cairn/cache/internal/host_cache.hpp"
+#include "cairn/cache/internal/moved_cache.hpp"
+#include "cairn/cache/seam/cache_ref.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
-namespace detail {
-
-/// What is left of a cache after a move: it holds nothing and takes nothing.
-class MovedCache {
-  public:
-    void stage(TokenRows, TokenRows) { refuse(); }
-    void commit(int) noexcept {}
-    void rollback() noexcept {}
-    void clear() { refuse(); }
-    void expect_prompt(int) { refuse(); }
-    void runs(int, RunList& keys, RunList& values) const noexcept {
-        keys.clear();
-        values.clear();
-    }
-    int committed() const noexcept { return 0; }
-    int length() const noexcept { return 0; }
-    int capacity() const noexcept { return 0; }
-    int max_rows() const noexcept { return 0; }
-    HeadLayout layout() const noexcept { return {}; }
-    std::size_t bytes() const noexcept { return 0; }
-    std::size_t payload_bytes(int) const noexcept { return 0; }
-    [[noreturn]] static void refuse() { fail(ErrorCode::bad_state, "the cache was moved from"); }
-    /// It has no state: one serves all.
-    static MovedCache& instance() noexcept {
-        static MovedCache cache;
-        return cache;
-    }
-};
-
-}  // namespace detail
-
-/// Owns a cache of any type that can be truncated, forked and copied. One indirect call an
-/// operation. After a move what acts gets Error{bad_state}, and what asks gets zero, false or
-/// nothing.
+/// Owns a cache. Every operation either succeeds or leaves the cache as it was. Movable; `fork` and
+/// `copy` branch it by name. One thread at a time may change it (another one gets
+/// Error{concurrent_use}, and `commit`, which cannot throw, waits); any number may branch it at
+/// once. After a move what acts gets Error{bad_state}, and what asks gets zero, false or nothing.
 class AnyCache {
   public:
+    /// The library's cache of a store under a keep, empty, for up to `capacity` tokens of layer
+    /// `layer`. Throws Error{invalid_argument} for an impossible layout, a capacity below one, or
+    /// policies that cannot work together (seam/facts.hpp has the sentences), Error{out_of_memory}
+    /// if the address space cannot be had.
+    AnyCache(const HeadLayout& layout, int capacity, const AnyStore& store, AnyKeep keep,
+             int layer = 0)
+        : self_(made(layout, capacity, store, std::move(keep), layer)) {}
+    /// A cache of one's own that can be truncated and forked (and copied: see `copy`).
     template <class C>
-    requires(Rewindable<C>&& Forkable<C> && !std::same_as<C, AnyCache>) explicit AnyCache(C cache)
+    requires(Rewindable<C>&& Forkable<C> &&
+             !std::derived_from<C, AnyCache>) explicit AnyCache(C cache)
         : self_(std::make_unique<Holder<C>>(std::move(cache))) {}
 
+    AnyCache(AnyCache&&) noexcept = default;
+    AnyCache& operator=(AnyCache&&) noexcept = default;
+
+    /// Encodes rows behind the last one; attention sees them, commit decides. k is
+    /// [rows][kv_heads][key_dim], v [rows][kv_heads][value_dim]. Throws Error{shape_mismatch,
+    /// capacity, invalid_argument, bad_state, non_finite}; then nothing has changed.
     void stage(TokenRows k, TokenRows v) { ref().stage(k, v); }
+    /// Keeps the first `rows` staged rows (0..staged) and forgets the others. A keep that chooses
+    /// by score keeps all of them or none.
     void commit(int rows) noexcept { ref().commit(rows); }
+    /// Keeps all staged rows.
+    void commit() noexcept { commit(length() - committed()); }
+    /// Forgets all staged rows.
     void rollback() noexcept { commit(0); }
-    bool can_truncate(int rows) const { return self_ && self_->can_truncate(rows); }
-    void truncate(int rows) { self().truncate(rows); }
-    void clear() { truncate(0); }
-    bool can_drop(int begin, int end) const { return self_ && self_->can(Edit::drop, begin, end); }
-    void drop(int begin, int end) { self().edit(Edit::drop, begin, end); }
-    bool can_close(int rows) const { return self_ && self_->can(Edit::close, rows, 0); }
-    void close(int rows) { self().edit(Edit::close, rows, 0); }
-    bool can_shift(int keep, int rows) const {
-        return self_ && self_->can(Edit::shift, keep, rows);
+    /// stage + commit: rows that are known to stay.
+    void append(TokenRows k, TokenRows v) { self().append(k, v); }
+
+    /// Whether `truncate(rows)` would succeed: always where all rows are kept in one form; as far
+    /// back as nothing was forgotten or grew old; only to nothing where rows are chosen by score.
+    bool can_truncate(int rows) const noexcept {
+        return self_ != nullptr && self_->can_truncate(rows);
     }
+    /// Forgets all but the first `rows` committed rows, and all staged ones. Error{bad_state}.
+    void truncate(int rows) { self().truncate(rows); }
+    /// Forgets everything; address space and pages stay for the next sequence.
+    void clear() { truncate(0); }
+    /// Whether `drop(begin, end)` would succeed.
+    bool can_drop(int begin, int end) const noexcept { return can(Edit::drop, begin, end); }
+    /// Forgets rows [begin, end) in the middle; the others keep their numbers and distances. Needs
+    /// a paged store and all rows kept; what is dropped later must adjoin what is gone.
+    /// Error{bad_state}.
+    void drop(int begin, int end) { self().edit(Edit::drop, begin, end); }
+    /// Whether `close(rows)` would succeed.
+    bool can_close(int rows) const noexcept { return can(Edit::close, rows, 0); }
+    /// Closes `rows` rows of the hole that drop() left: later queries stand so much nearer to what
+    /// is before it, and as many more tokens fit. Keys stay as they are. Error{bad_state}.
+    void close(int rows) { self().edit(Edit::close, rows, 0); }
+    /// Whether `shift(keep, rows)` would succeed.
+    bool can_shift(int keep, int rows) const noexcept { return can(Edit::shift, keep, rows); }
+    /// Context shift, drop and close in one: forgets `rows` rows behind the first `keep` ones that
+    /// are there. Keys stay as they are; later queries stand nearer to the front. Not the same as a
+    /// prompt without these rows: what is left was computed while they were seen.
+    /// Error{bad_state}.
     void shift(int keep, int rows) { self().edit(Edit::shift, keep, rows); }
+
+    /// Announces that a prompt ends before position `end`: keeps that choose rows at a prompt's
+    /// end, or evict at every step, wait for it. Others do nothing. Error{bad_state,
+    /// invalid_argument}.
+    void expect_prompt(int end) { ref().expect_prompt(end); }
+    /// Rows at positions [begin, end) are never evicted, of this sequence and of those after a
+    /// clear. Error{invalid_argument, limit}, or Error{unsupported} where rows go by position.
+    void pin(int begin, int end) { self().pin(begin, end); }
+
+    /// A branch with the same committed rows, shared until one of the two writes.
     AnyCache fork() const { return AnyCache(self().fork()); }
+    /// A deep copy: costs the bytes of all committed rows. Error{unsupported} for a cache of one's
+    /// own without copy().
     AnyCache copy() const { return AnyCache(self().copy()); }
-    void runs(int kv_head, RunList& keys, RunList& values) const {
+
+    /// The runs of one KV head, valid until the next stage.
+    void runs(int kv_head, RunList& keys, RunList& values) const noexcept {
         ref().runs(kv_head, keys, values);
     }
-    void expect_prompt(int end) { ref().expect_prompt(end); }
+    /// Runs of a stream at most, now.
+    int most_runs() const { return ref().most_runs(); }
+    // Scores for keeps that choose by them; attention calls these.
     bool wants_scores(int query) const { return ref().wants_scores(query); }
     bool wants_queries() const { return ref().wants_queries(); }
     void on_queries(int kv_head, const float* q, int count, int position) {
@@ -79,74 +109,132 @@ class AnyCache {
     void on_scores(int kv_head, const float* p, int begin, int end) {
         ref().on_scores(kv_head, p, begin, end);
     }
-    int committed() const { return ref().committed(); }
-    int length() const { return ref().length(); }
-    int capacity() const { return ref().capacity(); }
-    int max_rows() const { return ref().max_rows(); }
-    HeadLayout layout() const { return ref().layout(); }
-    int span() const { return self_ ? self_->span() : 0; }
-    bool streaming() const { return self_ && self_->streaming(); }
-    bool serves_window(int window) const { return self_ && self_->serves_window(window); }
-    int held() const { return self_ ? self_->held() : 0; }
-    std::size_t payload_bytes(int rows) const { return self_ ? self_->payload_bytes(rows) : 0; }
-    std::size_t bytes() const { return self_ ? self_->bytes() : 0; }
-    /// Writes or reads what is behind; see cache/archive.hpp. Error{unsupported} for caches that
-    /// have no form on disk.
-    void archive(CacheArchive& archive) { self().archive(archive); }
 
+    /// Tokens that stay; committed() <= length() = committed + staged.
+    int committed() const noexcept { return ref().committed(); }
+    int length() const noexcept { return ref().length(); }
+    int capacity() const noexcept { return ref().capacity(); }
+    /// Rows that one stage may bring now.
+    int max_rows() const noexcept { return ref().max_rows(); }
+    HeadLayout layout() const noexcept { return ref().layout(); }
+    /// The longest distance between a query and a row it sees: a model's context must reach so far.
+    int span() const noexcept { return self_ != nullptr ? self_->span() : 0; }
+    /// Whether tokens beyond a model's context may be fed, because old rows are forgotten.
+    bool streaming() const noexcept { return self_ != nullptr && self_->streaming(); }
+    /// Whether a model whose queries see `window` keys can use it up to its capacity.
+    bool serves_window(int window) const noexcept {
+        return self_ != nullptr && self_->serves_window(window);
+    }
+    /// Rows held now, of the head that holds most.
+    int held() const noexcept { return self_ != nullptr ? self_->held() : 0; }
+    /// Positions of the rows that a KV head holds for the next query, ascending.
+    std::vector<int> positions(int kv_head) const {
+        std::vector<Run> room(static_cast<std::size_t>(2 * most_runs()));
+        const std::span<Run> both(room);
+        RunList keys(both.first(both.size() / 2));
+        RunList values(both.last(both.size() / 2));
+        runs(kv_head, keys, values);
+        std::vector<int> found;
+        for (const Run& run : keys)
+            for (int row = run.begin; row < run.end; ++row) {
+                const int at = run.positions != nullptr ? run.positions[row] : row + run.offset;
+                if (at >= 0) found.push_back(at);
+            }
+        std::sort(found.begin(), found.end());
+        return found;
+    }
+    /// Textbook bytes after `rows` tokens: rows held x kv_heads x (key + value bytes).
+    std::size_t payload_bytes(int rows) const {
+        return self_ != nullptr ? self_->payload_bytes(rows) : 0;
+    }
+    /// Bytes of memory in use, rounding to tiles, pages and blocks included.
+    std::size_t bytes() const noexcept { return self_ != nullptr ? self_->bytes() : 0; }
+
+    /// Writes the committed rows, or reads them into this empty cache. Throws Error{bad_state} if
+    /// rows are staged or there to be replaced, Error{unsupported} for caches that have no form on
+    /// disk, and what the archive throws; then nothing has changed.
+    void archive(CacheArchive& archive) { self().archive(archive); }
     /// The cache itself as attention sees it, one indirection less.
     CacheRef ref() const noexcept {
-        return self_ ? self_->ref() : CacheRef(detail::MovedCache::instance());
+        return self_ != nullptr ? self_->ref() : CacheRef(detail::MovedCache::instance());
     }
-    /// The streams behind it, for pools and statistics; null if it is a cache of one's own.
-    const StreamPair* streams() const noexcept { return self_ ? self_->streams() : nullptr; }
+    /// The streams behind it, for tests and statistics; null if it is a cache of one's own.
+    const detail::Streams* streams() const noexcept {
+        return self_ != nullptr ? self_->streams() : nullptr;
+    }
+    /// The slots behind a keep by score, for tests and statistics; null for others.
+    const detail::SlotBook* slots() const noexcept {
+        return self_ != nullptr ? self_->slots() : nullptr;
+    }
 
   private:
     enum class Edit : std::uint8_t { drop, close, shift };
     struct Interface {
         virtual ~Interface() = default;
         virtual CacheRef ref() noexcept = 0;
-        virtual bool can_truncate(int rows) const = 0;
+        virtual void append(TokenRows k, TokenRows v) = 0;
+        virtual bool can_truncate(int rows) const noexcept = 0;
         virtual void truncate(int rows) = 0;
-        virtual bool can(Edit edit, int a, int b) const = 0;
+        virtual bool can(Edit edit, int a, int b) const noexcept = 0;
         virtual void edit(Edit edit, int a, int b) = 0;
-        virtual const StreamPair* streams() const noexcept = 0;
+        virtual void pin(int begin, int end) = 0;
+        virtual const detail::Streams* streams() const noexcept = 0;
+        virtual const detail::SlotBook* slots() const noexcept = 0;
         virtual std::unique_ptr<Interface> fork() const = 0;
         virtual std::unique_ptr<Interface> copy() const = 0;
-        virtual int span() const = 0;
-        virtual bool streaming() const = 0;
-        virtual bool serves_window(int window) const = 0;
-        virtual int held() const = 0;
+        virtual int span() const noexcept = 0;
+        virtual bool streaming() const noexcept = 0;
+        virtual bool serves_window(int window) const noexcept = 0;
+        virtual int held() const noexcept = 0;
         virtual std::size_t payload_bytes(int rows) const = 0;
-        virtual std::size_t bytes() const = 0;
+        virtual std::size_t bytes() const noexcept = 0;
         virtual void archive(CacheArchive& archive) = 0;
     };
     template <class C>
     struct Holder final : Interface {
         explicit Holder(C held) : cache(std::move(held)) {}
         CacheRef ref() noexcept override { return cache; }
-        bool can_truncate(int rows) const override { return cache.can_truncate(rows); }
+        void append(TokenRows k, TokenRows v) override {
+            if constexpr (requires { cache.append(k, v); }) {
+                cache.append(k, v);
+            } else {
+                cache.stage(k, v);
+                cache.commit(k.rows);
+            }
+        }
+        bool can_truncate(int rows) const noexcept override { return cache.can_truncate(rows); }
         void truncate(int rows) override { cache.truncate(rows); }
-        bool can(Edit edit, int a, int b) const override {
-            if constexpr (Shiftable<C>) switch (edit) {
-                    case Edit::drop: return cache.can_drop(a, b);
-                    case Edit::close: return cache.can_close(a);
-                    case Edit::shift: return cache.can_shift(a, b);
-                }
+        bool can(Edit edit, int a, int b) const noexcept override {
+            if constexpr (Shiftable<C>) {
+                if (edit == Edit::drop) return cache.can_drop(a, b);
+                return edit == Edit::close ? cache.can_close(a) : cache.can_shift(a, b);
+            }
             return (void)edit, (void)a, (void)b, false;
         }
         void edit(Edit edit, int a, int b) override {
-            if constexpr (Shiftable<C>) switch (edit) {
-                    case Edit::drop: return cache.drop(a, b);
-                    case Edit::close: return cache.close(a);
-                    case Edit::shift: return cache.shift(a, b);
-                }
+            if constexpr (Shiftable<C>) {
+                if (edit == Edit::drop) return cache.drop(a, b);
+                return edit == Edit::close ? cache.close(a) : cache.shift(a, b);
+            }
             fail(ErrorCode::bad_state, "drop, close or shift (", a, ", ", b,
                  "): this cache cannot forget rows in its middle");
         }
-        const StreamPair* streams() const noexcept override {
+        void pin(int begin, int end) override {
+            if constexpr (requires { cache.pin(begin, end); })
+                cache.pin(begin, end);
+            else
+                fail(ErrorCode::unsupported, "pin rows ", begin, " to ", end,
+                     ": this cache's rows go by position");
+        }
+        const detail::Streams* streams() const noexcept override {
             if constexpr (requires { cache.streams(); })
-                return &cache.streams();
+                return cache.streams();
+            else
+                return nullptr;
+        }
+        const detail::SlotBook* slots() const noexcept override {
+            if constexpr (std::is_same_v<C, detail::HostCache<detail::SlotBook>>)
+                return &cache.book();
             else
                 return nullptr;
         }
@@ -154,14 +242,19 @@ class AnyCache {
             return std::make_unique<Holder>(cache.fork());
         }
         std::unique_ptr<Interface> copy() const override {
-            return std::make_unique<Holder>(cache.copy());
+            if constexpr (requires { cache.copy(); })
+                return std::make_unique<Holder>(cache.copy());
+            else
+                fail(ErrorCode::unsupported, "this cache has no copy");
         }
-        int span() const override { return cache_span(cache); }
-        bool streaming() const override { return cache_streams(cache); }
-        bool serves_window(int window) const override { return cache_serves_window(cache, window); }
-        int held() const override { return cache_held(cache); }
+        int span() const noexcept override { return cache_span(cache); }
+        bool streaming() const noexcept override { return cache_streams(cache); }
+        bool serves_window(int window) const noexcept override {
+            return cache_serves_window(cache, window);
+        }
+        int held() const noexcept override { return cache_held(cache); }
         std::size_t payload_bytes(int rows) const override { return cache.payload_bytes(rows); }
-        std::size_t bytes() const override { return cache.bytes(); }
+        std::size_t bytes() const noexcept override { return cache.bytes(); }
         void archive(CacheArchive& archive) override {
             if constexpr (requires { cache.archive(archive); })
                 cache.archive(archive);
@@ -170,9 +263,34 @@ class AnyCache {
         }
         C cache;
     };
+
+  protected:
     explicit AnyCache(std::unique_ptr<Interface> self) : self_(std::move(self)) {}
+
+  private:
+    static std::unique_ptr<Interface> made(const HeadLayout& layout, int capacity,
+                                           const AnyStore& store, AnyKeep keep, int layer) {
+        using namespace detail;
+        validate(layout);
+        require(capacity > 0 && capacity <= row_limit, ErrorCode::invalid_argument,
+                "cache capacity ", capacity, "; 1 to ", row_limit, " rows are possible");
+        for (const int dim : {layout.key_dim, layout.value_dim})
+            require(std::int64_t{layout.heads} * dim <= row_limit, ErrorCode::invalid_argument,
+                    "head layout: ", layout.heads, " heads of ", dim, " numbers; ", row_limit,
+                    " numbers a row are possible");
+        const KeepFacts facts = keep.facts_now();
+        std::vector<StreamSpec> specs = plan_streams(store, facts, layout, layer).streams;
+        if (facts.by_score)
+            return std::make_unique<Holder<HostCache<SlotBook>>>(HostCache(
+                SlotBook(layout, capacity, store, keep.scorer(layout), layer, std::move(specs))));
+        return std::make_unique<Holder<HostCache<PositionBook>>>(
+            HostCache(PositionBook(layout, capacity, store, std::move(keep), std::move(specs))));
+    }
+    bool can(Edit edit, int a, int b) const noexcept {
+        return self_ != nullptr && self_->can(edit, a, b);
+    }
     Interface& self() const {
-        if (!self_) detail::MovedCache::refuse();
+        if (self_ == nullptr) detail::MovedCache::refuse();
         return *self_;
     }
     std::unique_ptr<Interface> self_;

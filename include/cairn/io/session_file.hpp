@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/cache/seam/archive.hpp"
+#include "cairn/core/fingerprint.hpp"
 #include "cairn/generate/sampler_steps.hpp"
 #include "cairn/io/session_owner.hpp"
 #include "cairn/io/session_stream.hpp"

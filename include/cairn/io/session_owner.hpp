@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cairn/cache/archive.hpp"
+#include "cairn/cache/seam/archive.hpp"
 #include "cairn/core/context.hpp"
 #include "cairn/io/model_file.hpp"
 #include "cairn/io/tokenizer_print.hpp"

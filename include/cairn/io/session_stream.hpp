@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cairn/cache/archive.hpp"
+#include "cairn/cache/seam/archive.hpp"
 #include "cairn/core/fingerprint.hpp"
 #include "cairn/io/file.hpp"
 

@@ -156,8 +156,9 @@ class ShadowedCache {
                 std::vector<float> wanted(static_cast<std::size_t>(dims));
                 std::vector<float> got(wanted);
                 RowReader reader;
+                OwnScratch scratch;
                 for (const Run& run : lists[1][s]) {
-                    const Interval seen = visible(run, Run::forever, next, run.begin, run.end);
+                    const SeenRows seen = visible(run, Run::forever, next, run.begin, run.end);
                     for (int row = seen.begin; row < seen.end; ++row) {
                         const int position =
                             run.positions != nullptr ? run.positions[row] : row + run.offset;
@@ -165,7 +166,8 @@ class ShadowedCache {
                         const Run& plain = lists[0][s][0];
                         plain.codec->decode(plain.rows(position, position + 1), dims, wanted.data(),
                                             dims);
-                        run.codec->decode(reader.at(run, row), dims, got.data(), dims);
+                        run.codec->decode(reader.at(run, row), dims, got.data(), dims,
+                                          scratch.with(run.codec->scratch_floats(dims)));
                         if (run.rotated) kernels::hadamard(got.data(), dims);
                         auto& error = (s == 0 ? audit.keys : audit.values)[static_cast<std::size_t>(
                             Audit::age_class(next - 1 - position))];

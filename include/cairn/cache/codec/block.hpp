@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "cairn/cache/codec/codec.hpp"
+#include "cairn/cache/seam/codec_policy.hpp"
 #include "cairn/kernels/cached/products.hpp"
 #include "cairn/numeric/float8.hpp"
 
@@ -18,8 +18,8 @@ namespace cairn::inline CAIRN_ABI {
 
 namespace codec_detail {
 
-using kernels::cached::Meaning;
 using kernels::cached::RowLayout;
+using kernels::cached::Meaning;
 
 // The most dims of a block: a whole row for int8 and fp8.
 inline constexpr int max_block = 4096;
@@ -225,8 +225,7 @@ inline void decode_blocks(const RowLayout& f, const Rows& from, int dims, float*
             }
         }
 }
-inline void copy_block_row(const RowLayout& f, const Rows& from, const Rows& to, int dims,
-                           bool keys) {
+inline void copy_block_row(const RowLayout& f, const Rows& from, const Rows& to, int dims, bool keys) {
     for (int b = 0; b < f.blocks(dims); ++b) {
         const BlockPlace source = place_of(f, from, 0, dims, b, keys);
         const BlockPlace target = place_of(f, to, 0, dims, b, keys);
@@ -249,65 +248,68 @@ struct Word {
     constexpr std::string_view view() const { return {text, n - 1}; }
 };
 
-// The two codecs of a format.
-template <RowLayout F>
-struct BlockCodec {
-    static kernels::RowsIn in(const Rows& rows, int dims) {
-        return {rows.unit, rows.stride, rows.lane, rows.count, dims};
+// One of the two codecs of a format: keys in tiles of 16, or values in rows.
+template <RowLayout F, bool of_keys>
+class BlockCodec final : public Codec {
+  public:
+    constexpr explicit BlockCodec(std::string_view called)
+        : Codec({.name = called,
+                 .rows_per_unit = of_keys ? kernels::key_tile : 1,
+                 .finite_only = true}) {}
+    constexpr ~BlockCodec() override {}
+    std::size_t unit_bytes(int dims) const override {
+        const int width = checked_width(dims, F.blocks(max_row) == 1 ? max_block : max_row);
+        return static_cast<std::size_t>(of_keys ? F.tile_bytes(width) : F.row_bytes(width));
     }
-    static int width(int dims) {
-        return checked_width(dims, F.blocks(max_row) == 1 ? max_block : max_row);
+    std::size_t row_bytes(int dims) const override {
+        return unit_bytes(dims) / static_cast<std::size_t>(rows_per_unit);
     }
-    static std::size_t row_bytes(int dims) {
-        return static_cast<std::size_t>(F.row_bytes(width(dims)));
+    void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to,
+                Scratch) const override {
+        encode_blocks(F, x, stride, dims, to, of_keys);
     }
-    static std::size_t key_row_bytes(int dims) { return tile_bytes(dims) / kernels::key_tile; }
-    static std::size_t tile_bytes(int dims) {
-        return static_cast<std::size_t>(F.tile_bytes(width(dims)));
+    void decode(const Rows& from, int dims, float* x, std::ptrdiff_t stride,
+                Scratch) const override {
+        decode_blocks(F, from, dims, x, stride, of_keys);
     }
-    static void scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
-                       int queries, float* s, std::ptrdiff_t s_stride) {
-        kernels::cached::products_for<F>(kernels::active())
-            .scores(in(keys, dims), q, q_stride, queries, s, s_stride);
+    void scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride, int queries,
+                float* s, std::ptrdiff_t s_stride, Scratch scratch) const override {
+        if constexpr (of_keys)
+            kernels::cached::products_for<F>(kernels::active())
+                .scores({keys.unit, keys.stride, keys.lane, keys.count, dims}, q, q_stride, queries,
+                        s, s_stride);
+        else
+            Codec::scores(keys, dims, q, q_stride, queries, s, s_stride, scratch);
     }
-    static void weigh(const Rows& values, int dims, const float* p, std::ptrdiff_t p_stride,
-                      int queries, float* o, std::ptrdiff_t o_stride) {
-        kernels::cached::products_for<F>(kernels::active())
-            .weigh(in(values, dims), p, p_stride, queries, o, o_stride);
+    void weigh(const Rows& values, int dims, int lead, const float* p, std::ptrdiff_t p_stride,
+               int queries, float* o, std::ptrdiff_t o_stride, Scratch scratch) const override {
+        if constexpr (of_keys) {
+            Codec::weigh(values, dims, lead, p, p_stride, queries, o, o_stride, scratch);
+        } else {
+            require(lead == dims, ErrorCode::unsupported, "rows of ", name, " are weighed whole");
+            kernels::cached::products_for<F>(kernels::active())
+                .weigh({values.unit, values.stride, values.lane, values.count, dims}, p, p_stride,
+                       queries, o, o_stride);
+        }
     }
-    template <bool keys>
-    static void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to) {
-        encode_blocks(F, x, stride, dims, to, keys);
-    }
-    template <bool keys>
-    static void decode(const Rows& from, int dims, float* x, std::ptrdiff_t stride) {
-        decode_blocks(F, from, dims, x, stride, keys);
-    }
-    template <bool keys>
-    static void copy(const Rows& from, const Rows& to, int dims) {
-        copy_block_row(F, from, to, dims, keys);
-    }
-    static constexpr Codec key_codec(std::string_view name) {
-        return {name,    kernels::key_tile, tile_bytes, encode<true>, decode<true>, scores,
-                nullptr, key_row_bytes,     copy<true>, false,        true};
-    }
-    static constexpr Codec value_codec(std::string_view name) {
-        return {name,  1,         row_bytes,   encode<false>, decode<false>, nullptr,
-                weigh, row_bytes, copy<false>, false,         true};
+    void copy_row(const Rows& from, const Rows& to, int dims) const override {
+        copy_block_row(F, from, to, dims, of_keys);
     }
 };
 
 }  // namespace codec_detail
 
 /// A block format by name: the tag of its codecs.
-template <kernels::cached::RowLayout F, codec_detail::Word word>
+template <kernels::cached::RowLayout F, codec_detail::Word named>
 struct BlockFormat {
+    static constexpr std::string_view word = named.view();
+    static constexpr CodecFacts facts{.key_unit = kernels::key_tile};
     static const Codec& keys() noexcept {
-        static constexpr Codec codec = codec_detail::BlockCodec<F>::key_codec(word.view());
+        static constexpr codec_detail::BlockCodec<F, true> codec(word);
         return codec;
     }
     static const Codec& values() noexcept {
-        static constexpr Codec codec = codec_detail::BlockCodec<F>::value_codec(word.view());
+        static constexpr codec_detail::BlockCodec<F, false> codec(word);
         return codec;
     }
 };

@@ -12,26 +12,25 @@ namespace cairn::inline CAIRN_ABI {
 
 namespace codec_detail {
 
+// Keys in groups of 32 positions with a scale and a least value a channel.
 template <int bits>
-struct ChannelCodec {
+class ChannelCodec final : public Codec {
+  public:
     static constexpr int group = kernels::cached::channel_group;
     static constexpr RowLayout layout = bits == 4 ? kernels::cached::q4_1 : kernels::cached::int2;
-    static constexpr unsigned levels = (1U << bits) - 1;
-    static std::size_t unit_bytes(int dims) {
+    constexpr ChannelCodec()
+        : Codec({.name = bits == 4 ? "kivi4" : "kivi2",
+                 .rows_per_unit = group,
+                 .movable = false,
+                 .whole_units = true,
+                 .finite_only = true}) {}
+    constexpr ~ChannelCodec() override {}
+    std::size_t unit_bytes(int dims) const override {
         return static_cast<std::size_t>(
             kernels::cached::channel_bytes(bits, checked_width(dims, max_row)));
     }
-    static std::size_t row_bytes(int dims) { return (unit_bytes(dims) + group - 1) / group; }
-
-    // The byte and shift of the code of dim d at place `lane` of the unit.
-    static CodePlace place(int dims, int d, int lane) {
-        const int half = lane / 16;
-        if constexpr (bits == 4)
-            return {4 * dims + d * 16 + lane % 16, static_cast<unsigned>(half * 4), 0, 0};
-        return {4 * dims + d / 2 * 16 + lane % 16, static_cast<unsigned>(d % 2 * 4 + half * 2), 0,
-                0};
-    }
-    static void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to) {
+    void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to,
+                Scratch) const override {
         CodeBlock block;
         for (int first = 0; first + group <= to.count; first += group) {
             std::byte* unit = to.unit + first / group * to.stride;
@@ -48,7 +47,8 @@ struct ChannelCodec {
             }
         }
     }
-    static void decode(const Rows& from, int dims, float* x, std::ptrdiff_t stride) {
+    void decode(const Rows& from, int dims, float* x, std::ptrdiff_t stride,
+                Scratch) const override {
         for (int r = 0; r < from.count; ++r) {
             const int lane = from.lane + r;
             const std::byte* unit = from.unit + lane / group * from.stride;
@@ -64,56 +64,49 @@ struct ChannelCodec {
             }
         }
     }
-    static void scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
-                       int queries, float* s, std::ptrdiff_t s_stride) {
+    void scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride, int queries,
+                float* s, std::ptrdiff_t s_stride, Scratch) const override {
         kernels::cached::channel_products_for<bits>(kernels::active())
             .scores({keys.unit, keys.stride, keys.lane, keys.count, dims}, q, q_stride, queries, s,
                     s_stride);
     }
-    static constexpr Codec key_codec{bits == 4 ? "kivi4" : "kivi2",
-                                     group,
-                                     unit_bytes,
-                                     encode,
-                                     decode,
-                                     scores,
-                                     nullptr,
-                                     row_bytes,
-                                     nullptr,
-                                     true,
-                                     true};
-    using Values = BlockCodec<layout>;
-    static constexpr Codec value_codec = Values::value_codec(bits == 4 ? "kivi4" : "kivi2");
+
+  private:
+    static constexpr unsigned levels = (1U << bits) - 1;
+    // The byte and shift of the code of dim d at place `lane` of the unit.
+    static CodePlace place(int dims, int d, int lane) {
+        const int half = lane / 16;
+        if constexpr (bits == 4)
+            return {4 * dims + d * 16 + lane % 16, static_cast<unsigned>(half * 4), 0, 0};
+        return {4 * dims + d / 2 * 16 + lane % 16, static_cast<unsigned>(d % 2 * 4 + half * 2), 0,
+                0};
+    }
 };
+
+template <int bits>
+inline constexpr ChannelCodec<bits> channel_keys{};
+template <int bits>
+inline constexpr BlockCodec<ChannelCodec<bits>::layout, false> channel_values{bits == 4 ? "kivi4"
+                                                                                        : "kivi2"};
 
 }  // namespace codec_detail
 
 /// KIVI with `bits` of 4 or 2; `recent` tokens stay in f16, a multiple of 32.
 template <int bits, int recent = 128>
 struct Kivi {
-    static constexpr bool ages = true;
-    static constexpr int unit_rows = 32;
+    static constexpr std::string_view word = bits == 4 ? "kivi4" : "kivi2";
+    static constexpr CodecFacts facts{
+        .key_unit = kernels::cached::channel_group, .movable = false, .ages = true};
     static_assert(bits == 4 || bits == 2, "Kivi<bits>: 4 and 2 bits exist.");
     static_assert(recent > 0 && recent % 32 == 0,
                   "Kivi<bits, recent>: keys are quantised in groups of 32 tokens.");
-    static StreamFormat keys() noexcept {
-        return {Form{&F16::keys(), recent, 1}, codec_detail::ChannelCodec<bits>::key_codec};
+    static StreamPlan keys() {
+        return StreamPlan(
+            {{lasting(F16::keys()), recent, 1}, {lasting(codec_detail::channel_keys<bits>)}});
     }
-    static StreamFormat values() noexcept {
-        return {Form{&F16::values(), 1, recent}, codec_detail::ChannelCodec<bits>::value_codec};
-    }
-};
-
-/// The rows of `Tag` turned by a Hadamard matrix first: outliers spread over a head's dims, and few
-/// bits lose less. Queries and outputs are turned along; the answer changes only by rounding.
-template <CodecTag Tag>
-struct Rotated {
-    static StreamFormat keys() noexcept { return turned(Tag::keys()); }
-    static StreamFormat values() noexcept { return turned(Tag::values()); }
-
-  private:
-    static StreamFormat turned(StreamFormat format) noexcept {
-        format.rotated = true;
-        return format;
+    static StreamPlan values() {
+        return StreamPlan(
+            {{lasting(F16::values()), 1, recent}, {lasting(codec_detail::channel_values<bits>)}});
     }
 };
 

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "cairn/cache/codec/codec.hpp"
+#include "cairn/cache/seam/codec_policy.hpp"
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/numeric/plain_format.hpp"
 
@@ -16,49 +16,54 @@ namespace cairn::inline CAIRN_ABI {
 
 namespace detail {
 
+// Row after row: keys and values.
 template <ElementType type>
-struct PlainCodec {
-    static constexpr std::size_t size = type == ElementType::f32 ? 4 : 2;
-    static constexpr int tile = kernels::key_tile;
-    static constexpr std::string_view name = plain_format<type>.name;
-
-    static std::size_t row_bytes(int dims) { return static_cast<std::size_t>(dims) * size; }
-    static std::size_t tile_bytes(int dims) { return row_bytes(dims) * tile; }
-    static kernels::RowsIn in(const Rows& rows, int dims) {
-        return {rows.unit, rows.stride, rows.lane, rows.count, dims};
+class PlainRows final : public Codec {
+  public:
+    constexpr PlainRows() : Codec({.name = plain_format<type>.name}) {}
+    constexpr ~PlainRows() override {}
+    std::size_t unit_bytes(int dims) const override {
+        return static_cast<std::size_t>(dims) * (type == ElementType::f32 ? 4 : 2);
     }
-
-    static void encode_rows(const float* x, std::ptrdiff_t stride, int dims, const Rows& to) {
+    void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to,
+                Scratch) const override {
         const kernels::Table& kernel = kernels::active();
         for (int r = 0; r < to.count; ++r)
             kernel.encode<type>(x + r * stride, dims, to.unit + r * to.stride);
     }
-    static void decode_rows(const Rows& from, int dims, float* x, std::ptrdiff_t stride) {
+    void decode(const Rows& from, int dims, float* x, std::ptrdiff_t stride,
+                Scratch) const override {
         const kernels::Table& kernel = kernels::active();
         for (int r = 0; r < from.count; ++r)
             kernel.decode<type>(from.unit + r * from.stride, dims, x + r * stride);
     }
-    static void weigh_rows(const Rows& values, int dims, const float* p, std::ptrdiff_t p_stride,
-                           int queries, float* o, std::ptrdiff_t o_stride) {
-        kernels::active().weigh_rows<type>(in(values, dims), p, p_stride, queries, o, o_stride);
+    void scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride, int queries,
+                float* s, std::ptrdiff_t s_stride, Scratch scratch) const override {
+        // Who stores 16-bit values compiles no product of them with queries.
+        if constexpr (type == ElementType::f32)
+            kernels::active().scores_rows<type>({keys.unit, keys.stride, 0, keys.count, dims}, q,
+                                                q_stride, queries, s, s_stride);
+        else
+            Codec::scores(keys, dims, q, q_stride, queries, s, s_stride, scratch);
     }
-    static void scores_rows(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
-                            int queries, float* s, std::ptrdiff_t s_stride) {
-        kernels::active().scores_rows<type>(in(keys, dims), q, q_stride, queries, s, s_stride);
+    void weigh(const Rows& values, int, int lead, const float* p, std::ptrdiff_t p_stride,
+               int queries, float* o, std::ptrdiff_t o_stride, Scratch) const override {
+        kernels::active().weigh_rows<type>({values.unit, values.stride, 0, values.count, lead}, p,
+                                           p_stride, queries, o, o_stride);
     }
-    static void scores_tiles(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
-                             int queries, float* s, std::ptrdiff_t s_stride) {
-        kernels::active().scores_tiles<type>(in(keys, dims), q, q_stride, queries, s, s_stride);
-    }
+};
 
-    // Unit [dim][16]: row `lane` of it is a column.
-    static std::uint16_t* column(const Rows& rows, int row) {
-        const int lane = rows.lane + row;
-        return reinterpret_cast<std::uint16_t*>(rows.unit + lane / tile * rows.stride) +
-               lane % tile;
-    }
-    static constexpr int piece = 64;
-    static void encode_tiles(const float* x, std::ptrdiff_t stride, int dims, const Rows& to) {
+// Keys of 16 bits in tiles [dim][16 positions]: row `lane` of a unit is a column.
+template <ElementType type>
+class PlainTiles final : public Codec {
+  public:
+    static constexpr int tile = kernels::key_tile;
+    constexpr PlainTiles() : Codec({.name = plain_format<type>.name, .rows_per_unit = tile}) {}
+    constexpr ~PlainTiles() override {}
+    std::size_t unit_bytes(int dims) const override { return row_bytes(dims) * tile; }
+    std::size_t row_bytes(int dims) const override { return static_cast<std::size_t>(dims) * 2; }
+    void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to,
+                Scratch) const override {
         const kernels::Table& kernel = kernels::active();
         std::uint16_t packed[piece];
         for (int r = 0; r < to.count; ++r) {
@@ -70,7 +75,8 @@ struct PlainCodec {
             }
         }
     }
-    static void decode_tiles(const Rows& from, int dims, float* x, std::ptrdiff_t stride) {
+    void decode(const Rows& from, int dims, float* x, std::ptrdiff_t stride,
+                Scratch) const override {
         const kernels::Table& kernel = kernels::active();
         std::uint16_t packed[piece];
         for (int r = 0; r < from.count; ++r) {
@@ -83,45 +89,63 @@ struct PlainCodec {
             }
         }
     }
-
-    static void copy_row(const Rows& from, const Rows& to, int dims) {
-        std::memcpy(to.unit, from.unit, row_bytes(dims));
+    void scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride, int queries,
+                float* s, std::ptrdiff_t s_stride, Scratch) const override {
+        kernels::active().scores_tiles<type>({keys.unit, keys.stride, keys.lane, keys.count, dims},
+                                             q, q_stride, queries, s, s_stride);
     }
-    static void copy_column(const Rows& from, const Rows& to, int dims) {
+    void copy_row(const Rows& from, const Rows& to, int dims) const override {
         const std::uint16_t* source = column(from, 0);
         std::uint16_t* target = column(to, 0);
         for (int d = 0; d < dims; ++d) target[d * tile] = source[d * tile];
     }
 
-    static constexpr Codec row_codec{name,        1,          row_bytes, encode_rows, decode_rows,
-                                     scores_rows, weigh_rows, row_bytes, copy_row};
-    static constexpr Codec row_values{name,    1,          row_bytes, encode_rows, decode_rows,
-                                      nullptr, weigh_rows, row_bytes, copy_row};
-    static constexpr Codec tile_keys{name,         tile,    tile_bytes, encode_tiles, decode_tiles,
-                                     scores_tiles, nullptr, row_bytes,  copy_column};
+  private:
+    static constexpr int piece = 64;
+    static std::uint16_t* column(const Rows& rows, int row) {
+        const int lane = rows.lane + row;
+        return reinterpret_cast<std::uint16_t*>(rows.unit + lane / tile * rows.stride) +
+               lane % tile;
+    }
 };
+
+// The codecs themselves: they hold nothing.
+template <class C>
+inline constexpr C codec_of{};
 
 }  // namespace detail
 
 /// 4 bytes a number, no loss; rows, so `key_view` and `value_view` work.
 struct F32 {
-    static const Codec& keys() noexcept { return detail::PlainCodec<ElementType::f32>::row_codec; }
+    static constexpr std::string_view word = "f32";
+    static constexpr CodecFacts facts{};
+    static const Codec& keys() noexcept {
+        return detail::codec_of<detail::PlainRows<ElementType::f32>>;
+    }
     static const Codec& values() noexcept {
-        return detail::PlainCodec<ElementType::f32>::row_codec;
+        return detail::codec_of<detail::PlainRows<ElementType::f32>>;
     }
 };
 /// 2 bytes a number, 11 significant bits, saturating at +-65504.
 struct F16 {
-    static const Codec& keys() noexcept { return detail::PlainCodec<ElementType::f16>::tile_keys; }
+    static constexpr std::string_view word = "f16";
+    static constexpr CodecFacts facts{.key_unit = kernels::key_tile};
+    static const Codec& keys() noexcept {
+        return detail::codec_of<detail::PlainTiles<ElementType::f16>>;
+    }
     static const Codec& values() noexcept {
-        return detail::PlainCodec<ElementType::f16>::row_values;
+        return detail::codec_of<detail::PlainRows<ElementType::f16>>;
     }
 };
 /// 2 bytes a number, 8 significant bits, the range of f32.
 struct BF16 {
-    static const Codec& keys() noexcept { return detail::PlainCodec<ElementType::bf16>::tile_keys; }
+    static constexpr std::string_view word = "bf16";
+    static constexpr CodecFacts facts{.key_unit = kernels::key_tile};
+    static const Codec& keys() noexcept {
+        return detail::codec_of<detail::PlainTiles<ElementType::bf16>>;
+    }
     static const Codec& values() noexcept {
-        return detail::PlainCodec<ElementType::bf16>::row_values;
+        return detail::codec_of<detail::PlainRows<ElementType::bf16>>;
     }
 };
 

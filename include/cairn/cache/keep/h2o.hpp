@@ -2,7 +2,7 @@
 // received most attention from all queries so far. An evicted row never returns.
 #pragma once
 
-#include "cairn/cache/keep/scorer.hpp"
+#include "cairn/cache/seam/keep_policy.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -35,12 +35,27 @@ class HeavyHitters final : public Scorer {
     int recent_;
 };
 
-/// H2O as the second argument of KvCache.
-template <int budget, int recent = budget / 2>
+/// H2O as the second argument of KvCache. The template's numbers are the settings' defaults.
+template <int rows, int last = rows / 2>
 struct H2O {
-    static_assert(budget > 0 && recent >= 0 && recent <= budget,
+    static_assert(rows > 0 && last >= 0 && last <= rows,
                   "H2O<budget, recent>: the recent rows are part of the budget.");
-    static std::shared_ptr<const Scorer> scorer(const HeadLayout&) {
+    int budget = rows;
+    int recent = last;
+
+    static constexpr std::string_view word = "h2o";
+    static constexpr std::string_view help = "the last R rows, and the most attended of the others";
+    static constexpr KeepFacts facts{.by_score = true, .forgets = true};
+    template <class Self, class Visit>
+    static void options(Self& self, Visit&& visit) {
+        visit(Option{"", "the rows that stay", 1, true}, self.budget);
+        visit(Option{"recent", "of these the last ones by age"}, self.recent);
+    }
+    void settle() noexcept { recent = budget / 2; }
+    std::string_view wrong() const noexcept {
+        return recent <= budget ? "" : "the recent rows are part of the budget";
+    }
+    std::shared_ptr<const Scorer> scorer(const HeadLayout&) const {
         return std::make_shared<HeavyHitters>(budget, recent);
     }
 };

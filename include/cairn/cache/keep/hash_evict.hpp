@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "cairn/cache/keep/scorer.hpp"
+#include "cairn/cache/seam/keep_policy.hpp"
 #include "cairn/numeric/random.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -63,13 +63,30 @@ class FarthestHash final : public Scorer {
     std::vector<float> directions_;  // [bits][dims]
 };
 
-/// HashEvict as the second argument of KvCache.
-template <int budget, HashOf of = HashOf::query>
+/// HashEvict as the second argument of KvCache. The template's numbers are the settings' defaults.
+template <int rows, HashOf compared = HashOf::query>
 struct HashEvict {
-    static_assert(budget > 14,
+    static_assert(rows > 14,
                   "HashEvict<budget>: the first 4 and the last 10 rows always stay; give more.");
-    static std::shared_ptr<const Scorer> scorer(const HeadLayout& layout) {
-        return std::make_shared<FarthestHash>(budget, layout.key_dim, of);
+    int budget = rows;
+    int key = compared == HashOf::key ? 1 : 0;  ///< 1: the new key is compared, not the query
+
+    static constexpr std::string_view word = "hashevict";
+    static constexpr std::string_view help =
+        "as each row comes, the one whose hash is farthest from the query's goes";
+    static constexpr KeepFacts facts{.by_score = true, .forgets = true};
+    template <class Self, class Visit>
+    static void options(Self& self, Visit&& visit) {
+        visit(Option{"", "the rows that stay", 1, true}, self.budget);
+        visit(Option{"key", "1: compare with the new key instead of the query", 0, false, true},
+              self.key);
+    }
+    std::string_view wrong() const noexcept {
+        return budget > 14 ? "" : "the first 4 and the last 10 rows always stay; give more than 14";
+    }
+    std::shared_ptr<const Scorer> scorer(const HeadLayout& layout) const {
+        return std::make_shared<FarthestHash>(budget, layout.key_dim,
+                                              key != 0 ? HashOf::key : HashOf::query);
     }
 };
 

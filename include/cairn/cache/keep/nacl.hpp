@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "cairn/cache/keep/scorer.hpp"
+#include "cairn/cache/seam/keep_policy.hpp"
 #include "cairn/numeric/elementary.hpp"
 #include "cairn/numeric/random.hpp"
 
@@ -63,11 +63,23 @@ class ProxyRows final : public Scorer {
     std::uint64_t seed_;
 };
 
-/// NACL as the second argument of KvCache.
-template <int budget, std::uint64_t seed = 0>
+/// NACL as the second argument of KvCache. The template's numbers are the settings' defaults.
+template <int rows, std::uint64_t first_seed = 0>
 struct Nacl {
-    static_assert(budget > 0, "Nacl<budget>: at least one row stays.");
-    static std::shared_ptr<const Scorer> scorer(const HeadLayout&) {
+    static_assert(rows > 0, "Nacl<budget>: at least one row stays.");
+    int budget = rows;
+    std::uint64_t seed = first_seed;
+
+    static constexpr std::string_view word = "nacl";
+    static constexpr std::string_view help =
+        "once, at the prompt's end: by a few proxy queries, and a part by chance";
+    static constexpr KeepFacts facts{.by_score = true, .forgets = true};
+    template <class Self, class Visit>
+    static void options(Self& self, Visit&& visit) {
+        visit(Option{"", "the rows that stay", 1, true}, self.budget);
+        visit(Option{"seed", "of the draw", 0, false, true}, self.seed);
+    }
+    std::shared_ptr<const Scorer> scorer(const HeadLayout&) const {
         return std::make_shared<ProxyRows>(budget, seed);
     }
 };

@@ -3,7 +3,7 @@
 // are summed, so grouped heads keep their saving.
 #pragma once
 
-#include "cairn/cache/keep/scorer.hpp"
+#include "cairn/cache/seam/keep_policy.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -47,11 +47,22 @@ class ObservedRows final : public Scorer {
     int pool_;
 };
 
-/// SnapKV as the second argument of KvCache.
-template <int budget, int window = 32>
+/// SnapKV as the second argument of KvCache. The template's numbers are the settings' defaults.
+template <int rows, int observing = 32>
 struct SnapKv {
-    static_assert(budget > 0 && window > 0, "SnapKv<budget, window>: at least one row stays.");
-    static std::shared_ptr<const Scorer> scorer(const HeadLayout&) {
+    static_assert(rows > 0 && observing > 0, "SnapKv<budget, window>: at least one row stays.");
+    int budget = rows;
+    int window = observing;
+
+    static constexpr std::string_view word = "snapkv";
+    static constexpr std::string_view help =
+        "once, at the prompt's end: what its last queries looked at";
+    static constexpr KeepFacts facts{.by_score = true, .forgets = true};
+    template <class Self, class Visit>
+    static void options(Self& self, Visit&& visit) {
+        visit(Option{"", "the rows that stay", 1, true}, self.budget);
+    }
+    std::shared_ptr<const Scorer> scorer(const HeadLayout&) const {
         return std::make_shared<ObservedRows>(budget, window);
     }
 };

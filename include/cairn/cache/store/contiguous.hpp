@@ -16,8 +16,7 @@
 #include <memory>
 
 #include "cairn/cache/codec/plain.hpp"
-#include "cairn/cache/store/row_store.hpp"
-#include "cairn/cache/stream.hpp"
+#include "cairn/cache/seam/store_policy.hpp"
 #include "cairn/core/memory.hpp"
 #include "cairn/core/types.hpp"
 
@@ -199,44 +198,43 @@ class ContiguousRows final : public RowStore {
     std::shared_ptr<Memory> memory_;
 };
 
-namespace detail {
-
-template <Commit commit>
-std::unique_ptr<RowStore> make_contiguous(const Codec& codec, int heads, int dims,
-                                          const Extent& extent, const StoreOptions&) {
-    return std::make_unique<ContiguousRows>(codec, heads, dims, extent, commit);
-}
-
-// Forms that are not the last are small rings, whatever the store of the last one is.
-inline constexpr MakeRows make_hot = make_contiguous<Commit::on_touch>;
-
-}  // namespace detail
-
 /// The store of `KvCache<Contiguous<Keys, Values>>`: keys and values may have different codecs.
-template <CodecTag Keys = F32, CodecTag Values = Keys>
-class Contiguous : public StreamPair {
-  public:
-    using KeyTag = Keys;
-    using ValueTag = Values;
-    static constexpr bool flat = true;  // rows are numbered below the capacity
-    Contiguous(const HeadLayout& layout, const Extent& extent)
-        : StreamPair(detail::make_contiguous<Commit::on_touch>, detail::make_hot, {}, Keys::keys(),
-                     Values::values(), layout, extent) {}
-    explicit Contiguous(StreamPair pair) : StreamPair(std::move(pair)) {}
+template <CodecPolicy Keys = F32, CodecPolicy Values = Keys>
+struct Contiguous {
+    Keys keys{};
+    Values values{};
+
+    static constexpr std::string_view word = "contiguous";
+    static constexpr StoreFacts facts{.flat = true, .shares = true};
+    std::unique_ptr<RowStore> make(const StreamRows& rows, const Extent& extent) const {
+        return std::make_unique<ContiguousRows>(*rows.codec, rows.heads, rows.dims, extent,
+                                                Commit::on_touch);
+    }
+    static std::size_t bytes(const Codec& codec, int heads, int dims, const Extent& extent, int end,
+                             int, int) {
+        return ContiguousRows::bytes_for(codec, heads, dims, extent, end);
+    }
 };
 
-/// The same bytes with pages committed as tokens arrive and given back on truncate; memory that is
-/// not to be had is a typed error and never a kill.
-template <CodecTag Keys = F32, CodecTag Values = Keys>
-class Mapped : public StreamPair {
-  public:
-    using KeyTag = Keys;
-    using ValueTag = Values;
-    static constexpr bool flat = true;  // rows are numbered below the capacity
-    Mapped(const HeadLayout& layout, const Extent& extent)
-        : StreamPair(detail::make_contiguous<Commit::on_demand>, detail::make_hot, {}, Keys::keys(),
-                     Values::values(), layout, extent) {}
-    explicit Mapped(StreamPair pair) : StreamPair(std::move(pair)) {}
+/// The same bytes with pages committed as tokens arrive and given back on truncate: too little
+/// memory is a typed error and never a kill.
+template <CodecPolicy Keys = F32, CodecPolicy Values = Keys>
+struct Mapped {
+    Keys keys{};
+    Values values{};
+
+    static constexpr std::string_view word = "mapped";
+    static constexpr std::string_view help =
+        "as contiguous; pages are committed as rows come and given back by truncate";
+    static constexpr StoreFacts facts{.flat = true, .shares = true};
+    std::unique_ptr<RowStore> make(const StreamRows& rows, const Extent& extent) const {
+        return std::make_unique<ContiguousRows>(*rows.codec, rows.heads, rows.dims, extent,
+                                                Commit::on_demand);
+    }
+    static std::size_t bytes(const Codec& codec, int heads, int dims, const Extent& extent, int end,
+                             int, int) {
+        return ContiguousRows::bytes_for(codec, heads, dims, extent, end);
+    }
 };
 
 }  // namespace cairn::inline CAIRN_ABI

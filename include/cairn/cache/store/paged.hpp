@@ -1,112 +1,21 @@
-// Rows in blocks of a pool, found through a table (PagedAttention, Kwon et al. 2023): blocks are
-// counted by reference, a fork copies its table only, and a shared block is copied by the first
-// branch that writes into it. One arena a pool, the lowest free block first.
+// Rows in blocks of a pool, found through a table (PagedAttention, Kwon et al. 2023): a fork copies
+// its table only, and a shared block is copied by the first branch that writes into it.
 #pragma once
 
 #include <algorithm>
-#include <cstring>
-#include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
-#include "cairn/cache/store/contiguous.hpp"
-#include "cairn/core/memory.hpp"
-#include "cairn/core/types.hpp"
+#include "cairn/cache/codec/plain.hpp"
+#include "cairn/cache/seam/options.hpp"
+#include "cairn/cache/store/block_pool.hpp"
 
 namespace cairn::inline CAIRN_ABI {
-
-/// Blocks of one form of one stream, shared by sequences and threads.
-class BlockPool {
-  public:
-    /// `blocks` blocks of `rows` rows of every head. Reserves address space only. Throws
-    /// Error{invalid_argument, out_of_memory, limit}.
-    BlockPool(const Codec& codec, int heads, int dims, int rows, int blocks)
-        : codec_(&codec), rows_(rows), blocks_(blocks) {
-        require(rows > 0 && rows % codec.rows_per_unit == 0, ErrorCode::invalid_argument,
-                "blocks of ", rows, " rows: rows of ", codec.name, " come in units of ",
-                codec.rows_per_unit);
-        head_bytes_ = checked_mul(codec.units(rows), codec.unit_bytes(dims), "block bytes");
-        block_bytes_ = checked_mul(head_bytes_, static_cast<std::size_t>(heads), "block bytes");
-        // Each head's blocks lie side by side, so that neighbours in a table read as one stretch.
-        head_stride_ = round_up(
-            checked_mul(head_bytes_, static_cast<std::size_t>(blocks), "pool bytes"), page_size());
-        arena_ = Mapping(checked_mul(head_stride_, static_cast<std::size_t>(heads), "pool bytes"),
-                         Mapping::Pages::huge);
-        heads_ = heads;
-    }
-
-    /// The lowest free block, with one reference. Error{capacity} if there is none.
-    int take() {
-        const std::scoped_lock lock(mutex_);
-        if (!free_.empty()) {
-            std::pop_heap(free_.begin(), free_.end(), std::greater<>());
-            const int block = free_.back();
-            free_.pop_back();
-            references_[static_cast<std::size_t>(block)] = 1;
-            return block;
-        }
-        const auto fresh = static_cast<int>(references_.size());
-        require(fresh < blocks_, ErrorCode::capacity, "the pool is full: all ", blocks_,
-                " blocks of ", rows_, " rows are in use");
-        free_.reserve(references_.size() + 1);  // so that drop() never allocates
-        references_.push_back(1);
-        return fresh;
-    }
-    void share(int block) noexcept {
-        const std::scoped_lock lock(mutex_);
-        ++references_[static_cast<std::size_t>(block)];
-    }
-    void drop(int block) noexcept {
-        const std::scoped_lock lock(mutex_);
-        if (--references_[static_cast<std::size_t>(block)] > 0) return;
-        free_.push_back(block);
-        std::push_heap(free_.begin(), free_.end(), std::greater<>());
-    }
-    int references(int block) const noexcept {
-        const std::scoped_lock lock(mutex_);
-        return references_[static_cast<std::size_t>(block)];
-    }
-    /// Blocks in use; used() + free == blocks ever taken.
-    int used() const noexcept {
-        const std::scoped_lock lock(mutex_);
-        return static_cast<int>(references_.size() - free_.size());
-    }
-    int blocks() const noexcept { return blocks_; }
-    int rows() const noexcept { return rows_; }
-    std::size_t block_bytes() const noexcept { return block_bytes_; }
-    std::size_t head_bytes() const noexcept { return head_bytes_; }
-    /// A head's part of block 0; its other blocks follow.
-    std::byte* data(int head) const noexcept {
-        return arena_.data() + static_cast<std::size_t>(head) * head_stride_;
-    }
-    /// Copies the rows of one block over another one's.
-    void copy(int from, int to) const noexcept {
-        for (int h = 0; h < heads_; ++h)
-            std::memcpy(data(h) + static_cast<std::size_t>(to) * head_bytes_,
-                        data(h) + static_cast<std::size_t>(from) * head_bytes_, head_bytes_);
-    }
-    const Codec& codec() const noexcept { return *codec_; }
-
-  private:
-    const Codec* codec_;
-    int rows_;
-    int blocks_;
-    std::size_t head_bytes_ = 0;
-    std::size_t block_bytes_ = 0;
-    std::size_t head_stride_ = 0;
-    int heads_ = 0;
-    Mapping arena_;
-    mutable std::mutex mutex_;
-    std::vector<int> references_;  // by block; 0: free
-    std::vector<int> free_;        // a heap, the lowest on top
-};
 
 /// Rows of one sequence in blocks of a pool.
 class PagedRows final : public RowStore {
   public:
-    PagedRows(std::shared_ptr<BlockPool> pool, const Codec& codec, int dims)
-        : pool_(std::move(pool)), stride_(static_cast<std::ptrdiff_t>(codec.unit_bytes(dims))) {}
+    explicit PagedRows(std::shared_ptr<BlockPool> pool) : pool_(std::move(pool)) {}
     ~PagedRows() override { cut(0); }
     PagedRows(const PagedRows&) = delete;
     PagedRows& operator=(const PagedRows&) = delete;
@@ -171,7 +80,7 @@ class PagedRows final : public RowStore {
         run.block_table = table_.data();
         run.block_size = pool_->rows();
         run.block_bytes = static_cast<std::ptrdiff_t>(pool_->head_bytes());
-        run.stride = stride_;
+        run.stride = static_cast<std::ptrdiff_t>(pool_->unit_bytes());
     }
     std::unique_ptr<RowStore> share() const override {
         auto other = empty();
@@ -205,11 +114,7 @@ class PagedRows final : public RowStore {
 
   private:
     static constexpr int none = -1;
-    std::unique_ptr<PagedRows> empty() const {
-        return std::unique_ptr<PagedRows>(new PagedRows(pool_, stride_));
-    }
-    PagedRows(std::shared_ptr<BlockPool> pool, std::ptrdiff_t stride)
-        : pool_(std::move(pool)), stride_(stride) {}
+    std::unique_ptr<PagedRows> empty() const { return std::make_unique<PagedRows>(pool_); }
     void drop(int index) noexcept {
         int& entry = table_[static_cast<std::size_t>(index)];
         if (entry != none) pool_->drop(entry);
@@ -221,52 +126,60 @@ class PagedRows final : public RowStore {
     std::vector<int> fresh_;
     int released_ = 0;  // blocks below (behind the front) are not in the table
     int gone_ = 0;      // ... or were not at some time: their rows are lost
-    std::ptrdiff_t stride_;
 };
-
-namespace detail {
-
-// Rows of a codec's unit, as far as the type says it: Kivi's keys come in groups of 32.
-template <class Tag>
-constexpr int unit_rows() {
-    if constexpr (requires { Tag::unit_rows; })
-        return Tag::unit_rows;
-    else
-        return 1;
-}
-
-// A pool of its own, with address space for many branches; they share it.
-inline std::unique_ptr<RowStore> make_paged(const Codec& codec, int heads, int dims,
-                                            const Extent& extent, const StoreOptions& options) {
-    const int rows = options.block_rows;
-    require(rows > 0, ErrorCode::invalid_argument, "blocks of ", rows, " rows");
-    int blocks = options.max_blocks;
-    if (blocks == 0) {
-        constexpr int branches = 64;
-        const int one = extent.capacity / rows + 2;
-        blocks = one > row_limit / branches ? one : one * branches;
-    }
-    return std::make_unique<PagedRows>(
-        std::make_shared<BlockPool>(codec, heads, dims, rows, blocks), codec, dims);
-}
-
-}  // namespace detail
 
 /// The store of `KvCache<Paged<Int8>>`: blocks of `block_rows` rows in a pool that all branches of
 /// a cache share.
-template <CodecTag Keys = F32, CodecTag Values = Keys, int block_rows = 16>
-class Paged : public StreamPair {
-  public:
-    using KeyTag = Keys;
-    using ValueTag = Values;
-    static_assert(block_rows > 0 && block_rows % detail::unit_rows<Keys>() == 0 &&
-                      block_rows % detail::unit_rows<Values>() == 0,
-                  "Paged<Keys, Values, block_rows>: rows of this codec come in units that do not "
-                  "divide the block.");
-    Paged(const HeadLayout& layout, const Extent& extent)
-        : StreamPair(detail::make_paged, detail::make_hot, {block_rows, 0, 0, {}}, Keys::keys(),
-                     Values::values(), layout, extent) {}
-    explicit Paged(StreamPair pair) : StreamPair(std::move(pair)) {}
+template <CodecPolicy Keys = F32, CodecPolicy Values = Keys, int block = 16>
+struct Paged {
+    static_assert(block > 0, "Paged<Keys, Values, block_rows>: a block has rows.");
+    Keys keys{};
+    Values values{};
+    int block_rows = block;
+    int blocks = 0;  ///< of a stream's pool; 0: as address space allows, for many branches
+    /// Pools that several caches draw from; null: a pool of its own for every cache and its
+    /// branches.
+    std::shared_ptr<BlockPools> pool{};
+
+    static constexpr std::string_view word = "paged";
+    static constexpr std::string_view help =
+        "blocks of N rows from a pool, copy on write, context shift";
+    static constexpr StoreFacts facts{.flat = false, .shares = true, .block_rows = block};
+    StoreFacts facts_now() const noexcept {
+        return {.flat = false, .shares = true, .block_rows = block_rows};
+    }
+    template <class Self, class Visit>
+    static void options(Self& self, Visit&& visit) {
+        visit(Option{"", "rows a block", 1}, self.block_rows);
+        visit(Option{"blocks", "blocks of a pool; 0: as address space allows", 0, false, true},
+              self.blocks);
+    }
+
+    std::unique_ptr<RowStore> make(const StreamRows& rows, const Extent& extent) const {
+        require(block_rows > 0 && blocks >= 0, ErrorCode::invalid_argument, "blocks of ",
+                block_rows, " rows, ", blocks, " of them");
+        if (pool != nullptr) return std::make_unique<PagedRows>(pool->of(rows, block_rows));
+        return std::make_unique<PagedRows>(
+            std::make_shared<BlockPool>(rows, block_rows, blocks_for(extent)));
+    }
+    std::size_t bytes(const Codec& codec, int heads, int dims, const Extent&, int end, int front,
+                      int oldest) const {
+        const int used = ceiling(end);
+        const int gone = std::max(0, std::min(oldest / block_rows, used) - ceiling(front));
+        return checked_mul(
+            checked_mul(static_cast<std::size_t>(used - gone) * codec.units(block_rows),
+                        codec.unit_bytes(dims), "cache bytes"),
+            static_cast<std::size_t>(heads), "cache bytes");
+    }
+
+  private:
+    int ceiling(int rows) const noexcept { return rows / block_rows + (rows % block_rows != 0); }
+    int blocks_for(const Extent& extent) const noexcept {
+        if (blocks > 0) return blocks;
+        constexpr int branches = 64;
+        const int one = extent.capacity / block_rows + 2;
+        return one > row_limit / branches ? one : one * branches;
+    }
 };
 
 }  // namespace cairn::inline CAIRN_ABI

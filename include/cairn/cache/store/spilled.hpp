@@ -15,8 +15,10 @@
 #include <memory>
 #include <vector>
 
-#include "cairn/cache/row_source.hpp"
-#include "cairn/cache/store/tiered.hpp"
+#include "cairn/cache/seam/row_source.hpp"
+#include "cairn/cache/codec/plain.hpp"
+#include "cairn/cache/seam/store_policy.hpp"
+#include "cairn/core/memory.hpp"
 #include "cairn/core/scratch_file.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -25,17 +27,17 @@ namespace cairn::inline CAIRN_ABI {
 class SpilledRows final : public RowStore, public RowSource {
   public:
     /// Reserves address space. Throws Error{invalid_argument, out_of_memory, limit}.
-    SpilledRows(const Codec& codec, int heads, int dims, const Extent& extent,
-                const StoreOptions& options)
-        : codec_(&codec),
-          heads_(heads),
-          block_(block_rows(options.memory_rows)),
-          ring_(ring_rows(extent, options.memory_rows)),
-          unit_bytes_(codec.unit_bytes(dims)),
-          head_bytes_(head_bytes(codec, dims, ring_)),
-          file_(options.file) {
-        require(options.memory_rows > 0 && file_ != nullptr, ErrorCode::invalid_argument,
-                "a store on disk needs rows in memory and a file, not ", options.memory_rows);
+    SpilledRows(const StreamRows& rows, const Extent& extent, int memory_rows,
+                std::shared_ptr<ScratchFile> file)
+        : codec_(rows.codec.get()),
+          heads_(rows.heads),
+          block_(block_rows(memory_rows)),
+          ring_(ring_rows(extent, memory_rows)),
+          unit_bytes_(rows.codec->unit_bytes(rows.dims)),
+          head_bytes_(head_bytes(*rows.codec, rows.dims, ring_)),
+          file_(std::move(file)) {
+        require(memory_rows > 0 && file_ != nullptr, ErrorCode::invalid_argument,
+                "a store on disk needs rows in memory and a file, not ", memory_rows);
         make_ring();
     }
     ~SpilledRows() override { cut(0); }
@@ -206,37 +208,27 @@ class SpilledRows final : public RowStore, public RowSource {
     std::vector<ScratchFile::Slot> blocks_;  // on disk, ascending from row 0
 };
 
-namespace detail {
-
-inline std::unique_ptr<RowStore> make_spilled(const Codec& codec, int heads, int dims,
-                                              const Extent& extent, const StoreOptions& options) {
-    return std::make_unique<SpilledRows>(codec, heads, dims, extent, options);
-}
-
-}  // namespace detail
-
 /// The store of `KvCache<Spilled<F16, F16, 4096>>`: the last `memory_rows` rows (and up to a chunk
-/// and a block more) in memory, whole blocks before them in a temporary file without a name. Each
-/// layer opens one file when it first needs it.
-template <CodecTag Keys = F16, CodecTag Values = Keys, int memory_rows = 4096>
-class Spilled : public StreamPair {
-  public:
-    using KeyTag = Keys;
-    using ValueTag = Values;
-    static constexpr bool flat = true;  // rows are numbered below the capacity
-    static constexpr bool on_disk = true;
-    static_assert(memory_rows > 0,
+/// and a block more) in memory, whole blocks before them in a temporary file without a name, opened
+/// when it is first needed. Copies of the policy share its file.
+template <CodecPolicy Keys = F16, CodecPolicy Values = Keys, int rows_in_memory = 4096>
+struct Spilled {
+    static_assert(rows_in_memory > 0,
                   "Spilled<Keys, Values, memory_rows>: some rows must be in memory.");
-    Spilled(const HeadLayout& layout, const Extent& extent)
-        : StreamPair(detail::make_spilled, detail::make_hot,
-                     {0, 0, memory_rows, std::make_shared<ScratchFile>()}, Keys::keys(),
-                     Values::values(), layout, extent) {}
-    explicit Spilled(StreamPair pair) : StreamPair(std::move(pair)) {}
-};
+    Keys keys{};
+    Values values{};
+    int memory_rows = rows_in_memory;
+    std::shared_ptr<ScratchFile> file = std::make_shared<ScratchFile>();
 
-/// Three tiers: recent rows hot, `memory_rows` older ones cold in memory, whole blocks behind them
-/// cold on disk.
-template <CodecTag Cold = Q8_0, CodecTag Hot = F16, int recent = 512, int memory_rows = 4096>
-using TieredToDisk = Spilled<TwoTiers<Cold, Hot, recent>, TwoTiers<Cold, Hot, recent>, memory_rows>;
+    static constexpr StoreFacts facts{.flat = true, .shares = true, .on_disk = true};
+    std::unique_ptr<RowStore> make(const StreamRows& rows, const Extent& extent) const {
+        return std::make_unique<SpilledRows>(rows, extent, memory_rows, file);
+    }
+    std::size_t bytes(const Codec& codec, int heads, int dims, const Extent& extent, int end, int,
+                      int) const {
+        return SpilledRows::bytes_for(codec, heads, dims, extent, end, memory_rows);
+    }
+    std::string spec() const { return "contiguous,disk=" + std::to_string(memory_rows); }
+};
 
 }  // namespace cairn::inline CAIRN_ABI

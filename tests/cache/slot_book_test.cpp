@@ -200,7 +200,7 @@ TEST_CASE("pins: only those that can be written and read again", "[scored_rows]"
     Pinned twin(even_heads, 100);
     twin.pin(2, 6);
     CHECK(same_bits(feed(cache, t, 0, 80), feed(twin, t, 0, 80)));
-    const auto held = cache.bookkeeping().positions(0);
+    const auto held = cache.positions(0);
     for (int p = 2; p < 6; ++p) CHECK(std::find(held.begin(), held.end(), p) != held.end());
     for (int i = 1; i < 1 << 16; ++i) twin.pin(i, i + 1);
     CHECK(code_of([&] { twin.pin(0, 1); }) == ErrorCode::limit);

@@ -6,7 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/cache/archive.hpp"
+#include "cairn/cache/seam/archive.hpp"
+#include "cairn/kernels/dispatch.hpp"
 
 namespace cairn::inline CAIRN_ABI::detail {
 

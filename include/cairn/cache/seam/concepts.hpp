@@ -5,7 +5,7 @@
 #include <concepts>
 #include <cstddef>
 
-#include "cairn/cache/run.hpp"
+#include "cairn/cache/seam/run.hpp"
 #include "cairn/core/types.hpp"
 
 namespace cairn::inline CAIRN_ABI {

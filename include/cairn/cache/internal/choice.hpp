@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/cache/archive.hpp"
-#include "cairn/cache/keep/scorer.hpp"
-#include "cairn/cache/slots.hpp"
+#include "cairn/cache/seam/archive.hpp"
+#include "cairn/cache/seam/scorer.hpp"
+#include "cairn/cache/internal/slots.hpp"
 
 namespace cairn::inline CAIRN_ABI::detail {
 
@@ -66,18 +66,18 @@ class RowChoice {
         choose(head, kv_head, pins, prompt_end, length, std::span(head.scores).first(head.size()));
         return head.drop(keep_);
     }
-    /// Frees the slot of the row whose signature is farthest from `codes`, until the staged rows
-    /// are committed.
+    /// Frees the slot of the row whose signature is farthest from the `count` codes code_of(i),
+    /// until the staged rows are committed.
+    template <class CodeOf>
     void evict_farthest(Slots& head, int kv_head, const Pins& pins, int prompt_end, int length,
-                        std::span<const std::uint32_t> codes) noexcept {
+                        int count, const CodeOf& code_of) {
         if (length <= prompt_end || head.held <= scorer_->budget(kv_head) || head.evicted >= 0)
             return;
         distances_.assign(head.size(), 0.0F);
-        for (std::size_t s = 0; s < head.size(); ++s) {
-            int distance = 0;
-            for (const std::uint32_t code : codes)
-                distance += std::popcount(code ^ head.signatures[s]);
-            distances_[s] = static_cast<float>(distance);
+        for (int i = 0; i < count; ++i) {
+            const std::uint32_t code = code_of(i);
+            for (std::size_t s = 0; s < head.size(); ++s)
+                distances_[s] += static_cast<float>(std::popcount(code ^ head.signatures[s]));
         }
         choose(head, kv_head, pins, prompt_end, length, distances_);
         head.drop_one(keep_);

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-#include "cairn/cache/run.hpp"
+#include "cairn/cache/seam/run.hpp"
 #include "cairn/core/error.hpp"
 
 namespace cairn::inline CAIRN_ABI {

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <memory>
 
-#include "cairn/cache/run.hpp"
+#include "cairn/cache/seam/run.hpp"
 #include "cairn/core/checked.hpp"
 #include "cairn/core/error.hpp"
 
@@ -64,10 +64,11 @@ class RowStore {
     virtual std::size_t bytes() const noexcept = 0;
 
     /// Encodes rows from `begin` on; x is [count][stride], head after head inside a row.
-    void write(int begin, int count, const float* x, std::ptrdiff_t stride, int heads, int dims) {
+    void write(int begin, int count, const float* x, std::ptrdiff_t stride, int heads, int dims,
+               Scratch scratch) {
         for (int h = 0; h < heads; ++h)
             each(h, begin, begin + count, [&](const Codec& codec, const Rows& rows, int row) {
-                codec.encode(x + (row - begin) * stride + h * dims, stride, dims, rows);
+                codec.encode(x + (row - begin) * stride + h * dims, stride, dims, rows, scratch);
             });
     }
     /// Calls body(codec, rows, first row) for the stretches of one head's rows [begin, end), which
@@ -83,19 +84,5 @@ class RowStore {
         }
     }
 };
-
-class ScratchFile;
-
-/// What a store may want to know besides codec, shape and extent.
-struct StoreOptions {
-    int block_rows = 16;                ///< paged: rows of a block
-    int max_blocks = 0;                 ///< paged: blocks of a pool; 0: as address space allows
-    int memory_rows = 0;                ///< spilled: rows that stay in memory
-    std::shared_ptr<ScratchFile> file;  ///< spilled: where the others go
-};
-
-/// Makes the rows of one form of one stream.
-using MakeRows = std::unique_ptr<RowStore> (*)(const Codec& codec, int heads, int dims,
-                                               const Extent& extent, const StoreOptions& options);
 
 }  // namespace cairn::inline CAIRN_ABI

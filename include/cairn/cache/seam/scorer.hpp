@@ -1,6 +1,6 @@
 // The interface of keeps that choose rows by what attention made of them. A scorer says which
 // queries it listens to and, when a head holds more rows than the budget, which of them stay; the
-// cache does the rest. docs/add-a-cache.md writes one.
+// cache does the rest. docs/extend.md writes one.
 #pragma once
 
 #include <algorithm>

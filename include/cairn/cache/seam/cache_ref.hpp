@@ -1,7 +1,7 @@
 // A reference to any cache, for code that is compiled once for all of them. It does not own.
 #pragma once
 
-#include "cairn/cache/concepts.hpp"
+#include "cairn/cache/seam/concepts.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -24,6 +24,8 @@ class CacheRef {
     int capacity() const { return functions_->capacity(object_); }
     int max_rows() const { return functions_->max_rows(object_); }
     HeadLayout layout() const { return functions_->layout(object_); }
+    /// Runs of a stream at most, now: room for a RunList.
+    int most_runs() const { return functions_->most_runs(object_); }
 
     // What keeps that choose rows by score ask for; nothing for the others.
     void expect_prompt(int end) const { functions_->expect_prompt(object_, end); }
@@ -50,6 +52,7 @@ class CacheRef {
         int (*capacity)(const void*);
         int (*max_rows)(const void*);
         HeadLayout (*layout)(const void*);
+        int (*most_runs)(const void*);
         void (*expect_prompt)(void*, int);
         bool (*wants_scores)(const void*, int);
         bool (*wants_queries)(const void*);
@@ -78,6 +81,13 @@ class CacheRef {
         [](const void* o) { return as<C>(o).capacity(); },
         [](const void* o) { return as<C>(o).max_rows(); },
         [](const void* o) -> HeadLayout { return as<C>(o).layout(); },
+        [](const void* o) -> int {
+            (void)o;
+            if constexpr (requires(const C& c) { c.most_runs(); })
+                return as<C>(o).most_runs();
+            else
+                return RunList::inside;
+        },
         [](void* o, int end) {
             if constexpr (requires(C & c) { c.expect_prompt(end); })
                 static_cast<C*>(o)->expect_prompt(end);

@@ -11,8 +11,9 @@
 #include <array>
 #include <cstddef>
 #include <limits>
+#include <span>
 
-#include "cairn/cache/codec/codec.hpp"
+#include "cairn/cache/seam/codec.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -39,8 +40,9 @@ struct Run {
     int end = 0;
     int offset = 0;                  ///< a row's position is its number + offset ...
     const int* positions = nullptr;  ///< ... or, for ALiBi, positions[row] where given
-    int window = forever;            ///< query q sees position j iff 0 <= q - j < window
-    int shift = 0;                   ///< the query stands at e = min(q - shift, max_query)
+    int from = 0;                    ///< query q sees position j iff from <= q - j < window
+    int window = forever;
+    int shift = 0;  ///< the query stands at e = min(q - shift, max_query)
     int max_query = forever;
     // Codec: which form, and at what age it is read: while q / age_unit - j / age_unit < age_to and
     // not q / hot_unit - j / hot_unit < hot_to.
@@ -50,6 +52,7 @@ struct Run {
     int hot_unit = 1;
     int hot_to = 0;
     bool rotated = false;  ///< rows are turned by the Hadamard matrix; so must the query be
+    int dims = 0;          ///< of values: numbers in a row of which the first are read; 0: all are
     // Store: where.
     int head = 0;
     std::byte* data = nullptr;         ///< this KV head's units in block 0
@@ -89,20 +92,44 @@ struct Run {
     bool displaced() const noexcept { return shift != 0 || max_query != forever; }
 };
 
-/// A short list without allocation: the runs of one stream, rows ascending.
+/// The runs of one stream, rows ascending: a few inside, or as many as the room it was given holds.
+/// It never allocates.
 class RunList {
   public:
-    static constexpr int max_runs = 8;
+    static constexpr int inside = 8;
+    RunList() = default;
+    /// Room for `room.size()` runs, which outlives the list. Who reads a cache gives as many as its
+    /// most_runs() says.
+    explicit RunList(std::span<Run> room) noexcept
+        : outside_(room.size() > inside ? room.data() : nullptr),
+          most_(std::max(inside, static_cast<int>(room.size()))) {}
+    /// Copies share no room: the copy of a long list is `assign`ed into room of its own.
+    RunList(const RunList&) = delete;
+    RunList& operator=(const RunList&) = delete;
+
     void clear() noexcept { count_ = 0; }
-    void push(const Run& run) noexcept { runs_[static_cast<std::size_t>(count_++)] = run; }
+    /// Runs beyond the room are left out; caches say beforehand how many there are at most.
+    void push(const Run& run) noexcept {
+        if (count_ < most_) data()[count_++] = run;
+    }
+    /// The runs of another list that have rows in [low, high).
+    void assign(const RunList& from, int low, int high) noexcept {
+        clear();
+        for (const Run& run : from)
+            if (run.begin < high && run.end > low) push(run);
+    }
     int size() const noexcept { return count_; }
-    const Run* begin() const noexcept { return runs_.data(); }
-    const Run* end() const noexcept { return runs_.data() + count_; }
-    const Run& operator[](int i) const noexcept { return runs_[static_cast<std::size_t>(i)]; }
-    Run& operator[](int i) noexcept { return runs_[static_cast<std::size_t>(i)]; }
+    const Run* begin() const noexcept { return data(); }
+    const Run* end() const noexcept { return data() + count_; }
+    const Run& operator[](int i) const noexcept { return data()[i]; }
+    Run& operator[](int i) noexcept { return data()[i]; }
 
   private:
-    std::array<Run, max_runs> runs_{};
+    const Run* data() const noexcept { return outside_ != nullptr ? outside_ : inside_.data(); }
+    Run* data() noexcept { return outside_ != nullptr ? outside_ : inside_.data(); }
+    std::array<Run, inside> inside_{};
+    Run* outside_ = nullptr;
+    int most_ = inside;
     int count_ = 0;
 };
 

@@ -15,32 +15,33 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <utility>
 #include <vector>
 
-#include "cairn/cache/store/row_store.hpp"
+#include "cairn/cache/store/contiguous.hpp"
 #include "cairn/core/types.hpp"
 #include "cairn/kernels/hadamard.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn::inline CAIRN_ABI::detail {
 
 /// Keys or values of one layer.
-class Stream {
+class AgedRows {
   public:
-    /// Throws what the store's maker throws.
-    Stream(MakeRows make, MakeRows make_hot, const StoreOptions& options,
-           const StreamFormat& format, int heads, int dims, const Extent& extent)
-        : format_(format), heads_(heads), dims_(dims) {
-        for (int f = 0; f < format.count; ++f) {
-            const Form& form = format.forms[static_cast<std::size_t>(f)];
-            Part& part = parts_[static_cast<std::size_t>(f)];
-            if (f + 1 == format.count)
-                part.rows = make(*form.codec, heads, dims, extent, options);
-            else
-                part.rows = make_hot(*form.codec, heads, dims, hot_extent(form, extent), options);
-        }
+    /// The last form lives in the store, the others in small rings of memory. Throws what the store
+    /// throws.
+    AgedRows(const AnyStore& store, StreamPlan plan, int heads, int dims, const Extent& extent)
+        : plan_(std::move(plan)),
+          heads_(heads),
+          dims_(dims),
+          parts_(plan_.forms.size()),
+          scratch_floats_(encode_floats()) {
+        for (int f = 0; f + 1 < plan_.count(); ++f)
+            part(f).rows = std::make_unique<ContiguousRows>(
+                plan_.codec(f), heads, dims, hot_extent(plan_.form(f), extent), Commit::on_touch);
+        parts_.back().rows = store.make({plan_.forms.back().codec, heads, dims}, extent);
+        require(parts_.back().rows != nullptr, ErrorCode::invalid_argument, "store ", store.spec(),
+                " made no rows");
     }
     /// Rows of the ring of a form that is not the last.
     static Extent hot_extent(const Form& form, const Extent& extent) noexcept {
@@ -49,10 +50,11 @@ class Stream {
 
     /// Makes room for rows [begin, end). Only adds room: if it throws, nothing has changed.
     void reserve(int begin, int end) {
-        if (format_.rotated) turned_.resize(static_cast<std::size_t>(piece * heads_ * dims_));
+        scratch_.with(scratch_floats_);
+        if (plan_.rotated) turned_.resize(static_cast<std::size_t>(piece * heads_ * dims_));
         parts_[0].rows->reserve(begin, end);
-        for (int f = 1; f < format_.count; ++f) {
-            const int to = written_after(format_, f, end);
+        for (int f = 1; f < plan_.count(); ++f) {
+            const int to = written_after(plan_, f, end);
             const int from = part(f).end;
             if (to > from) part(f).rows->reserve(from, to);
             if (decoded_.size() < static_cast<std::size_t>(piece * dims_))
@@ -63,9 +65,9 @@ class Stream {
     void write(int begin, int count, const float* x, std::ptrdiff_t stride) {
         const int end = begin + count;
         // Before the new rows overwrite a ring, what leaves it is written colder: coldest first.
-        for (int f = format_.count - 1; f > 0; --f)
-            age(f, std::min(written_after(format_, f, end), part(f - 1).end));
-        if (format_.rotated)
+        for (int f = plan_.count() - 1; f > 0; --f)
+            age(f, std::min(written_after(plan_, f, end), part(f - 1).end));
+        if (plan_.rotated)
             for (int row = begin; row < end; row += piece) {
                 const int n = std::min(piece, end - row);
                 const int width = heads_ * dims_;
@@ -74,28 +76,29 @@ class Stream {
                     std::copy_n(x + (row - begin + r) * stride, width, to);
                     for (int h = 0; h < heads_; ++h) kernels::hadamard(to + h * dims_, dims_);
                 }
-                parts_[0].rows->write(row, n, turned_.data(), width, heads_, dims_);
+                parts_[0].rows->write(row, n, turned_.data(), width, heads_, dims_, scratch());
             }
         else
-            parts_[0].rows->write(begin, count, x, stride, heads_, dims_);
+            parts_[0].rows->write(begin, count, x, stride, heads_, dims_, scratch());
         parts_[0].end = end;
-        for (int f = 1; f < format_.count; ++f) age(f, written_after(format_, f, end));
+        for (int f = 1; f < plan_.count(); ++f) age(f, written_after(plan_, f, end));
     }
     /// Makes rows [begin, end) writable among rows that stay; one form only.
     void rewrite(int begin, int end) {
-        if (format_.rotated) turned_.resize(static_cast<std::size_t>(piece * heads_ * dims_));
+        scratch_.with(scratch_floats_);
+        if (plan_.rotated) turned_.resize(static_cast<std::size_t>(piece * heads_ * dims_));
         parts_[0].rows->rewrite(begin, end);
         parts_[0].end = std::max(parts_[0].end, end);
     }
     /// Encodes one head's row at a slot that its keep chose. Room was made; one form only.
     void put(int head, int slot, const float* x) {
-        if (format_.rotated) {
+        if (plan_.rotated) {
             std::copy_n(x, dims_, turned_.data());
             kernels::hadamard(turned_.data(), dims_);
             x = turned_.data();
         }
         parts_[0].rows->each(head, slot, slot + 1, [&](const Codec& codec, const Rows& rows, int) {
-            codec.encode(x, dims_, dims_, rows);
+            codec.encode(x, dims_, dims_, rows, scratch());
         });
     }
     /// Forgets rows from `length` on (a rollback, or a truncation that was allowed).
@@ -103,28 +106,28 @@ class Stream {
         if (length == 0)
             for (Part& part : parts_) part.begin = 0;
         parts_[0].end = std::min(parts_[0].end, length);
-        for (int f = 1; f < format_.count; ++f)
+        for (int f = 1; f < plan_.count(); ++f)
             part(f).end = std::min(part(f).end, boundary(f - 1, length));
     }
     /// Gives memory of rows from `length` on back where the store can.
     void cut(int length) noexcept {
         settle(length);
-        for (int f = 0; f < format_.count; ++f) part(f).rows->cut(f == 0 ? length : part(f).end);
+        for (int f = 0; f < plan_.count(); ++f) part(f).rows->cut(f == 0 ? length : part(f).end);
     }
     /// As cut, and memory that waits for new rows goes back to the system.
     void trim(int length) noexcept {
         settle(length);
-        for (int f = 0; f < format_.count; ++f) part(f).rows->trim(f == 0 ? length : part(f).end);
+        for (int f = 0; f < plan_.count(); ++f) part(f).rows->trim(f == 0 ? length : part(f).end);
     }
     /// Rows [front, oldest) will not be read again.
     void release(int front, int oldest) noexcept {
-        part(format_.count - 1).rows->release(front, oldest);
+        part(plan_.count() - 1).rows->release(front, oldest);
     }
 
     /// Whether rows [oldest, length) are all there in the forms that a query at `length` reads.
     bool intact(int oldest, int length) const noexcept {
-        for (int f = 0; f < format_.count; ++f) {
-            const int first = std::max(oldest, f + 1 < format_.count ? boundary(f, length) : 0);
+        for (int f = 0; f < plan_.count(); ++f) {
+            const int first = std::max(oldest, f + 1 < plan_.count() ? boundary(f, length) : 0);
             const int last = f == 0 ? length : boundary(f - 1, length);
             if (first < last && std::max(part(f).begin, part(f).rows->oldest()) > first)
                 return false;
@@ -135,8 +138,8 @@ class Stream {
     /// Appends the runs of rows [begin, end), a range that one keep sees alike; `like` carries the
     /// keep's fields. `committed`: the first query that will come.
     void runs(int head, int begin, int end, int committed, const Run& like, RunList& to) const {
-        for (int f = format_.count - 1; f >= 0; --f) {
-            const int low = f + 1 < format_.count ? boundary(f, committed) : 0;
+        for (int f = plan_.count() - 1; f >= 0; --f) {
+            const int low = f + 1 < plan_.count() ? boundary(f, committed) : 0;
             int first = std::max(begin, low);
             const int last = std::min(end, part(f).end);
             const int front = part(f).rows->front();
@@ -145,12 +148,12 @@ class Stream {
                 Run run = like;
                 run.begin = first;
                 run.end = stop;
-                run.rotated = format_.rotated;
-                const Form& form = format_.forms[static_cast<std::size_t>(f)];
+                run.rotated = plan_.rotated;
+                const Form& form = plan_.form(f);
                 run.age_unit = form.age_unit;
                 run.age_to = form.age_to;
                 if (f > 0) {
-                    const Form& hotter = format_.forms[static_cast<std::size_t>(f - 1)];
+                    const Form& hotter = plan_.form(f - 1);
                     run.hot_unit = hotter.age_unit;
                     run.hot_to = hotter.age_to;
                 }
@@ -161,32 +164,32 @@ class Stream {
         }
     }
 
-    Stream share() const {
-        return Stream(*this, [](const RowStore& rows, int) { return rows.share(); });
+    AgedRows share() const {
+        return AgedRows(*this, [](const RowStore& rows, int) { return rows.share(); });
     }
-    Stream copy() const {
-        return Stream(*this, [](const RowStore& rows, int end) { return rows.copy(end); });
+    AgedRows copy() const {
+        return AgedRows(*this, [](const RowStore& rows, int end) { return rows.copy(end); });
     }
 
     /// Bytes of memory in use.
     std::size_t bytes() const noexcept {
         std::size_t sum = 0;
-        for (int f = 0; f < format_.count; ++f) sum += part(f).rows->bytes();
+        for (int f = 0; f < plan_.count(); ++f) sum += part(f).rows->bytes();
         return sum;
     }
     /// The textbook formula: rows x heads x bytes of a row, each row in the form that the next
     /// query reads it in; `held` of the first `rows` rows are there.
     std::size_t payload_bytes(int rows, int held) const {
-        return payload_bytes(format_, heads_, dims_, rows, held);
+        return payload_bytes(plan_, heads_, dims_, rows, held);
     }
     /// The same without a stream.
-    static std::size_t payload_bytes(const StreamFormat& format, int heads, int dims, int rows,
+    static std::size_t payload_bytes(const StreamPlan& plan, int heads, int dims, int rows,
                                      int held) {
         std::size_t sum = 0;
         int end = rows;
-        for (int f = 0; f < format.count; ++f) {
-            const Form& form = format.forms[static_cast<std::size_t>(f)];
-            const int begin = f + 1 < format.count
+        for (int f = 0; f < plan.count(); ++f) {
+            const Form& form = plan.form(f);
+            const int begin = f + 1 < plan.count()
                                   ? std::min(end, age_boundary(rows, form.age_unit, form.age_to))
                                   : 0;
             const int count = std::min(end - begin, held);
@@ -200,32 +203,32 @@ class Stream {
         return checked_mul(sum, static_cast<std::size_t>(heads), "cache bytes");
     }
     /// Rows that form f holds once rows below `end` are staged.
-    static int written_after(const StreamFormat& format, int f, int end) noexcept {
+    static int written_after(const StreamPlan& plan, int f, int end) noexcept {
         if (f == 0) return end;
-        const Form& hotter = format.forms[static_cast<std::size_t>(f - 1)];
+        const Form& hotter = plan.form(f - 1);
         const int rows = end > 0 ? age_boundary(end - 1, hotter.age_unit, hotter.age_to) : 0;
-        const Codec& codec = *format.forms[static_cast<std::size_t>(f)].codec;
+        const Codec& codec = *plan.form(f).codec;
         return codec.whole_units ? rows / codec.rows_per_unit * codec.rows_per_unit : rows;
     }
-    const StreamFormat& format() const noexcept { return format_; }
+    const StreamPlan& plan() const noexcept { return plan_; }
     int heads() const noexcept { return heads_; }
     int dims() const noexcept { return dims_; }
     bool valid() const noexcept { return parts_[0].rows != nullptr; }
     /// Whether rows may be numbered beyond the capacity.
-    bool unbounded() const noexcept { return format_.count == 1 && parts_[0].rows->unbounded(); }
+    bool unbounded() const noexcept { return plan_.count() == 1 && parts_[0].rows->unbounded(); }
     bool finite_only() const noexcept {
-        for (int f = 0; f < format_.count; ++f)
-            if (format_.forms[static_cast<std::size_t>(f)].codec->finite_only) return true;
+        for (int f = 0; f < plan_.count(); ++f)
+            if (plan_.form(f).codec->finite_only) return true;
         return false;
     }
     /// Whether a stage may bring no more than a chunk of rows.
-    bool chunked() const noexcept { return part(format_.count - 1).rows->chunked(); }
+    bool chunked() const noexcept { return part(plan_.count() - 1).rows->chunked(); }
     /// The rows of a form: 0 is the newest.
     RowStore& rows(int form = 0) noexcept { return *part(form).rows; }
     const RowStore& rows(int form = 0) const noexcept { return *part(form).rows; }
     /// The first row that a query reads in form f, which is not the last.
     int boundary(int f, int query) const noexcept {
-        const Form& form = format_.forms[static_cast<std::size_t>(f)];
+        const Form& form = plan_.form(f);
         return age_boundary(query, form.age_unit, form.age_to);
     }
     /// Rows of a form that are written.
@@ -237,15 +240,27 @@ class Stream {
     }
 
   private:
+    std::size_t encode_floats() const {
+        std::size_t most = 0;
+        for (const Form& form : plan_.forms)
+            most = std::max(most, form.codec->scratch_floats(dims_));
+        return most;
+    }
+    // Set aside by reserve and rewrite.
+    Scratch scratch() { return scratch_.with(scratch_floats_); }
     struct Part {
         std::unique_ptr<RowStore> rows;
         int begin = 0;  // rows below, and behind a pinned front, did not come with the file
         int end = 0;    // rows below are written in this form
     };
     template <class Branch>
-    Stream(const Stream& other, Branch branch)
-        : format_(other.format_), heads_(other.heads_), dims_(other.dims_) {
-        for (int f = 0; f < format_.count; ++f) {
+    AgedRows(const AgedRows& other, Branch branch)
+        : plan_(other.plan_),
+          heads_(other.heads_),
+          dims_(other.dims_),
+          parts_(other.parts_.size()),
+          scratch_floats_(other.scratch_floats_) {
+        for (int f = 0; f < plan_.count(); ++f) {
             part(f).rows = branch(*other.part(f).rows, other.part(f).end);
             part(f).begin = other.part(f).begin;
             part(f).end = other.part(f).end;
@@ -255,7 +270,7 @@ class Stream {
     const Part& part(int f) const noexcept { return parts_[static_cast<std::size_t>(f)]; }
     // Writes rows up to `to` of form f from those of the form before.
     void age(int f, int to) {
-        const Codec& codec = *format_.forms[static_cast<std::size_t>(f)].codec;
+        const Codec& codec = *plan_.form(f).codec;
         if (codec.whole_units) to = to / codec.rows_per_unit * codec.rows_per_unit;
         Part& target = part(f);
         if (to <= target.end) return;
@@ -264,47 +279,26 @@ class Stream {
             for (int row = target.end; row < to; row += piece) {
                 const int end = std::min(to, row + piece);
                 source.each(h, row, end, [&](const Codec& from, const Rows& rows, int first) {
-                    from.decode(rows, dims_, decoded_.data() + (first - row) * dims_, dims_);
+                    from.decode(rows, dims_, decoded_.data() + (first - row) * dims_, dims_,
+                                scratch());
                 });
                 target.rows->each(h, row, end, [&](const Codec& into, const Rows& rows, int first) {
-                    into.encode(decoded_.data() + (first - row) * dims_, dims_, dims_, rows);
+                    into.encode(decoded_.data() + (first - row) * dims_, dims_, dims_, rows,
+                                scratch());
                 });
             }
         target.end = to;
     }
 
     static constexpr int piece = 32;  // rows decoded at once: a multiple of every whole unit
-    StreamFormat format_;
+    StreamPlan plan_;
     int heads_;
     int dims_;
-    std::array<Part, StreamFormat::max_forms> parts_;
+    std::vector<Part> parts_;
+    std::size_t scratch_floats_;  // what encoding and decoding may want
     std::vector<float> decoded_;
     std::vector<float> turned_;
+    OwnScratch scratch_;
 };
 
-/// The two streams of a layer: what a store type such as Contiguous<F16> is.
-class StreamPair {
-  public:
-    StreamPair(MakeRows make, MakeRows make_hot, const StoreOptions& options,
-               const StreamFormat& keys, const StreamFormat& values, const HeadLayout& layout,
-               const Extent& extent)
-        : keys_(make, make_hot, options, keys, layout.kv_heads, layout.key_dim, extent),
-          values_(make, make_hot, options, values, layout.kv_heads, layout.value_dim, extent) {}
-
-    Stream& keys() noexcept { return keys_; }
-    Stream& values() noexcept { return values_; }
-    const Stream& keys() const noexcept { return keys_; }
-    const Stream& values() const noexcept { return values_; }
-
-    /// The same rows, shared until somebody writes.
-    StreamPair share() const { return {keys_.share(), values_.share()}; }
-    /// The rows in memory of their own.
-    StreamPair copy() const { return {keys_.copy(), values_.copy()}; }
-
-  private:
-    StreamPair(Stream keys, Stream values) : keys_(std::move(keys)), values_(std::move(values)) {}
-    Stream keys_;
-    Stream values_;
-};
-
-}  // namespace cairn::inline CAIRN_ABI
+}  // namespace cairn::inline CAIRN_ABI::detail

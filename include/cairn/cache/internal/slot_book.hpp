@@ -14,32 +14,26 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/cache/choice.hpp"
-#include "cairn/cache/keep/scorer.hpp"
-#include "cairn/cache/position_rows.hpp"
-#include "cairn/cache/slots.hpp"
+#include "cairn/cache/internal/check_staged.hpp"
+#include "cairn/cache/internal/choice.hpp"
+#include "cairn/cache/internal/row_archive.hpp"
+#include "cairn/cache/internal/slots.hpp"
 
 namespace cairn::inline CAIRN_ABI::detail {
 
-class ScoredRows {
+class SlotBook {
   public:
-    template <class MakePair>
-    ScoredRows(const HeadLayout& layout, int capacity, std::shared_ptr<const Scorer> chosen,
-               int layer, const MakePair& make)
+    /// Throws what the store throws, Error{invalid_argument} for what cannot work together.
+    SlotBook(const HeadLayout& layout, int capacity, const AnyStore& store,
+             std::shared_ptr<const Scorer> chosen, int layer, std::vector<StreamSpec> specs)
         : layout_(layout),
           capacity_(capacity),
           choice_(std::move(chosen), layer),
-          streams_(make(Extent{capacity, 0, 0, 0})),
+          streams_(store, std::move(specs), Extent{capacity, 0, 0, 0}),
           heads_(static_cast<std::size_t>(layout.kv_heads)) {
         for (int h = 0; h < layout.kv_heads; ++h)
             require(scorer().budget(h) > 0, ErrorCode::invalid_argument, "keep ", scorer().name(),
                     ": a budget of ", scorer().budget(h), " rows for head ", h);
-        for (const Stream* stream : {&streams_.keys(), &streams_.values()})
-            require(
-                !stream->format().ages() && stream->format().coldest().codec->copy_row != nullptr,
-                ErrorCode::unsupported, "keep ", scorer().name(), " with rows of ",
-                stream->format().coldest().codec->name,
-                ": rows that share scales or change form with age cannot be moved");
     }
 
     /// Announces that a prompt ends before position `end`: nothing is evicted until it is complete.
@@ -55,8 +49,7 @@ class ScoredRows {
     void stage(const TokenRows& k, const TokenRows& v) {
         check_staged(k, v, length_, capacity_, max_rows());
         if (k.rows == 0) return;
-        check_finite_rows(streams_.keys(), k, "key");
-        check_finite_rows(streams_.values(), v, "value");
+        streams_.check_finite(k, v);
         if (gaps_) close_gaps();
         // Everything that may throw comes before anything that changes.
         const bool fills = length_ >= prompt_end_;
@@ -69,12 +62,10 @@ class ScoredRows {
         const auto most = static_cast<std::size_t>(slots);
         try {
             choice_.reserve(most);
-            streams_.keys().rewrite(lowest, slots);
-            streams_.values().rewrite(lowest, slots);
+            for (AgedRows& stream : streams_) stream.rewrite(lowest, slots);
             for (Slots& head : heads_) head.reserve(most);
         } catch (...) {
-            streams_.keys().cut(slots_);
-            streams_.values().cut(slots_);
+            cut(slots_);
             throw;
         }
         slots_ = std::max(slots_, slots);
@@ -89,27 +80,25 @@ class ScoredRows {
                                                ? scorer().signature(key, layout_.key_dim)
                                                : 0);
                 streams_.keys().put(h, slot, key);
-                streams_.values().put(h, slot, v.data + r * v.stride + h * layout_.value_dim);
+                if (!streams_.leading())
+                    streams_.values().put(h, slot, v.data + r * v.stride + h * layout_.value_dim);
             }
         }
         length_ += k.rows;
         if (scorer().when() == Evicts::before_attending && scorer().key_is_query() && k.rows == 1)
-            for (int h = 0; h < layout_.kv_heads; ++h) {
-                const std::uint32_t code =
-                    scorer().signature(k.data + h * layout_.key_dim, layout_.key_dim);
-                evict_by_distance(h, std::span(&code, 1));
-            }
+            for (int h = 0; h < layout_.kv_heads; ++h)
+                evict_farthest(h, 1, [&](int) {
+                    return scorer().signature(k.data + h * layout_.key_dim, layout_.key_dim);
+                });
     }
 
     /// Queries of one KV head's group, rotated, before they attend; only for single rows.
     void on_queries(int kv_head, const float* q, int count, int position) {
         if (!wants_queries()) return;
         if (length_ - committed_ != 1 || position + 1 != length_) return;
-        std::uint32_t codes[64];
-        count = std::min(count, 64);
-        for (int i = 0; i < count; ++i)
-            codes[i] = scorer().signature(q + i * layout_.key_dim, layout_.key_dim);
-        evict_by_distance(kv_head, std::span(codes, static_cast<std::size_t>(count)));
+        evict_farthest(kv_head, count, [&](int i) {
+            return scorer().signature(q + std::ptrdiff_t{i} * layout_.key_dim, layout_.key_dim);
+        });
     }
     bool wants_queries() const noexcept {
         return scorer().when() == Evicts::before_attending && !scorer().key_is_query();
@@ -151,8 +140,7 @@ class ScoredRows {
         for (Slots& head : heads_) head = Slots();
         committed_ = length_ = slots_ = prompt_end_ = 0;
         gaps_ = false;
-        streams_.keys().cut(0);
-        streams_.values().cut(0);
+        cut(0);
     }
 
     void runs(int kv_head, RunList& keys, RunList& values) const noexcept {
@@ -192,20 +180,17 @@ class ScoredRows {
         return most;
     }
     std::size_t payload_bytes(int) const {
+        std::size_t rows = 0;
+        for (const Slots& head : heads_) rows += static_cast<std::size_t>(head.held);
         std::size_t sum = 0;
-        const Codec& k = *streams_.keys().format().coldest().codec;
-        const Codec& v = *streams_.values().format().coldest().codec;
-        for (const Slots& head : heads_)
-            sum += static_cast<std::size_t>(head.held) *
-                   (k.row_bytes(layout_.key_dim) + v.row_bytes(layout_.value_dim));
+        for (const AgedRows& stream : streams_)
+            sum += rows * stream.plan().coldest().row_bytes(stream.dims());
         return sum;
     }
-    std::size_t bytes() const noexcept {
-        return streams_.keys().bytes() + streams_.values().bytes();
-    }
+    std::size_t bytes() const noexcept { return streams_.bytes(); }
+    int most_runs() const noexcept { return RunList::inside; }
     const HeadLayout& layout() const noexcept { return layout_; }
-    const StreamPair& streams() const noexcept { return streams_; }
-    StreamPair& streams() noexcept { return streams_; }
+    const Streams& streams() const noexcept { return streams_; }
     const Scorer& scorer() const noexcept { return choice_.scorer(); }
     /// Positions that a head holds, in storage order, -1 where a slot is free.
     std::span<const int> positions(int kv_head) const noexcept {
@@ -215,8 +200,8 @@ class ScoredRows {
         return heads_[static_cast<std::size_t>(kv_head)].scores;
     }
 
-    ScoredRows fork() const { return ScoredRows(*this, streams_.share()); }
-    ScoredRows copy() const { return ScoredRows(*this, streams_.copy()); }
+    SlotBook fork() const { return SlotBook(*this, streams_.share()); }
+    SlotBook copy() const { return SlotBook(*this, streams_.copy()); }
 
     /// Writes the committed rows, or reads them into an empty cache. What fails leaves it as it
     /// was.
@@ -234,8 +219,8 @@ class ScoredRows {
         std::vector<Slots>& heads = a.loading() ? read_heads : heads_;
         try {
             a.label("keep", scorer().name());
-            a.label("keys of", streams_.keys().format());
-            a.label("values of", streams_.values().format());
+            RowArchive rows(a);
+            rows.label(streams_);
             a.number("committed tokens", committed, 0, capacity_);
             a.number("slots", slots, 0, committed);
             a.number("prompt's end", prompt, 0, row_limit);
@@ -246,13 +231,9 @@ class ScoredRows {
                 const Slots& head = heads[static_cast<std::size_t>(h)];
                 return row < head.used && head.positions[static_cast<std::size_t>(row)] >= 0;
             };
-            a.rows(streams_.keys(), 0, 0, slots, live);
-            a.rows(streams_.values(), 0, 0, slots, live);
+            for (AgedRows& stream : streams_) rows.rows(stream, 0, 0, slots, live);
         } catch (...) {
-            if (a.loading()) {
-                streams_.keys().trim(0);
-                streams_.values().trim(0);
-            }
+            if (a.loading()) trim(0);
             throw;
         }
         if (!a.loading()) return;
@@ -262,12 +243,11 @@ class ScoredRows {
         prompt_end_ = prompt;
         gaps_ = gaps != 0;
         slots_ = most_used();
-        streams_.keys().set_written(0, 0, slots_);
-        streams_.values().set_written(0, 0, slots_);
+        for (AgedRows& stream : streams_) stream.set_written(0, 0, slots_);
     }
 
   private:
-    ScoredRows(const ScoredRows& other, StreamPair streams)
+    SlotBook(const SlotBook& other, Streams streams)
         : layout_(other.layout_),
           capacity_(other.capacity_),
           choice_(other.choice_),
@@ -287,22 +267,33 @@ class ScoredRows {
         const int gap = head.gap();
         for (int from = begin; from < end;) {
             const int to = gap >= from && gap < end ? gap : end;
-            for (auto [stream, list] :
-                 {std::pair{&streams_.keys(), &keys}, std::pair{&streams_.values(), &values}}) {
-                if (from == to) continue;
-                Run run = like;
-                run.begin = from;
-                run.end = to;
-                run.rotated = stream->format().rotated;
-                stream->rows().locate(kv_head, from, run);
-                list->push(run);
+            if (from < to) {
+                push(streams_.keys(), kv_head, from, to, like, keys);
+                Run value = like;
+                streams_.as_values(value);
+                push(streams_.values(), kv_head, from, to, value, values);
             }
             from = to == gap ? to + 1 : to;
         }
     }
-    void evict_by_distance(int h, std::span<const std::uint32_t> codes) noexcept {
+    static void push(const AgedRows& stream, int kv_head, int begin, int end, Run run,
+                     RunList& to) noexcept {
+        run.begin = begin;
+        run.end = end;
+        run.rotated = stream.plan().rotated;
+        stream.rows().locate(kv_head, begin, run);
+        to.push(run);
+    }
+    template <class CodeOf>
+    void evict_farthest(int h, int count, const CodeOf& code_of) {
         choice_.evict_farthest(heads_[static_cast<std::size_t>(h)], h, pins_, prompt_end_, length_,
-                               codes);
+                               count, code_of);
+    }
+    void cut(int slots) noexcept {
+        for (AgedRows& stream : streams_) stream.cut(slots);
+    }
+    void trim(int slots) noexcept {
+        for (AgedRows& stream : streams_) stream.trim(slots);
     }
     int most_used() const noexcept {
         int most = 0;
@@ -314,24 +305,20 @@ class ScoredRows {
         for (Slots& head : heads_) head.forget();
         length_ = committed_;
         slots_ = most_used();
-        streams_.keys().cut(slots_);
-        streams_.values().cut(slots_);
+        cut(slots_);
     }
     // Moves rows down over the holes, in order, and gives memory back.
     void close_gaps() {
-        streams_.keys().rewrite(0, slots_);
-        streams_.values().rewrite(0, slots_);
+        for (AgedRows& stream : streams_) stream.rewrite(0, slots_);
         for (int h = 0; h < layout_.kv_heads; ++h)
             heads_[static_cast<std::size_t>(h)].close_gaps([&](int from, int to) {
-                move(streams_.keys(), h, from, to);
-                move(streams_.values(), h, from, to);
+                for (AgedRows& stream : streams_) move(stream, h, from, to);
             });
         gaps_ = false;
         slots_ = most_used();
-        streams_.keys().trim(slots_);
-        streams_.values().trim(slots_);
+        trim(slots_);
     }
-    void move(Stream& stream, int head, int from, int to) {
+    static void move(AgedRows& stream, int head, int from, int to) {
         Run source;
         Run target;
         stream.rows().locate(head, from, source);
@@ -342,7 +329,7 @@ class ScoredRows {
     HeadLayout layout_;
     int capacity_;
     RowChoice choice_;
-    StreamPair streams_;
+    Streams streams_;
     std::vector<Slots> heads_;
     Pins pins_;
     int committed_ = 0;

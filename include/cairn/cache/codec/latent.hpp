@@ -1,0 +1,71 @@
+// Rows whose leading numbers are the values (the latent rows of multi-head latent attention,
+// DeepSeek V2, arXiv 2405.04434): one stream a layer in place of two.
+#pragma once
+
+#include "cairn/cache/codec/decoded.hpp"
+#include "cairn/cache/seam/codec_policy.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+namespace detail {
+
+// Rows as another codec writes its values, read as keys and as values.
+class LatentRows final : public DecodedCodec {
+  public:
+    explicit LatentRows(std::shared_ptr<const Codec> rows)
+        : DecodedCodec({.name = rows->name, .finite_only = rows->finite_only}),
+          rows_(std::move(rows)) {}
+    std::size_t unit_bytes(int dims) const override { return rows_->unit_bytes(dims); }
+    void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to,
+                Scratch scratch) const override {
+        rows_->encode(x, stride, dims, to, scratch);
+    }
+    void decode(const Rows& from, int dims, float* x, std::ptrdiff_t stride,
+                Scratch scratch) const override {
+        rows_->decode(from, dims, x, stride, scratch);
+    }
+    std::size_t scratch_floats(int dims) const override {
+        return DecodedCodec::scratch_floats(dims) + rows_->scratch_floats(dims);
+    }
+    std::uint64_t fingerprint() const override { return rows_->fingerprint(); }
+
+  private:
+    std::shared_ptr<const Codec> rows_;
+};
+
+}  // namespace detail
+
+/// Keys written as `T` writes values; a head's values are the first value_dim numbers of its keys,
+/// so stage() reads no value rows. The layout's value_dim is at most its key_dim. Products are made
+/// of decoded rows.
+template <CodecPolicy T>
+struct Latent {
+    T inner{};
+
+    static constexpr CodecFacts lead(CodecFacts inner) noexcept {
+        inner.key_unit = inner.value_unit;
+        inner.leading = true;
+        return inner;
+    }
+    static constexpr CodecFacts facts = lead(codec_facts<T>());
+    std::optional<CodecFacts> facts_now() const {
+        const std::optional<CodecFacts> said = AnyCodec(inner).facts_now();
+        return said ? std::optional(lead(*said)) : std::nullopt;
+    }
+    /// Throws Error{invalid_argument} for rows that age or share units.
+    StreamPlan plan(const StreamShape& shape) const {
+        StreamPlan plan;
+        if (!shape.keys) {
+            plan.leading = true;
+            return plan;
+        }
+        plan = plan_of(inner, {shape.layer, shape.heads, shape.dims, false});
+        require(!plan.ages() && plan.coldest().rows_per_unit == 1, ErrorCode::invalid_argument,
+                "latent rows of ", plan.coldest().name, ": they age, or share a unit");
+        plan.forms = {Form{std::make_shared<detail::LatentRows>(plan.forms.front().codec)}};
+        return plan;
+    }
+    std::string spec() const { return detail::codec_word(inner) + "+latent"; }
+};
+
+}  // namespace cairn::inline CAIRN_ABI

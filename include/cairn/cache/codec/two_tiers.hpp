@@ -1,0 +1,42 @@
+// Recent tokens in a hot codec, older ones in a cold one: rows are written cold, from their decoded
+// hot form, as they leave the last `recent` tokens. The cut of a prompt changes nothing.
+#pragma once
+
+#include "cairn/cache/codec/block.hpp"
+#include "cairn/cache/codec/plain.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Keys and values of `Cold` behind the last `recent` tokens, which are of `Hot`.
+template <CodecPolicy Cold, CodecPolicy Hot = F16, int last = 512>
+struct TwoTiers {
+    static_assert(last > 0, "TwoTiers<Cold, Hot, recent>: some tokens must be recent.");
+    Cold cold{};
+    Hot hot{};
+    int recent = last;
+
+    static constexpr CodecFacts over(CodecFacts cold, bool hot_ages) noexcept {
+        cold.ages_twice = cold.ages || hot_ages;
+        cold.ages = true;
+        cold.movable = false;
+        return cold;
+    }
+    static constexpr CodecFacts facts = over(codec_facts<Cold>(), codec_facts<Hot>().ages);
+    std::optional<CodecFacts> facts_now() const {
+        return over(AnyCodec(cold).facts_now().value_or(CodecFacts{}),
+                    AnyCodec(hot).facts_now().value_or(CodecFacts{}).ages);
+    }
+    /// Throws Error{invalid_argument} where a tier has several forms.
+    StreamPlan plan(const StreamShape& shape) const {
+        const StreamPlan old = plan_of(cold, shape);
+        const StreamPlan fresh = plan_of(hot, shape);
+        require(!old.ages() && !fresh.ages() && recent > 0, ErrorCode::invalid_argument,
+                "two tiers, ", recent, " recent rows: a tier cannot itself change form with age");
+        StreamPlan plan({{fresh.form(0).codec, 1, recent}, {old.form(0).codec}});
+        plan.rotated = old.rotated;
+        return plan;
+    }
+    std::string spec() const { return detail::codec_word(cold); }
+};
+
+}  // namespace cairn::inline CAIRN_ABI

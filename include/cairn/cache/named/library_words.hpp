@@ -1,0 +1,62 @@
+// The words of the library, one line a policy, and the registry that a program adds its own to.
+#pragma once
+
+#include "cairn/cache/codec/kivi.hpp"
+#include "cairn/cache/codec/rotated.hpp"
+#include "cairn/cache/keep/h2o.hpp"
+#include "cairn/cache/keep/hash_evict.hpp"
+#include "cairn/cache/keep/keep_all.hpp"
+#include "cairn/cache/keep/nacl.hpp"
+#include "cairn/cache/keep/snapkv.hpp"
+#include "cairn/cache/keep/window_sinks.hpp"
+#include "cairn/cache/named/store_words.hpp"
+#include "cairn/cache/named/words.hpp"
+#include "cairn/cache/store/paged.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+namespace detail {
+
+[[gnu::cold]] inline void add_library_words(CacheWords& words) {
+    words.store(ContiguousWord{});
+    words.store(Mapped<AnyCodec>{});
+    words.store(Paged<AnyCodec>{});
+    words.store(TieredWord{});
+    words.codec(F32{});
+    words.codec(F16{});
+    words.codec(BF16{});
+    words.codec(Fp8E4M3{});
+    words.codec(Fp8E5M2{});
+    words.codec(Q8_0{});
+    words.codec(Q5_1{});
+    words.codec(Q5_0{});
+    words.codec(Q4_1{});
+    words.codec(Q4_0{});
+    words.codec(Iq4Nl{});
+    words.codec(Int8{});
+    words.codec(Int4{});
+    words.codec(Kivi<4>{});
+    words.codec(Kivi<2>{});
+    words.wrapper<Rotated<AnyCodec>>();
+    words.keep(KeepAll{});
+    words.keep(WindowSinks<1024, 0>{});
+    words.keep(H2O<512>{});
+    words.keep(SnapKv<512>{});
+    words.keep(Nacl<512>{});
+    words.keep(HashEvict<512>{});
+}
+
+}  // namespace detail
+
+/// The words that SPECs are read with: the library's, and what a program added:
+///   cairn::cache_words().store(MyStore{.client = client});
+/// A word that exists is replaced, for SPECs that are parsed from then on.
+inline CacheWords& cache_words() {
+    struct Library : CacheWords {
+        Library() { detail::add_library_words(*this); }
+    };
+    static Library words;
+    return words;
+}
+
+}  // namespace cairn::inline CAIRN_ABI

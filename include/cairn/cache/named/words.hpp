@@ -1,0 +1,175 @@
+// Words for caches: what a SPEC may say, and which policy each word stands for. A program adds its
+// own with one line; the same word again replaces.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cairn/cache/seam/keep_policy.hpp"
+#include "cairn/cache/seam/store_policy.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// What a SPEC's store part was read into: how to make a store of two codecs, and how it is
+/// written.
+struct NamedStore {
+    std::function<AnyStore(AnyCodec keys, AnyCodec values)> make;
+    std::string spec;
+    std::string default_codec = "f32";
+};
+
+/// The words of one program. Thread-safe.
+class CacheWords {
+  public:
+    /// A store whose `keys` and `values` are AnyCodec, as `Paged<AnyCodec>{.pool = pool}`.
+    template <StorePolicy S>
+    void store(S prototype) {
+        put(stores_, S::word, usage_of<S>(), help_of<S>(),
+            [prototype](std::string_view words, std::string_view whole, std::string_view known) {
+                S policy = prototype;
+                detail::OptionReader(words, whole, known).read(policy);
+                NamedStore named;
+                named.spec = spec_of(policy);
+                if constexpr (requires { S::default_codec; })
+                    named.default_codec = std::string(S::default_codec);
+                named.make = [policy](AnyCodec keys, AnyCodec values) {
+                    S store = policy;
+                    if constexpr (requires { store.over(keys); }) {
+                        store.keys = store.over(keys);
+                        store.values = store.over(values);
+                    } else {
+                        store.keys = std::move(keys);
+                        store.values = std::move(values);
+                    }
+                    return AnyStore(std::move(store));
+                };
+                return named;
+            });
+    }
+    /// A codec.
+    template <CodecPolicy C>
+    void codec(C prototype) {
+        put(codecs_, C::word, std::string(C::word), help_of<C>(), AnyCodec(std::move(prototype)));
+    }
+    /// What a suffix makes of a codec: W is a policy of one, as Rotated<AnyCodec>.
+    template <CodecPolicy W>
+    void wrapper() {
+        put(wrappers_, W::suffix, std::string(W::suffix), help_of<W>(),
+            [](AnyCodec inner) { return AnyCodec(W{std::move(inner)}); });
+    }
+    /// A keep.
+    template <Keep K>
+    void keep(K prototype) {
+        put(keeps_, K::word, usage_of<K>(), help_of<K>(),
+            [prototype](std::string_view words, std::string_view whole, std::string_view known) {
+                K policy = prototype;
+                detail::OptionReader(words, whole, known).read(policy);
+                return AnyKeep(std::move(policy));
+            });
+    }
+
+    /// Reads "paged=16". Throws Error{usage} naming the choices.
+    NamedStore read_store(std::string_view words, std::string_view whole) const {
+        return find(stores_, "store", head_of(words), whole).value(words, whole, stores());
+    }
+    AnyKeep read_keep(std::string_view words, std::string_view whole) const {
+        return find(keeps_, "keep", head_of(words), whole).value(words, whole, keeps());
+    }
+    AnyCodec read_codec(std::string_view word, std::string_view whole) const {
+        for (const auto& [suffix, entry] : wrappers_copy())
+            if (word.ends_with(suffix) && word.size() > suffix.size())
+                return entry.value(read_codec(word.substr(0, word.size() - suffix.size()), whole));
+        return find(codecs_, "codec", word, whole).value;
+    }
+    /// Whether a codec of this name exists.
+    bool has_codec(std::string_view word) const {
+        const std::shared_lock lock(mutex_);
+        for (const auto& [suffix, entry] : wrappers_)
+            if (word.ends_with(suffix)) word.remove_suffix(suffix.size());
+        return codecs_.find(word) != codecs_.end();
+    }
+
+    /// The words, for help texts.
+    std::string stores() const { return listed(stores_); }
+    std::string codecs() const {
+        std::string text = listed(codecs_);
+        const std::shared_lock lock(mutex_);
+        for (const auto& [suffix, entry] : wrappers_) text += "; NAME" + suffix + " " + entry.help;
+        return text + "; k=NAME,v=NAME";
+    }
+    std::string keeps() const { return listed(keeps_); }
+
+  private:
+    template <class T>
+    struct Entry {
+        T value;
+        std::string usage;
+        std::string help;
+        std::size_t order;
+    };
+    template <class T>
+    using Words = std::map<std::string, Entry<T>, std::less<>>;
+    template <class T>
+    using Reader = std::function<T(std::string_view, std::string_view, std::string_view)>;
+
+    template <class P>
+    static std::string help_of() {
+        if constexpr (requires { P::help; })
+            return std::string(P::help);
+        else
+            return {};
+    }
+    template <class T, class V>
+    void put(Words<T>& words, std::string_view word, std::string usage, std::string help, V value) {
+        const std::unique_lock lock(mutex_);
+        words.insert_or_assign(std::string(word), Entry<T>{T(std::move(value)), std::move(usage),
+                                                           std::move(help), order_++});
+    }
+    static std::string_view head_of(std::string_view words) {
+        return words.substr(0, words.find_first_of("=,"));
+    }
+    // A copy, so that what an entry calls may add words.
+    template <class T>
+    Entry<T> find(const Words<T>& words, std::string_view kind, std::string_view word,
+                  std::string_view whole) const {
+        {
+            const std::shared_lock lock(mutex_);
+            const auto at = words.find(word);
+            if (at != words.end()) return at->second;
+        }
+        fail(ErrorCode::usage, "cache SPEC \"", whole, "\": unknown ", kind, " \"",
+             word.substr(0, 40), "\"; known: ", listed(words));
+    }
+    Words<std::function<AnyCodec(AnyCodec)>> wrappers_copy() const {
+        const std::shared_lock lock(mutex_);
+        return wrappers_;
+    }
+    template <class T>
+    std::string listed(const Words<T>& words) const {
+        const std::shared_lock lock(mutex_);
+        std::vector<const Entry<T>*> entries;
+        for (const auto& [word, entry] : words) entries.push_back(&entry);
+        std::sort(entries.begin(), entries.end(),
+                  [](const Entry<T>* a, const Entry<T>* b) { return a->order < b->order; });
+        std::string text;
+        for (const Entry<T>* entry : entries) text += (text.empty() ? "" : ", ") + entry->usage;
+        return text;
+    }
+
+    mutable std::shared_mutex mutex_;
+    std::size_t order_ = 0;
+    Words<Reader<NamedStore>> stores_;
+    Words<AnyCodec> codecs_;
+    Words<std::function<AnyCodec(AnyCodec)>> wrappers_;
+    Words<Reader<AnyKeep>> keeps_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

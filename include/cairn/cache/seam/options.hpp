@@ -1,0 +1,135 @@
+// The settings of a policy by name, said once: read from the words of a SPEC, printed in canonical
+// form, and listed in help texts.
+#pragma once
+
+#include <charconv>
+#include <concepts>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "cairn/core/error.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// One setting, as a policy describes it in its
+///   template <class Self, class Visit> static void options(Self& self, Visit&& visit) {
+///       visit(Option{"", "rows a block", 1}, self.block_rows);
+///   }
+/// The one without a name is the number right behind the policy's word.
+struct Option {
+    std::string_view name;
+    std::string_view help;
+    std::int64_t least = 0;
+    bool needed = false;     ///< a SPEC that names the policy has to give it
+    bool omit_zero = false;  ///< not printed while it is 0
+};
+
+/// A policy that has settings.
+template <class T>
+concept HasOptions = requires(T& policy) {
+    T::options(policy, [](const Option&, auto&) {});
+};
+
+namespace detail {
+
+// The most that a number of a SPEC may be: row numbers end there.
+inline constexpr std::int64_t most_option = std::int64_t{1} << 30;
+
+/// Words of a SPEC being read into a policy: "paged=16,blocks=2000".
+class OptionReader {
+  public:
+    /// `whole` is the SPEC, for errors; `known` what the choices are.
+    OptionReader(std::string_view words, std::string_view whole, std::string_view known)
+        : words_(words), whole_(whole), known_(known) {}
+
+    /// Fills the policy. Throws Error{usage} for a name or a number that it does not take.
+    template <class Policy>
+    void read(Policy& policy) {
+        std::string_view rest = words_;
+        bool first = true;
+        while (first || !rest.empty()) {
+            const std::size_t comma = rest.find(',');
+            const std::string_view word = rest.substr(0, comma);
+            rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
+            read_word(policy, word, first);
+            if (first)
+                if constexpr (requires { policy.settle(); }) policy.settle();
+            first = false;
+        }
+        if constexpr (requires { policy.wrong(); })
+            if (const std::string_view sentence = policy.wrong(); !sentence.empty())
+                refuse(sentence);
+    }
+
+  private:
+    template <class... Parts>
+    [[noreturn]] void refuse(const Parts&... parts) const {
+        fail(ErrorCode::usage, "cache SPEC \"", whole_, "\": ", parts...);
+    }
+    template <class Policy>
+    void read_word(Policy& policy, std::string_view word, bool first) {
+        const std::size_t equals = word.find('=');
+        const std::string_view name = first ? std::string_view() : word.substr(0, equals);
+        const bool given = equals != std::string_view::npos;
+        bool taken = first && !given;
+        if constexpr (HasOptions<Policy>)
+            Policy::options(policy, [&](const Option& option, auto& value) {
+                if (option.name != name) return;
+                if (!given && first && option.needed) refuse(word, " needs =N, ", option.help);
+                if (!given) return;
+                number(word, word.substr(equals + 1), option, value);
+                taken = true;
+            });
+        if (taken) return;
+        if (first) refuse(word.substr(0, equals), " takes no number");
+        refuse(words_.substr(0, words_.find_first_of("=,")), " has no option \"",
+               word.substr(0, 40), "\"; known: ", known_);
+    }
+    template <std::integral T>
+    void number(std::string_view word, std::string_view digits, const Option& option, T& value) {
+        std::int64_t parsed = 0;
+        const auto [end, error] =
+            std::from_chars(digits.data(), digits.data() + digits.size(), parsed);
+        if (error != std::errc() || end != digits.data() + digits.size() || parsed < option.least ||
+            parsed > most_option)
+            refuse("\"", word.substr(0, 40), "\" needs a number from ", option.least, " to ",
+                   most_option);
+        value = static_cast<T>(parsed);
+    }
+    std::string_view words_;
+    std::string_view whole_;
+    std::string_view known_;
+};
+
+}  // namespace detail
+
+/// A policy as a SPEC writes it: its word, the number behind it, its other settings.
+template <class Policy>
+std::string spec_of(const Policy& policy) {
+    std::string text(Policy::word);
+    if constexpr (HasOptions<Policy>)
+        Policy::options(policy, [&](const Option& option, const auto& value) {
+            if (option.omit_zero && value == 0) return;
+            if (!option.name.empty()) text += "," + std::string(option.name);
+            text += "=" + std::to_string(value);
+        });
+    return text;
+}
+
+/// A policy as a help text shows it: "window=N[,sinks=N]".
+template <class Policy>
+std::string usage_of() {
+    std::string text(Policy::word);
+    if constexpr (HasOptions<Policy>) {
+        const Policy policy{};
+        Policy::options(policy, [&](const Option& option, const auto&) {
+            const std::string part =
+                option.name.empty() ? "=N" : "," + std::string(option.name) + "=N";
+            text += option.needed ? part : "[" + part + "]";
+        });
+    }
+    return text;
+}
+
+}  // namespace cairn::inline CAIRN_ABI

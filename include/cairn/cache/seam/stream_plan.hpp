@@ -1,0 +1,71 @@
+// How a stream of rows is written: the forms that rows take as they age, newest first, each in a
+// codec of its own.
+#pragma once
+
+#include <concepts>
+#include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "cairn/cache/seam/codec.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// A codec that lives as long as the program, as the shared pointer that forms hold.
+inline std::shared_ptr<const Codec> lasting(const Codec& codec) noexcept {
+    return {std::shared_ptr<void>(), &codec};
+}
+
+/// One of the forms a row takes as it ages. Query q reads row j in this form while
+/// q / age_unit - j / age_unit < age_to (and the form before it no longer applies).
+struct Form {
+    static constexpr int forever = std::numeric_limits<int>::max();
+    std::shared_ptr<const Codec> codec;
+    int age_unit = 1;
+    int age_to = forever;  ///< the last form: never ends
+};
+
+/// How a stream of keys or values is written: forms, newest first, and whether rows are turned by a
+/// Hadamard matrix before they are encoded (queries and outputs are turned with them).
+struct StreamPlan {
+    std::vector<Form> forms;
+    bool rotated = false;
+    bool leading = false;  ///< of values: no rows of their own, but the first numbers of the keys
+
+    StreamPlan() = default;
+    /// One form for ever, in a codec that lives as long as the program.
+    StreamPlan(const Codec& codec)  // NOLINT(google-explicit-constructor)
+        : StreamPlan(lasting(codec)) {}
+    /// One form for ever.
+    StreamPlan(std::shared_ptr<const Codec> codec)  // NOLINT(google-explicit-constructor)
+        : forms{Form{std::move(codec)}} {}
+    /// Several forms, newest first.
+    explicit StreamPlan(std::vector<Form> newest_first) : forms(std::move(newest_first)) {}
+
+    int count() const noexcept { return static_cast<int>(forms.size()); }
+    const Form& form(int f) const noexcept { return forms[static_cast<std::size_t>(f)]; }
+    const Codec& codec(int f) const noexcept { return *form(f).codec; }
+    /// The codec that old rows end in.
+    const Codec& coldest() const noexcept { return *forms.back().codec; }
+    /// Whether rows change form as they age.
+    bool ages() const noexcept { return forms.size() > 1; }
+};
+
+/// Which stream of which layer a codec is made for.
+struct StreamShape {
+    int layer = 0;
+    int heads = 1;
+    int dims = 0;      ///< of a row of one head
+    bool keys = true;  ///< keys or values
+};
+
+/// A type that names how keys and values are written: F32, F16, Q8_0, Kivi<4>, ... or one of your
+/// own. keys() and values() give a Codec or a StreamPlan.
+template <class T>
+concept CodecTag = requires {
+    { T::keys() } -> std::convertible_to<StreamPlan>;
+    { T::values() } -> std::convertible_to<StreamPlan>;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

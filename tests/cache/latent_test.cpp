@@ -1,0 +1,88 @@
+// A cache whose values are the leading numbers of its keys: attention over it against the
+// definition in double, and against a plain cache of the same rows, by bits.
+#include <cairn/attention/reference.hpp>
+#include <cairn/cache/cache_spec.hpp>
+#include <cairn/cache/codec/latent.hpp>
+
+#include "support.hpp"
+using namespace support;
+
+namespace {
+
+// One KV head of 40 numbers, of which the first 24 are the values: 6 query heads.
+const HeadLayout latent{6, 1, 40, 24};
+
+RowMatrix attended(AnyCache& cache, const RowMatrix& q, const RowMatrix& k, int piece) {
+    RowMatrix out(q.rows(), latent.heads * latent.value_dim);
+    const RowMatrix v = k.leftCols(latent.value_dim);
+    Context context;
+    AttentionParameters parameters;
+    parameters.scale = 0.2F;
+    for (Eigen::Index at = 0; at < q.rows(); at += piece) {
+        const Eigen::Index n = std::min<Eigen::Index>(piece, q.rows() - at);
+        prefill(q.middleRows(at, n), k.middleRows(at, n), v.middleRows(at, n), cache, parameters,
+                out.middleRows(at, n), context);
+    }
+    return out;
+}
+
+template <class S, class K = KeepAll>
+void check(const RowMatrix& q, const RowMatrix& k, const K& keep = {}) {
+    AnyCache whole = KvCache<S, K>(latent, 600, {}, keep);
+    const RowMatrix wanted = attended(whole, q, k, 600);
+    for (const int piece : {1, 37, 300}) {
+        AnyCache cut = KvCache<S, K>(latent, 600, {}, keep);
+        REQUIRE(same_bits(attended(cut, q, k, piece), wanted));
+        REQUIRE(cut.payload_bytes(400) == whole.payload_bytes(400));
+    }
+    CHECK(wanted.allFinite());
+}
+
+}  // namespace
+
+TEST_CASE("latent rows: values are the leading numbers of the keys", "[latent]") {
+    Random random(21);
+    const RowMatrix q = random_matrix(random, 400, latent.heads * latent.key_dim);
+    const RowMatrix k = random_matrix(random, 400, latent.key_dim);
+    AnyCache cache = KvCache<Contiguous<Latent<F32>>>(latent, 600);
+    const RowMatrix out = attended(cache, q, k, 400);
+    // The bits of a plain cache that stores the values apart, in two thirds of its bytes.
+    AnyCache plain = KvCache<Contiguous<F32>>(latent, 600);
+    CHECK(same_bits(out, attended(plain, q, k, 400)));
+    CHECK(cache.payload_bytes(400) == std::size_t{400} * 40 * 4);
+    CHECK(plain.payload_bytes(400) == std::size_t{400} * 64 * 4);
+    // The definition, in double.
+    for (const int row : {0, 17, 399})
+        for (int h = 0; h < latent.heads; ++h) {
+            Eigen::VectorXd sum = Eigen::VectorXd::Zero(latent.value_dim);
+            double total = 0.0;
+            for (int j = 0; j <= row; ++j) {
+                const double p = std::exp(
+                    0.2 *
+                    q.row(row).segment(h * 40, 40).cast<double>().dot(k.row(j).cast<double>()));
+                total += p;
+                sum += p * k.row(j).head(24).cast<double>().transpose();
+            }
+            CHECK((out.row(row).segment(h * 24, 24).transpose().cast<double>() - sum / total)
+                      .cwiseAbs()
+                      .maxCoeff() < 1e-5);
+        }
+    check<Contiguous<Latent<F32>>>(q, k);
+    check<Paged<Latent<F16>>>(q, k);
+    check<Mapped<Latent<Q8_0>>>(q, k);
+    check<Paged<Latent<Q4_0>>, WindowSinks<50, 3>>(q, k);
+    check<Spilled<Latent<F16>>>(q, k);
+    // A keep by score moves latent rows like all others; a fork and a truncation as ever.
+    AnyCache scored = KvCache<Paged<Latent<F16>>, SnapKv<60>>(latent, 600);
+    scored.expect_prompt(300);
+    attended(scored, q, k, 100);
+    CHECK(scored.held() == 160);
+    AnyCache fork = cache.fork();
+    cache.truncate(100);
+    CHECK(fork.committed() == 400);
+    CHECK(cache.committed() == 100);
+    // What cannot work is said.
+    CHECK(code_of([] {
+              KvCache<Contiguous<Latent<F32>>>({4, 1, 16, 24}, 10);
+          }) == ErrorCode::invalid_argument);
+}
