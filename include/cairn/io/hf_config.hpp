@@ -46,7 +46,7 @@ inline std::vector<Token> known_end_of_text(const std::vector<Token>& ids, int v
         if (id >= 0 && id < vocabulary)
             result.push_back(id);
         else
-            notes.push_back("end-of-text token " + std::to_string(id) +
+            notes.push_back(std::string("end-of-text token ") + std::to_string(id) +
                             " is ignored: the vocabulary has " + std::to_string(vocabulary) +
                             " tokens");
     return result;

@@ -40,7 +40,7 @@ class RowArchive {
             if (f > 0) word += " after ";
             word += form.codec->name;
             if (const std::uint64_t constants = form.codec->fingerprint(); constants != 0)
-                word += "#" + std::to_string(constants);
+                word.append("#").append(std::to_string(constants));
             if (f + 1 < plan.count())
                 word += " for " + std::to_string(form.age_to) + "x" + std::to_string(form.age_unit);
         }

@@ -40,7 +40,8 @@ class CacheSpec {
         const std::string values = values_.spec();
         std::string result = named_.spec + ":";
         result += keys == values ? keys : "k=" + keys + ",v=" + values;
-        if (const std::string keep = keep_.spec(); keep != KeepAll::word) result += ":" + keep;
+        if (const std::string keep = keep_.spec(); keep != KeepAll::word)
+            result.append(":").append(keep);
         return result;
     }
     /// A cache of this kind for one layer. Throws what AnyCache's constructor throws.

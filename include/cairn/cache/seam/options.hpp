@@ -111,8 +111,8 @@ std::string spec_of(const Policy& policy) {
     if constexpr (HasOptions<Policy>)
         Policy::options(policy, [&](const Option& option, const auto& value) {
             if (option.omit_zero && value == 0) return;
-            if (!option.name.empty()) text += "," + std::string(option.name);
-            text += "=" + std::to_string(value);
+            if (!option.name.empty()) text.append(",").append(option.name);
+            text.append("=").append(std::to_string(value));
         });
     return text;
 }
@@ -124,9 +124,8 @@ std::string usage_of() {
     if constexpr (HasOptions<Policy>) {
         const Policy policy{};
         Policy::options(policy, [&](const Option& option, const auto&) {
-            const std::string part =
-                option.name.empty() ? "=N" : "," + std::string(option.name) + "=N";
-            text += option.needed ? part : "[" + part + "]";
+            text.append(option.needed ? "" : "[").append(option.name.empty() ? "" : ",");
+            text.append(option.name).append(option.needed ? "=N" : "=N]");
         });
     }
     return text;
