@@ -200,7 +200,7 @@ TEST_CASE("scores and weighted sums of every layout", "[kernels]") {
             const auto sums = everywhere(
                 [&](const Table& t, std::vector<float>& o) {
                     const kernels::Override use(t);
-                    values->weigh(from, dims, p.data(), count, queries, o.data(), dims);
+                    values->weigh(from, dims, dims, p.data(), count, queries, o.data(), dims);
                 },
                 static_cast<std::size_t>(queries * dims));
             for (int i = 0; i < queries; ++i)
