@@ -55,7 +55,7 @@ inline Utf8Char utf8_char(std::string_view text) noexcept {
 }
 
 /// Bytes at the beginning of a text that are whole characters.
-inline std::size_t valid_utf8_bytes(std::string_view text) noexcept {
+[[gnu::noinline]] inline std::size_t valid_utf8_bytes(std::string_view text) noexcept {
     std::size_t at = 0;
     while (at < text.size()) {
         std::uint64_t eight = 0;  // most text is ASCII

@@ -18,8 +18,8 @@ namespace cairn::inline CAIRN_ABI {
 
 namespace codec_detail {
 
-using kernels::cached::RowLayout;
 using kernels::cached::Meaning;
+using kernels::cached::RowLayout;
 
 // The most dims of a block: a whole row for int8 and fp8.
 inline constexpr int max_block = 4096;
@@ -225,7 +225,8 @@ inline void decode_blocks(const RowLayout& f, const Rows& from, int dims, float*
             }
         }
 }
-inline void copy_block_row(const RowLayout& f, const Rows& from, const Rows& to, int dims, bool keys) {
+inline void copy_block_row(const RowLayout& f, const Rows& from, const Rows& to, int dims,
+                           bool keys) {
     for (int b = 0; b < f.blocks(dims); ++b) {
         const BlockPlace source = place_of(f, from, 0, dims, b, keys);
         const BlockPlace target = place_of(f, to, 0, dims, b, keys);

@@ -213,14 +213,14 @@ class PositionBook {
     // Asks which rows will be seen with `length` rows, and sets memory aside for every answer until
     // more are staged. Throws; then nothing has changed.
     void ask_keep(int length) {
-        Intervals asked;
-        keep_.intervals(length, length, asked);
-        std::size_t most = std::max<std::size_t>(asked.size(), 2);
-        asked.clear();
-        keep_.intervals(committed_, length, asked);
-        most = std::max(most, asked.size());
+        asked_.clear();
+        keep_.intervals(length, length, asked_);
+        std::size_t most = std::max<std::size_t>(asked_.size(), 2);
+        asked_.clear();
+        keep_.intervals(committed_, length, asked_);
+        most = std::max(most, asked_.size());
         const Interval* displaced = nullptr;
-        for (const Interval& rows : asked) {
+        for (const Interval& rows : asked_) {
             if (rows.shift == 0 && rows.max_query == Interval::forever) continue;
             if (displaced == nullptr) displaced = &rows;
             require(rows.shift == displaced->shift && rows.max_query == displaced->max_query,
@@ -312,6 +312,7 @@ class PositionBook {
     Extent extent_;
     Streams streams_;
     Intervals intervals_;  // what queries see now
+    Intervals asked_;      // what they would see: memory that asking reuses
     int committed_ = 0;
     int length_ = 0;
     int dropped_ = 0;  // rows forgotten behind the first hole_

@@ -38,7 +38,9 @@ struct StreamPlan {
     StreamPlan(const Codec& codec)  // NOLINT(google-explicit-constructor)
         : StreamPlan(lasting(codec)) {}
     /// One form for ever.
-    StreamPlan(std::shared_ptr<const Codec> codec)  // NOLINT(google-explicit-constructor)
+    template <class C>
+    requires std::convertible_to<C*, const Codec*> StreamPlan(
+        std::shared_ptr<C> codec)  // NOLINT(google-explicit-constructor)
         : forms{Form{std::move(codec)}} {}
     /// Several forms, newest first.
     explicit StreamPlan(std::vector<Form> newest_first) : forms(std::move(newest_first)) {}
