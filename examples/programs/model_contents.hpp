@@ -5,6 +5,11 @@
 #include <utility>
 #include <vector>
 
+#include <cairn/io/gguf_config.hpp>
+#include <cairn/io/hf_config.hpp>
+#include <cairn/io/safetensors_source.hpp>
+#include <cairn/io/tokenizer_gguf.hpp>
+
 #include "support.hpp"
 
 namespace programs {

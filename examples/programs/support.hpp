@@ -16,6 +16,7 @@
 
 #include <cairn/io/check_not_model.hpp>
 #include <cairn/io/io.hpp>
+#include <cairn/io/json.hpp>
 
 #include "flags.hpp"
 

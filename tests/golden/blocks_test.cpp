@@ -1,5 +1,6 @@
 // Block formats against ggml's own decoder and quantiser (tests/golden/make_blocks.py).
 #include <cairn/io/io.hpp>
+#include <cairn/io/json.hpp>
 
 #include "../quantised_support.hpp"
 using namespace support;

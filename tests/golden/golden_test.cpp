@@ -1,6 +1,7 @@
 // Against Hugging Face transformers and tokenizers: logits, greedy text, token ids. make_golden.py
 // wrote golden.json and the model folders beside it.
 #include <cairn/io/io.hpp>
+#include <cairn/io/json.hpp>
 
 #include "support.hpp"
 using namespace support;

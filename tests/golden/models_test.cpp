@@ -1,6 +1,7 @@
 // Every architecture against Hugging Face transformers, from safetensors and from GGUF: the two
 // files of one model pair the rotated numbers differently. make_models.py wrote them.
 #include <cairn/io/io.hpp>
+#include <cairn/io/json.hpp>
 
 #include "support.hpp"
 using namespace support;

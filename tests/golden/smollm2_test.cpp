@@ -7,7 +7,10 @@
 
 #include <unistd.h>
 
+#include <cairn/io/gguf_source.hpp>
 #include <cairn/io/io.hpp>
+#include <cairn/io/json.hpp>
+#include <cairn/io/tokenizer_gguf.hpp>
 
 #include "support.hpp"
 using namespace support;

@@ -1,6 +1,9 @@
 // Token ids against Hugging Face tokenizers and llama.cpp, for every pre-tokenizer and for
 // SentencePiece, from tokenizer.json and from GGUF (make_tokenizers.py).
+#include <cairn/io/gguf.hpp>
 #include <cairn/io/io.hpp>
+#include <cairn/io/tokenizer_gguf.hpp>
+#include <cairn/io/tokenizer_json.hpp>
 
 #include "support.hpp"
 using namespace support;

@@ -4,6 +4,7 @@
 
 #include <cairn/io/gguf_source.hpp>
 #include <cairn/io/model_file.hpp>
+#include <cairn/io/tokenizer_gguf.hpp>
 
 #include "support.hpp"
 using namespace support;

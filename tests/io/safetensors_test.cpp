@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include <cairn/io/io.hpp>
+#include <cairn/io/safetensors_source.hpp>
 
 #include "support.hpp"
 using namespace support;

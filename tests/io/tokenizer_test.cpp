@@ -1,6 +1,9 @@
 #include <ctime>
 
+#include <cairn/io/gguf.hpp>
 #include <cairn/io/io.hpp>
+#include <cairn/io/tokenizer_gguf.hpp>
+#include <cairn/io/tokenizer_json.hpp>
 
 #include "support.hpp"
 using namespace support;
