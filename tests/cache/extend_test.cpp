@@ -12,6 +12,7 @@ using namespace support;
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 
 // clang-format off
+namespace extend_page {
 class Halves final : public cairn::DecodedCodec {
   public:
     Halves() : DecodedCodec({.name = "halves"}) {}
@@ -48,11 +49,12 @@ struct EveryOther {
         for (int j = 0; j < length; ++j) to.push_back({.begin = j, .end = j + 1, .window = j % 2 ? 1 : cairn::Interval::forever});
     }
 };
+}  // namespace extend_page
 // clang-format on
 
 namespace {
 
-const HeadLayout layout{4, 2, 16, 16};
+const HeadLayout page_heads{4, 2, 16, 16};
 
 RowMatrix fed(AnyCache cache, const RowMatrix& q, const RowMatrix& k, int piece) {
     RowMatrix out(q.rows(), 64);
@@ -75,19 +77,23 @@ TEST_CASE("the parts of docs/extend.md work, by type and by word", "[extend]") {
     Random random(2);
     const RowMatrix q = random_matrix(random, 300, 64);
     const RowMatrix k = random_matrix(random, 300, 32);
-    const RowMatrix wanted = fed(Cache(layout, 400), q, k, 300);
-    CHECK(same_bits(fed(Cache(layout, 400), q, k, 7), wanted));
+    const RowMatrix wanted = fed(extend_page::Cache(page_heads, 400), q, k, 300);
+    CHECK(same_bits(fed(extend_page::Cache(page_heads, 400), q, k, 7), wanted));
     // As plain rows that were rounded before.
     RowMatrix rounded = k;
     for (Eigen::Index i = 0; i < k.size(); ++i)
         rounded.data()[i] = f16_to_f32(f32_to_f16_saturated(k.data()[i]));
-    CHECK(same_bits(fed(KvCache<>(layout, 400), q, rounded, 300), wanted));
-    cairn::cache_words().codec(InHalves{});
-    cairn::cache_words().keep(EveryOther{});
+    CHECK(same_bits(fed(KvCache<>(page_heads, 400), q, rounded, 300), wanted));
+    {
+        using extend_page::EveryOther;
+        using extend_page::InHalves;
+        cairn::cache_words().codec(InHalves{});
+        cairn::cache_words().keep(EveryOther{});
+    }
     const auto spec = cairn::CacheSpec::parse("paged=16:halves:other");
     CHECK(spec.canonical() == "paged=16:halves:other");
-    const RowMatrix other = fed(spec.make(layout, 400), q, k, 300);
-    CHECK(same_bits(fed(spec.make(layout, 400), q, k, 1), other));
+    const RowMatrix other = fed(spec.make(page_heads, 400), q, k, 300);
+    CHECK(same_bits(fed(spec.make(page_heads, 400), q, k, 1), other));
     CHECK_FALSE(same_bits(other, wanted));
     CHECK(CacheSpec::codecs().find("halves") != std::string::npos);
 }

@@ -20,7 +20,7 @@ using Model = TinyLlama;
 using Any = AnySession;
 using Bits = std::vector<float>;
 
-constexpr int vocabulary = 13;
+constexpr int token_count = 13;
 constexpr int capacity = 110;
 
 std::uint64_t script_seed() {
@@ -33,7 +33,7 @@ Model script_model() {
     shape.layout = {4, 2, 16, 16};
     shape.width = 16;
     shape.hidden = 16;
-    shape.vocabulary = vocabulary;
+    shape.vocabulary = token_count;
     shape.context = capacity;
     return random_llama<RotaryHalf>(random, shape);
 }
@@ -216,7 +216,7 @@ class Script {
     void feed(Live& l, int n) {
         n = std::min(n, room(l));
         if (n == 0) return;
-        const auto tokens = random_tokens(random_, n, vocabulary);
+        const auto tokens = random_tokens(random_, n, token_count);
         l.session.prefill(tokens);
         fed(l, tokens);
         l.logits_at = l.history.position();
@@ -232,7 +232,7 @@ class Script {
     void interrupt(Live& l) {
         const int n = std::min(draw(random_, 1, 12), room(l));
         if (n == 0) return;
-        const auto tokens = random_tokens(random_, n, vocabulary);
+        const auto tokens = random_tokens(random_, n, token_count);
         const int before = l.session.position();
         Interruption interruption(random_, model_.layers(), 2);
         interruption.arm(l.session.context());
@@ -282,7 +282,7 @@ class Script {
         Any target = fresh(model_, spec_);
         History history;
         if (random_.below(2) == 0) {
-            target.prefill(random_tokens(random_, draw(random_, 1, 60), vocabulary));
+            target.prefill(random_tokens(random_, draw(random_, 1, 60), token_count));
             target.clear();
         }
         if (random_.below(2) == 0) {
@@ -336,8 +336,8 @@ class Script {
     // What cannot be done leaves everything as it is.
     void refuse(Live& l) {
         if (room(l) > 0)
-            REQUIRE(code_of([&] { l.session.decode(vocabulary); }) == ErrorCode::token_range);
-        const auto many = random_tokens(random_, room(l) + 1, vocabulary);
+            REQUIRE(code_of([&] { l.session.decode(token_count); }) == ErrorCode::token_range);
+        const auto many = random_tokens(random_, room(l) + 1, token_count);
         REQUIRE(code_of([&] { l.session.prefill(many); }) == ErrorCode::capacity);
         REQUIRE(code_of([&] { l.session.prefill({}); }) == ErrorCode::empty_prompt);
     }
@@ -414,7 +414,7 @@ class PoolScript {
     void batch(bool interrupt) {
         std::vector<PoolSlice> slices;
         std::vector<std::vector<Token>> tokens(6);
-        std::vector<Bits> logits(6, Bits(vocabulary));
+        std::vector<Bits> logits(6, Bits(token_count));
         for (int id = 0; id < 6; ++id) {
             if (!pool_.contains(id) || random_.below(2) == 0) continue;
             Any branch = pool_.session(id).fork();
@@ -423,7 +423,7 @@ class PoolScript {
             if (!pool_.contains(id) || room == 0) continue;
             tokens[index(id)] = random_tokens(
                 random_, random_.below(2) == 0 ? 1 : draw(random_, 1, std::min(room, 20)),
-                vocabulary);
+                token_count);
             slices.push_back({id, tokens[index(id)], LogitRows::last, logits[index(id)].data()});
         }
         Context context;

@@ -103,7 +103,6 @@ TEST_CASE("draws follow the probabilities, and their seed", "[sampler]") {
 }
 
 TEST_CASE("a bias beyond the vocabulary, and steps that make NaN, are errors", "[sampler]") {
-    const float infinity = std::numeric_limits<float>::infinity();
     const std::vector<float> logits{1.0F, infinity, 0.5F};
     auto beyond = logit_bias({{3, 1.0F}}) | draw(1);
     CHECK(code_of([&] { beyond(logits, {}); }) == ErrorCode::token_range);
