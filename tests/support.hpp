@@ -85,12 +85,13 @@ template <class R>
 MultiHead<R> random_attention(Random& random, const LlamaShape& s) {
     const HeadLayout& l = s.layout;
     const int dims = std::max(2, l.key_dim / 4 * 2);
-    return MultiHead<R>(
-        l,
-        random_linear(random, (l.heads + l.kv_heads) * l.key_dim + l.kv_heads * l.value_dim,
-                      s.width, s.type),
-        random_linear(random, s.width, l.heads * l.value_dim, s.type),
-        R(RotarySettings{dims, 10000.0, s.context, {}, {}}), s.attention);
+    // One after the other: the order of a call's arguments is the compiler's, and a committed
+    // session file knows these weights.
+    auto out = random_linear(random, s.width, l.heads * l.value_dim, s.type);
+    auto qkv = random_linear(random, (l.heads + l.kv_heads) * l.key_dim + l.kv_heads * l.value_dim,
+                             s.width, s.type);
+    return MultiHead<R>(l, std::move(qkv), std::move(out),
+                        R(RotarySettings{dims, 10000.0, s.context, {}, {}}), s.attention);
 }
 template <class R>
 LlamaLike<R> random_llama(Random& random, const LlamaShape& s) {
@@ -102,12 +103,16 @@ LlamaLike<R> random_llama(Random& random, const LlamaShape& s) {
     w.embedding =
         Embedding(WeightMatrix::from(random_matrix(random, s.vocabulary, s.width), s.type));
     w.positions.context = s.context;
-    for (int i = 0; i < s.layers; ++i)
-        w.blocks.emplace_back(RmsNorm(gain(), 1e-5F), random_attention<R>(random, s),
-                              RmsNorm(gain(), 1e-5F),
-                              SwiGlu(random_linear(random, s.hidden, s.width, s.type),
-                                     random_linear(random, s.hidden, s.width, s.type),
-                                     random_linear(random, s.width, s.hidden, s.type)));
+    for (int i = 0; i < s.layers; ++i) {
+        auto down = random_linear(random, s.width, s.hidden, s.type);
+        auto up = random_linear(random, s.hidden, s.width, s.type);
+        auto gate = random_linear(random, s.hidden, s.width, s.type);
+        RmsNorm second(gain(), 1e-5F);
+        auto attention = random_attention<R>(random, s);
+        RmsNorm first(gain(), 1e-5F);
+        w.blocks.emplace_back(std::move(first), std::move(attention), std::move(second),
+                              SwiGlu(std::move(gate), std::move(up), std::move(down)));
+    }
     w.final_norm = RmsNorm(gain(), 1e-5F);
     w.output = random_linear(random, s.vocabulary, s.width, s.type);
     return LlamaLike<R>(std::move(w));

@@ -30,7 +30,13 @@ class FpEnvironment {
     static constexpr Word standard = 0x1F80;  // all exceptions masked, nearest, no FTZ, no DAZ
     // The status flags are sticky and harmless: they are left out of the comparison.
     static Word get() noexcept { return _mm_getcsr() & ~Word{0x3F}; }
-    static void set(Word word) noexcept { _mm_setcsr(word); }
+    // What lies in memory is computed on its own side; what is returned in a register wants a
+    // function that is not inlined (see Random::normal): compilers move plain arithmetic across.
+    static void set(Word word) noexcept {
+        asm volatile("" ::: "memory");
+        _mm_setcsr(word);
+        asm volatile("" ::: "memory");
+    }
 #elif defined(__aarch64__)
     using Word = std::uint64_t;
     static constexpr Word standard = 0;
@@ -39,7 +45,7 @@ class FpEnvironment {
         asm volatile("mrs %0, fpcr" : "=r"(word));
         return word;
     }
-    static void set(Word word) noexcept { asm volatile("msr fpcr, %0" : : "r"(word)); }
+    static void set(Word word) noexcept { asm volatile("msr fpcr, %0" : : "r"(word) : "memory"); }
 #else
     using Word = int;
     static constexpr Word standard = 0;

@@ -12,15 +12,25 @@
 
 namespace cairn::inline CAIRN_ABI {
 
-/// ln of the probability of a token under a row of logits, in double.
-inline double log_probability(std::span<const float> logits, Token token) {
-    const FpEnvironment environment;
+namespace detail {
+
+// Apart, so that no compiler computes any of it before or after the environment holds.
+[[gnu::noinline]] inline double log_probability_to_nearest(std::span<const float> logits,
+                                                           Token token) {
     double most = -std::numeric_limits<double>::infinity();
     for (const float x : logits) most = std::max(most, static_cast<double>(x));
     double sum = 0.0;
     for (const float x : logits) sum += elementary::exp(static_cast<double>(x) - most);
     return static_cast<double>(logits[static_cast<std::size_t>(token)]) - most -
            elementary::log(sum);
+}
+
+}  // namespace detail
+
+/// ln of the probability of a token under a row of logits, in double.
+inline double log_probability(std::span<const float> logits, Token token) {
+    const FpEnvironment environment;
+    return detail::log_probability_to_nearest(logits, token);
 }
 
 }  // namespace cairn::inline CAIRN_ABI

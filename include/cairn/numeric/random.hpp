@@ -47,9 +47,7 @@ class Random {
     /// Standard normal, by Box and Muller.
     double normal() noexcept {
         const FpEnvironment environment;
-        const double u = 1.0 - uniform();
-        const double radius = std::sqrt(-2.0 * elementary::log(u));
-        return radius * elementary::sincos(6.283185307179586477 * uniform()).cos;
+        return normal_to_nearest();
     }
 
     /// The state, for session files.
@@ -57,6 +55,12 @@ class Random {
     void set_state(const std::array<std::uint64_t, 4>& state) noexcept { state_ = state; }
 
   private:
+    // Apart, so that no compiler computes any of it before or after the environment holds.
+    [[gnu::noinline]] double normal_to_nearest() noexcept {
+        const double u = 1.0 - uniform();
+        const double radius = std::sqrt(-2.0 * elementary::log(u));
+        return radius * elementary::sincos(6.283185307179586477 * uniform()).cos;
+    }
     std::array<std::uint64_t, 4> state_{};
 };
 
