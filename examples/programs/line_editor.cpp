@@ -59,11 +59,12 @@ struct LineEditor::Terminal {
         ::el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
         // Ctrl-C is a key while a line is typed, and a signal again while the model answers.
         ::el_set(editor, EL_SETTY, "-d", "-isig", nullptr);
-        ::el_set(editor, EL_ADDFN, "drop-line", "Drop the line", &drop);
+        // By the wide call: the narrow one leaks its copies of these words.
+        ::el_wset(editor, EL_ADDFN, L"drop-line", L"Drop the line", &drop);
         ::el_set(editor, EL_BIND, "^C", "drop-line", nullptr);
-        ::el_set(editor, EL_ADDFN, "suspend", "Suspend the program", &suspend);
+        ::el_wset(editor, EL_ADDFN, L"suspend", L"Suspend the program", &suspend);
         ::el_set(editor, EL_BIND, "^Z", "suspend", nullptr);
-        ::el_set(editor, EL_ADDFN, "paste", "Insert a pasted text", &paste);
+        ::el_wset(editor, EL_ADDFN, L"paste", L"Insert a pasted text", &paste);
         ::el_set(editor, EL_BIND, "\033[200~", "paste", nullptr);
     }
     ~Terminal() {

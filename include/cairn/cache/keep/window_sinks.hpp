@@ -34,7 +34,7 @@ struct WindowSinks {
     }
     void intervals(int committed, int length, Intervals& to) const {
         const int front = std::min(sinks, length);
-        if (front > 0) to.push_back({.begin = 0, .end = front, .max_query = sinks + window - 1});
+        if (front > 0) to.push_back({.begin = 0, .end = front, .max_query = sinks + (window - 1)});
         const int oldest = std::max(sinks, committed - window + 1);
         if (oldest < length) to.push_back({.begin = oldest, .end = length, .window = window});
     }
