@@ -46,7 +46,9 @@ class AnyCache {
     /// by score keeps all of them or none.
     void commit(int rows) noexcept { ref().commit(rows); }
     /// Keeps all staged rows.
-    void commit() noexcept { commit(length() - committed()); }
+    void commit() noexcept {
+        if (self_ != nullptr) self_->commit_all();
+    }
     /// Forgets all staged rows.
     void rollback() noexcept { commit(0); }
     /// stage + commit: rows that are known to stay.
@@ -173,6 +175,7 @@ class AnyCache {
         virtual ~Interface() = default;
         virtual CacheRef ref() noexcept = 0;
         virtual void append(TokenRows k, TokenRows v) = 0;
+        virtual void commit_all() noexcept = 0;
         virtual bool can_truncate(int rows) const noexcept = 0;
         virtual void truncate(int rows) = 0;
         virtual bool can(Edit edit, int a, int b) const noexcept = 0;
@@ -201,6 +204,12 @@ class AnyCache {
                 cache.stage(k, v);
                 cache.commit(k.rows);
             }
+        }
+        void commit_all() noexcept override {
+            if constexpr (requires { cache.commit_all(); })
+                cache.commit_all();
+            else
+                cache.commit(cache.length() - cache.committed());
         }
         bool can_truncate(int rows) const noexcept override { return cache.can_truncate(rows); }
         void truncate(int rows) override { cache.truncate(rows); }

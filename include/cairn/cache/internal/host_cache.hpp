@@ -31,6 +31,7 @@ class HostCache {
         const BusyFlag::Turn turn(busy_);
         if (valid()) book_.commit(rows);
     }
+    void commit_all() noexcept { commit(row_limit); }
     void rollback() noexcept { commit(0); }
     void append(TokenRows k, TokenRows v) {
         const FpEnvironment environment;

@@ -134,6 +134,10 @@ class ContiguousRows final : public RowStore {
     void make_writable(int begin, int end, int used) {
         if (memory_.use_count() == 1) {
             std::atomic_thread_fence(std::memory_order_acquire);
+#if defined(__SANITIZE_THREAD__)
+            // The sanitizer knows no fences: a reference that comes and goes says the same.
+            const std::shared_ptr<Memory> seen = memory_;
+#endif
             memory_->owner = id_;
             memory_->shared = 0;
         } else if (ring_ > 0 || memory_->owner != id_ || begin < memory_->shared) {
