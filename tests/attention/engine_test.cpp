@@ -125,3 +125,54 @@ TEST_CASE("positions at the end of all numbers are refused, not added up", "[eng
     const BatchQuery query{cache, q.data(), last, out.data()};
     CHECK(code_of([&] { attend_batch({&query, 1}, {}, 1, context); }) == ErrorCode::bad_state);
 }
+
+namespace {
+
+// A cache that is shown queries before they attend, and remembers what it saw.
+class ShownQueries {
+  public:
+    explicit ShownQueries(const HeadLayout& heads) : rows_(heads, 8) {}
+    void stage(TokenRows k, TokenRows v) { rows_.stage(k, v); }
+    void commit(int rows) noexcept { rows_.commit(rows); }
+    void rollback() noexcept { commit(0); }
+    void clear() { rows_.clear(); }
+    void runs(int head, RunList& keys, RunList& values) const { rows_.runs(head, keys, values); }
+    int committed() const { return rows_.committed(); }
+    int length() const { return rows_.length(); }
+    int capacity() const { return rows_.capacity(); }
+    int max_rows() const { return rows_.max_rows(); }
+    HeadLayout layout() const { return rows_.layout(); }
+    std::size_t bytes() const { return rows_.bytes(); }
+    std::size_t payload_bytes(int rows) const { return rows_.payload_bytes(rows); }
+    bool wants_queries() const { return true; }
+    void on_queries(int kv_head, const float* q, int count, int) {
+        shown.resize(static_cast<std::size_t>(layout().kv_heads));
+        shown[static_cast<std::size_t>(kv_head)].assign(q, q + count * layout().key_dim);
+    }
+    std::vector<std::vector<float>> shown;
+
+  private:
+    KvCache<> rows_;
+};
+
+}  // namespace
+
+TEST_CASE("a group of any width is shown whole", "[engine]") {
+    Random random(77);
+    for (const int group : {1, 16, 24, 71}) {
+        const HeadLayout wide{2 * group, 2, 8, 8};
+        const RowMatrix q = random_matrix(random, 1, wide.heads * wide.key_dim);
+        const RowMatrix k = random_matrix(random, 1, wide.kv_heads * wide.key_dim);
+        ShownQueries cache(wide);
+        RowMatrix out(1, wide.heads * wide.value_dim);
+        Context context;
+        prefill(q, k, k, cache, {}, out, context);
+        REQUIRE(cache.shown.size() == 2);
+        const std::size_t size = static_cast<std::size_t>(group * wide.key_dim);
+        for (int h = 0; h < 2; ++h) {
+            INFO(group << " heads, KV head " << h);
+            CHECK(same_bits(cache.shown[static_cast<std::size_t>(h)],
+                            std::span(q.data() + static_cast<std::size_t>(h) * size, size)));
+        }
+    }
+}
