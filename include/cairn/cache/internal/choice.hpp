@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cairn/cache/seam/archive.hpp"
+#include "cairn/cache/seam/run.hpp"
 #include "cairn/cache/seam/scorer.hpp"
 #include "cairn/cache/internal/slots.hpp"
 
