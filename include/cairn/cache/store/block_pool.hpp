@@ -15,7 +15,8 @@
 
 namespace cairn::inline CAIRN_ABI {
 
-/// Blocks of one form of one stream, shared by sequences and threads.
+/// Blocks of one form of one stream, shared by sequences and threads. Where fork(2)
+/// comes while another thread is inside a call, the child must not use the pool: it makes its own.
 class BlockPool {
   public:
     /// `blocks` blocks of `rows` rows of every head. Reserves address space only. Throws
