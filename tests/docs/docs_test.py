@@ -4,10 +4,10 @@ docs_test.py ROOT CXX [--include FOLDER]... [--bin FOLDER]
 
 A block of ```cpp is
 - a program of its own, if it has a main;
-- a piece of a header, if <!-- from cairn/FOLDER/NAME.hpp --> stands above it: its paragraphs (or what is between
-  lines of ...) must stand there, white space and comments aside;
-- else a fragment: declarations if it begins with class, struct, template, using, enum, namespace or #include, and
-  statements of a function if not. A fragment sees what earlier ones of its page declare and the names of
+- a piece of a header, if <!-- from cairn/FOLDER/NAME.hpp --> stands above it: its paragraphs, or else their lines, must
+  stand there, white space and comments aside;
+- else a fragment: declarations if it begins (behind comments and #include) with class, struct, template, enum or namespace,
+  and statements of a function if not. A fragment sees what earlier ones of its page declare and the names of
   tests/docs/names.hpp. All fragments are one translation unit."""
 import argparse
 import functools
@@ -27,7 +27,7 @@ parser.add_argument("--bin")
 options, rest = parser.parse_known_args()
 ROOT = options.root
 PAGES = ["README.md", *sorted(os.path.relpath(p, ROOT) for p in glob.glob(os.path.join(ROOT, "docs/**/*.md"), recursive=True))]
-DECLARATIONS = re.compile(r"(class|struct|template|using|enum|namespace|#include)\b|#include")
+DECLARATIONS = re.compile(r"(\s*//.*\n)*\s*(class|struct|template|enum|namespace)\b")
 
 
 @functools.lru_cache(None)
@@ -42,7 +42,7 @@ def exists(path):
 
 def blocks(text, language):
     """(line of the first line, text of the line above, body) of every block of a page."""
-    for m in re.finditer(r"(?:^[ ]*(<!--.*-->)[ ]*\n)?^([ ]*)```" + language + r"\n(.*?)^[ ]*```", text, re.S | re.M):
+    for m in re.finditer(r"(?:^[ ]*(<!--[^\n]*-->)[ ]*\n)?^([ ]*)```" + language + r"\n(.*?)^[ ]*```", text, re.S | re.M):
         body = "".join(line[len(m[2]):] if line.startswith(m[2]) else line for line in m[3].splitlines(True))
         yield text[:m.start(3)].count("\n") + 1, m[1] or "", body
 
@@ -70,7 +70,7 @@ class Code:
                     includes = re.findall(r"^#include.*\n", body, re.M)
                     lines += [f'#line {at} "{page}"\n' + include.rstrip() for include in includes]
                     body = re.sub(r"^#include.*$", "", body, flags=re.M)
-                    declares = DECLARATIONS.match(body.lstrip()) or includes and not body.strip()
+                    declares = DECLARATIONS.match(body) or includes and not body.strip()
                     lines_of_page.append(f'#line {at} "{page}"\n{body}' if declares
                                          else f'[[maybe_unused]] static void block_{at}() {{\n#line {at} "{page}"\n{body}}}')
             spaces.append(f"namespace page_{number} {{\nusing namespace names;\n" + "\n".join(lines_of_page) + "\n}")
@@ -82,8 +82,8 @@ class Code:
         for page, at, header, body in self.pieces:
             path = "include/" + header
             code = plain_code(read(path)) if exists(path) else ""
-            for piece in re.split(r"\n\s*\n|\n\s*\.\.\.\s*\n", body):
-                if plain_code(piece).strip(".") not in code:
+            for piece in re.split(r"\n\s*\n", body):
+                if plain_code(piece) not in code and not all(plain_code(line) in code for line in piece.splitlines()):
                     found.append(f"{page}:{at}: not in {header}: {piece.strip()}")
         with tempfile.TemporaryDirectory() as work:
             for i, text in enumerate([self.fragments, *self.programs]):
@@ -155,6 +155,16 @@ class Docs(unittest.TestCase):
                     continue
                 if not there:
                     bad.append(f"{page}: {name}")
+        self.assertEqual(bad, [])
+
+    def test_types_that_are_named_exist(self):
+        headers = glob.glob(os.path.join(ROOT, "include/**/*.hpp"), recursive=True)
+        words = set(re.findall(r"\w+", " ".join(read(os.path.relpath(header, ROOT)) for header in headers)))
+        bad = []
+        for page in PAGES:
+            if page in ("docs/caches.md", "docs/words.md", "docs/tour.md") or page.startswith("docs/reference/"):
+                named = re.findall(r"`(?:cairn::)?([A-Z]\w*[a-z]\w*)(?:<[^`]*>|::\w+|\([^`]*\))?`", read(page))
+                bad += [f"{page}: {name}" for name in named if name not in words]
         self.assertEqual(bad, [])
 
     def test_programs_and_flags_exist(self):
