@@ -167,6 +167,12 @@ class Docs(unittest.TestCase):
                 bad += [f"{page}: {name}" for name in named if name not in words]
         self.assertEqual(bad, [])
 
+    def test_the_page_of_names_is_what_the_headers_say(self):
+        told = subprocess.run([sys.executable, os.path.join(ROOT, "tests/docs/names.py")], capture_output=True, text=True, check=True).stdout
+        self.assertTrue(told == read("docs/reference/names.md"), "the headers say something else: run tests/docs/names.py --write")
+        for name in ("KvCache", "generate", "beam_search", "prefill", "Error", "CodecPolicy", "cache_words", "H2O", "load_model"):
+            self.assertIn(f"| `{name}` |", told)
+
     def test_programs_and_flags_exist(self):
         self.assertEqual(self.unknown_flags("```\nscore --no-such-flag\n```\n`tests/run --never` `-Q`"),
                          ["score --no-such-flag", "tests/run --never", "-Q"] if options.bin else ["tests/run --never"])
@@ -192,9 +198,9 @@ class Docs(unittest.TestCase):
         for command in commands:
             words = re.split(r"[\s=\[\]|]+", re.sub(r"#.*", "", command).strip())
             flags = [w for w in words if re.fullmatch(r"--[a-z][\w-]*|-[a-zA-Z]", w)]
-            if re.fullmatch(r"(examples|tests|bench|cmake)/[\w./]+|build/bin/\w+", words[0]) and flags:
+            if re.fullmatch(r"(examples|tests|bench|cmake)/[\w./]+|build/bin/\w+", words[0]) and "NAME" not in words[0]:
                 if self.help_of(words[0]) is None:
-                    if options.bin or not words[0].startswith("build"):
+                    if not os.path.isdir(os.path.join(ROOT, words[0])) and (options.bin or not words[0].startswith("build")):
                         found.append(words[0])
                     continue
             elif words[0].startswith("-"):
