@@ -14,6 +14,9 @@
 #include <cairn/generate/beam.hpp>
 #include <cairn/io/gguf_export.hpp>
 #include <cairn/io/io.hpp>
+#include <cairn/layers/weight_format.hpp>
+#include <cairn/models/architecture.hpp>
+#include <cairn/models/rotary_numbers.hpp>
 #include <cairn/models/audit.hpp>
 #include <cairn/serve/sequence_pool.hpp>
 

@@ -1,4 +1,4 @@
-// What a cache is: anything with these members. The library's own is KvCache; docs/add-a-cache.md
+// What a cache is: anything with these members. The library's own is KvCache; docs/extend.md
 // writes another one.
 #pragma once
 
