@@ -242,4 +242,11 @@ Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int promp
     return audit;
 }
 
+/// The same without a callback.
+template <class Model, class Make>
+Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int prompt = 0,
+                  Executor& executor = Serial::instance()) {
+    return audit_cache(model, tokens, make, prompt, executor, [](int, int) {});
+}
+
 }  // namespace cairn::inline CAIRN_ABI
