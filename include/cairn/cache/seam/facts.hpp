@@ -79,6 +79,7 @@ struct CacheRule {
 };
 #define CAIRN_CACHE_RULE(predicate, sentence) \
     CacheRule{sentence, [](const CacheFacts& f) { return predicate; }},
+/// The rules that every cache keeps.
 inline constexpr CacheRule cache_rules[] = {CAIRN_CACHE_RULES(CAIRN_CACHE_RULE)};
 #undef CAIRN_CACHE_RULE
 
