@@ -3,6 +3,8 @@
 
 namespace cairn::inline CAIRN_ABI {
 
-template void forward(const AnyModel&, std::span<const Slice>, Context&);
+namespace detail {
+template Forward open_forward(const AnyModel&, std::span<const Slice>, Context&, Sessions);
+}
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -127,6 +127,26 @@ int sessions(const char* text) {
         check(std::equal(wanted.begin(), wanted.end(), session->logits().begin(),
                          session->logits().end()),
               "prefill after failures: logits", text);
+        // The same of tokens of which some stay; what keeps them has no memory to ask for.
+        if (session->layer_cache(0).commits_part()) {
+            std::vector<float> logits(3 * 40);
+            const Tokens draft = Tokens(tokens).first(std::min<std::size_t>(3, count));
+            std::optional<Forward> open;
+            failed += each_failure(
+                [&] { open.emplace(session->propose(draft, logits.data())); },
+                [&] {
+                    check(!open && session->position() == before + static_cast<int>(count) &&
+                              session->layer_cache(1).length() == session->position(),
+                          "propose: position", text);
+                });
+            countdown = 0;
+            open->accept(1);
+            open.reset();
+            check(countdown == 0, "accept allocates", text);
+            countdown = -1;
+            twin.decode(tokens[0]);
+            check(session->position() == twin.position(), "propose: accepted", text);
+        }
         std::optional<Any> branch;
         failed += each_failure([&] { branch.emplace(session->fork()); },
                                [&] { check(!branch, "fork: half a session", text); });

@@ -70,7 +70,7 @@ void check_model(Random& random, const Model& model, int most_rows, const char* 
                             {&b, cairn::Tokens(tokens).first(static_cast<std::size_t>(cut + 1)),
                              LogitRows::last, second.data(), nullptr}};
     Context context(pool);
-    forward(model, slices, context);
+    forward(model, slices, context).accept_all();
     REQUIRE(same_bits(row(cut), first));
     REQUIRE(same_bits(row(cut), second));
 

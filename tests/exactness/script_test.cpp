@@ -162,7 +162,7 @@ class Script {
         if (live_.empty()) add(fresh(model_, spec_));
         const std::size_t pick = random_.below(live_.size());
         Live& l = live_[pick];
-        switch (random_.below(17)) {
+        switch (random_.below(18)) {
             case 0:
             case 1:
             case 2: feed(l, draw(random_, 1, 24)); break;
@@ -181,6 +181,7 @@ class Script {
             case 15:
                 if (live_.size() > 1) live_.erase(live_.begin() + static_cast<long>(pick));
                 break;
+            case 16: propose(l); break;
             default:
                 if (l.session.capacity() - l.session.position() < 30) clear(l);
         }
@@ -189,6 +190,7 @@ class Script {
     int interruptions() const { return interruptions_; }
     int loads() const { return loads_; }
     int refusals() const { return refusals_; }
+    int proposals() const { return proposals_; }
 
   private:
     void add(Any session, History history = {}, int logits_at = -1) {
@@ -243,6 +245,27 @@ class Script {
         REQUIRE((kept >= 0 && kept <= n && failed == (kept < n)));
         if (kept > 0) fed(l, Tokens(tokens).first(static_cast<std::size_t>(kept)));
         if (!failed) l.logits_at = l.history.position();
+    }
+    // Several tokens in one forward, of which the first stay.
+    void propose(Live& l) {
+        const int n = std::min(draw(random_, 1, 12), room(l));
+        if (n == 0) return;
+        const auto tokens = random_tokens(random_, n, token_count);
+        Bits logits(tokens.size() * token_count);
+        if (!l.session.layer_cache(0).commits_part()) {
+            REQUIRE(code_of([&] { l.session.propose(tokens, logits.data()).accept_all(); }) ==
+                    ErrorCode::unsupported);
+            return;
+        }
+        Forward open = l.session.propose(tokens, logits.data());
+        const int kept = draw(random_, 0, n);
+        open.accept(kept);
+        ++proposals_;
+        if (kept == 0) return;
+        fed(l, Tokens(tokens).first(static_cast<std::size_t>(kept)));
+        REQUIRE(same_bits(std::span(logits).subspan(
+                              static_cast<std::size_t>((kept - 1) * token_count), token_count),
+                          l.expected.logits));
     }
     void save(Live& l) {
         SessionText words;
@@ -352,6 +375,7 @@ class Script {
     int interruptions_ = 0;
     int loads_ = 0;
     int refusals_ = 0;
+    int proposals_ = 0;
 };
 
 // The same of sequences of a pool: batches, batches that fail, swaps.
@@ -483,6 +507,7 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
     int interruptions = 0;
     int loads = 0;
     int refusals = 0;
+    int proposals = 0;
     for (const char* text : texts) {
         Script script(model, text, ++seed, folder);
         for (int step = 0; step < 350; ++step, ++operations) {
@@ -492,6 +517,7 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
         interruptions += script.interruptions();
         loads += script.loads();
         refusals += script.refusals();
+        proposals += script.proposals();
     }
     const char* pools[] = {"paged=16:f16",
                            "contiguous:q8_0:window=25,sinks=2",
@@ -513,4 +539,5 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
     CHECK(interruptions > 300);
     CHECK(loads > 200);
     CHECK(refusals > 200);
+    CHECK(proposals > 150);
 }

@@ -31,10 +31,11 @@ TEST_CASE("a failure or a cancel in any layer leaves every session as it was", "
             };
             if (cancel && layer == 2) continue;  // nothing asks after the last layer
             if (cancel)
-                CHECK(code_of([&] { forward(model.model(), slices, context); }) ==
+                CHECK(code_of([&] { forward(model.model(), slices, context).accept_all(); }) ==
                       ErrorCode::cancelled);
             else
-                CHECK_THROWS_AS(forward(model.model(), slices, context), std::runtime_error);
+                CHECK_THROWS_AS(forward(model.model(), slices, context).accept_all(),
+                                std::runtime_error);
             CHECK(a.position() == 9);
             CHECK(a.layer_cache(0).length() == 9);
             CHECK(logits == std::vector<float>(100, -7.0F));
@@ -63,14 +64,15 @@ TEST_CASE("sessions in one batch do not know of each other", "[forward]") {
         slices.push_back({&sessions[i], prompts[i], LogitRows::last, logits[i].data(),
                           i == 2 ? hidden.data() : nullptr});
     Context context;
-    forward(model.model(), slices, context);
+    forward(model.model(), slices, context).accept_all();
     for (std::size_t i = 0; i < prompts.size(); ++i) CHECK(same_bits(wanted[i], logits[i]));
     auto again = model.session(64);
     std::vector<float> embedded(30 * 32);
     again.embed(prompts[2], embedded.data());
     CHECK(same_bits(hidden, embedded));
     slices[3].session = slices[0].session;
-    CHECK(code_of([&] { forward(model.model(), slices, context); }) == ErrorCode::concurrent_use);
+    CHECK(code_of([&] { forward(model.model(), slices, context).accept_all(); }) ==
+          ErrorCode::concurrent_use);
     CHECK(sessions[0].position() == 1);
 }
 
@@ -113,8 +115,8 @@ TEST_CASE("a session of one model is refused by another", "[forward]") {
     std::vector<float> logits(50);
     const Slice slice{&session, {&token, 1}, LogitRows::last, logits.data(), nullptr};
     Context context;
-    CHECK(code_of([&] { forward(b.model(), std::span(&slice, 1), context); }) ==
+    CHECK(code_of([&] { forward(b.model(), std::span(&slice, 1), context).accept_all(); }) ==
           ErrorCode::model_mismatch);
     CHECK(session.position() == 0);
-    forward(a.model(), std::span(&slice, 1), context);
+    forward(a.model(), std::span(&slice, 1), context).accept_all();
 }

@@ -114,7 +114,7 @@ TEST_CASE("two threads on one session: one works, the other is told", "[session]
     const Token token = 1;
     std::vector<float> logits(50);
     const Slice slice{&session, {&token, 1}, LogitRows::last, logits.data(), nullptr};
-    CHECK(code_of([&] { forward(model.model(), std::span(&slice, 1), context); }) ==
+    CHECK(code_of([&] { forward(model.model(), std::span(&slice, 1), context).accept_all(); }) ==
           ErrorCode::concurrent_use);
     done = true;
     other.join();
@@ -291,7 +291,7 @@ TEST_CASE("a session that was moved from says so", "[session]") {
     refused([&] { from.cache(0); });
     Context context;
     const Slice slice{&from, tokens, LogitRows::none, nullptr, nullptr};
-    refused([&] { forward(model.model(), {&slice, 1}, context); });
+    refused([&] { forward(model.model(), {&slice, 1}, context).accept_all(); });
     CHECK(from.position() + from.capacity() + from.held() + from.max_rows() == 0);
     CHECK(from.cache_bytes() + from.payload_bytes() == 0);
     CHECK(from.logits().empty());

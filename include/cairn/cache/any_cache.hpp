@@ -43,8 +43,9 @@ class AnyCache {
     /// capacity, invalid_argument, bad_state, non_finite}; then nothing has changed.
     void stage(TokenRows k, TokenRows v) { ref().stage(k, v); }
     /// Keeps the first `rows` staged rows (0..staged) and forgets the others. A keep that chooses
-    /// by score keeps all of them or none.
+    /// by score keeps all of them or none: `commits_part` tells.
     void commit(int rows) noexcept { ref().commit(rows); }
+    bool commits_part() const noexcept { return ref().commits_part(); }
     /// Keeps all staged rows.
     void commit() noexcept {
         if (self_ != nullptr) self_->commit_all();

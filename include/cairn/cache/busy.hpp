@@ -97,7 +97,7 @@ class BusyFlag {
     /// The error of who comes second.
     [[noreturn]] static void refuse(const char* what) {
         fail(ErrorCode::concurrent_use, what,
-             " is in use by another thread, or by a call of this one that has not returned");
+             " is in use by another thread, or by a call or a forward of this one that has not ended");
     }
 
   private:

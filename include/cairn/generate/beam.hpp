@@ -116,7 +116,7 @@ std::vector<BeamText> beam_search(S& session, Tokens prompt, const BeamSettings&
                               LogitRows::last,
                               beam.logits.data(),
                               nullptr});
-        forward(session.model(), slices, session.context());
+        forward(session.model(), slices, session.context()).accept_all();
     }
     if (finished.size() < enough)
         for (Beam& beam : beams) finish(std::move(beam.tokens), beam.log_probability);
@@ -173,7 +173,7 @@ std::vector<std::vector<Token>> parallel_samples(S& session, Tokens prompt,
                                   nullptr});
         }
         if (slices.empty()) break;
-        forward(session.model(), slices, session.context());
+        forward(session.model(), slices, session.context()).accept_all();
     }
     std::vector<std::vector<Token>> result;
     for (Sample& sample : samples)

@@ -67,7 +67,9 @@ struct LoadedModel {
 /// Loads a model, as documented below. Compiled in the library `cairn::io_compiled`.
 LoadedModel load_model(const std::string& path, const LoadOptions& options = {},
                        const FileLimits& limits = {});
-extern template void forward(const AnyModel&, std::span<const Slice>, Context&);
+namespace detail {
+extern template Forward open_forward(const AnyModel&, std::span<const Slice>, Context&, Sessions);
+}
 #else
 #if defined(CAIRN_IO_IMPLEMENTATION)
 #define CAIRN_IO_LINKAGE

@@ -34,10 +34,10 @@ void for_each_row(Context& context, std::ptrdiff_t rows, Body&& body) {
 
 namespace detail {
 
-/// Error{non_finite} naming the place and the first row of x that has a NaN or an infinity in its
-/// first `width` numbers.
-inline void require_finite_rows(const Activations& x, std::ptrdiff_t width, const char* where,
-                                Context& context) {
+/// The first row of x that has a NaN or an infinity in its first `width` numbers; x.rows if none
+/// has.
+inline std::ptrdiff_t first_not_finite(const Activations& x, std::ptrdiff_t width,
+                                       Context& context) {
     std::atomic<std::ptrdiff_t> bad = x.rows;
     for_each_row(context, x.rows, [&](std::ptrdiff_t r) {
         if (kernels::active().all_finite(x.row(r), width)) return;
@@ -45,8 +45,14 @@ inline void require_finite_rows(const Activations& x, std::ptrdiff_t width, cons
         while (r < first && !bad.compare_exchange_weak(first, r)) {
         }
     });
-    require(bad == x.rows, ErrorCode::non_finite, "NaN or infinity in ", where, ", row ",
-            bad.load(), " of ", x.rows);
+    return bad;
+}
+/// Error{non_finite} naming the place and that row.
+inline void require_finite_rows(const Activations& x, std::ptrdiff_t width, const char* where,
+                                Context& context) {
+    const std::ptrdiff_t bad = first_not_finite(x, width, context);
+    require(bad == x.rows, ErrorCode::non_finite, "NaN or infinity in ", where, ", row ", bad,
+            " of ", x.rows);
 }
 
 }  // namespace detail

@@ -113,6 +113,7 @@ class ShadowedCache {
         candidate_.commit(rows);
     }
     void rollback() noexcept { commit(0); }
+    bool commits_part() const noexcept { return candidate_.commits_part(); }
     void clear() {
         plain_.clear();
         candidate_.clear();

@@ -153,7 +153,8 @@ class Decoder {
     /// The same for all handles to the same weights, and for no others; null once moved from.
     const void* identity() const noexcept { return weights_.get(); }
 
-    // The three parts of a forward pass; `forward` in session.hpp strings them together.
+    // The three parts of a forward pass; ForwardPass (models/forward_pass.hpp) strings them
+    // together.
 
     /// x[width] = embedding of the token at a position; `scratch` holds width floats.
     void embed(Token token, int position, float* x, float* scratch) const {

@@ -103,6 +103,14 @@ class Session final : public SessionState {
             tokens = tokens.subspan(part.size());
         }
     }
+    /// For speculation: feeds tokens of which only the first may stay, in one forward, and writes
+    /// the logits of all of them [tokens][vocabulary]. The result's `accept(n)` keeps the first n
+    /// and forgets the others; so does its end with all of them. Until then the session is in use.
+    /// Throws what `forward` throws: Error{unsupported} where the cache chooses rows by score.
+    Forward propose(Tokens tokens, float* logits) {
+        const Slice slice{this, tokens, LogitRows::all, logits, nullptr, Acceptance::in_part};
+        return forward(model_, std::span(&slice, 1), context_);
+    }
     /// Announces that the prompt now being fed is `tokens` long from here: keeps that choose rows
     /// by score evict nothing before its end, so that its cut changes nothing.
     void expect_prompt(std::size_t tokens) {
@@ -269,6 +277,9 @@ class Session final : public SessionState {
 
   private:
     static constexpr const char* in_use = "the session";
+    void commit(int rows) noexcept override {
+        for (Cache& cache : caches_) cache.commit(rows);
+    }
     // What every call that changes the session begins with.
     class Exclusive {
       public:
@@ -348,7 +359,8 @@ class Session final : public SessionState {
     }
     void feed(Tokens tokens, LogitRows rows, float* logits, float* hidden) {
         const Slice slice{this, tokens, rows, logits, hidden};
-        detail::forward_held(model_, std::span(&slice, 1), context_);
+        detail::open_forward(model_, std::span(&slice, 1), context_, detail::Sessions::held)
+            .accept_all();
     }
 
     Model model_;

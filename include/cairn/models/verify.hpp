@@ -19,9 +19,10 @@ struct Equivalence {
     int rounds = 0;        ///< ways of feeding that were compared
 };
 
-/// Feeds `tokens` at once, one by one, and in `rounds` random cuts with truncations in between,
-/// each into a fresh session on caches from `make(layer, layout, capacity)`, and compares all
-/// logits by their bits. Throws what forward throws.
+/// Feeds `tokens` at once, one by one, and in `rounds` random cuts, with truncations and rows that
+/// are not accepted in between, each into a fresh session on caches from
+/// `make(layer, layout, capacity)`, and compares all logits by their bits. Throws what forward
+/// throws.
 template <class Model, class Make>
 Equivalence verify_equivalence(const Model& model, Tokens tokens, const Make& make, int rounds = 8,
                                std::uint64_t seed = 1) {
@@ -31,6 +32,12 @@ Equivalence verify_equivalence(const Model& model, Tokens tokens, const Make& ma
     const auto vocabulary = static_cast<std::size_t>(model.vocabulary());
     const auto fresh = [&] {
         return Session<Model, Cache>(model, count, Serial::instance(), make);
+    };
+    const auto commits_part = [&](auto& session) {
+        bool good = true;
+        for (int layer = 0; layer < model.layers(); ++layer)
+            good &= session.cache(layer).commits_part();
+        return good;
     };
     std::vector<float> wanted(tokens.size() * vocabulary);
     fresh().score(tokens, wanted.data());
@@ -42,10 +49,17 @@ Equivalence verify_equivalence(const Model& model, Tokens tokens, const Make& ma
         std::vector<float> got(wanted.size());
         for (int at = 0; at < count;) {
             const int most = round == 0 ? 1 : std::max(1, count / 4);
-            const int n = std::min(
-                count - at, 1 + static_cast<int>(random.below(static_cast<std::uint64_t>(most))));
-            session.score(tokens.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)),
-                          got.data() + static_cast<std::size_t>(at) * vocabulary);
+            int n = std::min(count - at,
+                             1 + static_cast<int>(random.below(static_cast<std::uint64_t>(most))));
+            const Tokens part =
+                tokens.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n));
+            float* logits = got.data() + static_cast<std::size_t>(at) * vocabulary;
+            if (random.below(3) == 0 && n <= session.max_rows() && commits_part(session)) {
+                n = 1 + static_cast<int>(random.below(static_cast<std::uint64_t>(n)));
+                session.propose(part, logits).accept(n);
+            } else {
+                session.score(part, logits);
+            }
             at += n;
             if constexpr (Rewindable<Cache>) {
                 const int back = at - static_cast<int>(random.below(static_cast<std::uint64_t>(n)));

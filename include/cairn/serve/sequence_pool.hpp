@@ -168,7 +168,7 @@ class SequencePool {
             batch_.push_back({&session, slice.tokens, slice.rows, slice.logits, nullptr});
         }
         detail::check_slices(root_.model(), batch_);
-        with_room([&] { cairn::forward(root_.model(), batch_, context); });
+        with_room([&] { cairn::forward(root_.model(), batch_, context).accept_all(); });
         for (const PoolSlice& slice : slices) {
             auto& tokens = entry(slice.sequence).tokens;
             tokens.insert(tokens.end(), slice.tokens.begin(), slice.tokens.end());

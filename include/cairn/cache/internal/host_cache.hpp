@@ -33,6 +33,7 @@ class HostCache {
     }
     void commit_all() noexcept { commit(row_limit); }
     void rollback() noexcept { commit(0); }
+    static constexpr bool commits_part() noexcept { return !scored; }
     void append(TokenRows k, TokenRows v) {
         const FpEnvironment environment;
         const BusyFlag::Hold hold(busy_, in_use);

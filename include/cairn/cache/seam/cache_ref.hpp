@@ -16,6 +16,8 @@ class CacheRef {
     void stage(TokenRows k, TokenRows v) const { functions_->stage(object_, k, v); }
     void commit(int rows) const noexcept { functions_->commit(object_, rows); }
     void rollback() const noexcept { commit(0); }
+    /// Whether commit of fewer rows than are staged keeps these; else it forgets them all.
+    bool commits_part() const { return functions_->commits_part(object_); }
     void runs(int kv_head, RunList& keys, RunList& values) const {
         functions_->runs(object_, kv_head, keys, values);
     }
@@ -46,6 +48,7 @@ class CacheRef {
     struct Functions {
         void (*stage)(void*, TokenRows, TokenRows);
         void (*commit)(void*, int) noexcept;
+        bool (*commits_part)(const void*);
         void (*runs)(const void*, int, RunList&, RunList&);
         int (*committed)(const void*);
         int (*length)(const void*);
@@ -75,6 +78,7 @@ class CacheRef {
     static constexpr Functions table{
         [](void* o, TokenRows k, TokenRows v) { static_cast<C*>(o)->stage(k, v); },
         [](void* o, int rows) noexcept { static_cast<C*>(o)->commit(rows); },
+        [](const void* o) { return cache_commits_part(as<C>(o)); },
         [](const void* o, int head, RunList& k, RunList& v) { as<C>(o).runs(head, k, v); },
         [](const void* o) { return as<C>(o).committed(); },
         [](const void* o) { return as<C>(o).length(); },

@@ -87,6 +87,14 @@ bool cache_serves_window(const C& cache, int window) {
     else
         return true;
 }
+/// Whether commit(n) keeps n of more rows that are staged, as commit says; a keep by score may not.
+template <AttentionCache C>
+bool cache_commits_part(const C& cache) {
+    if constexpr (requires { cache.commits_part(); })
+        return cache.commits_part();
+    else
+        return true;
+}
 /// Rows held now.
 template <AttentionCache C>
 int cache_held(const C& cache) {

@@ -1,0 +1,68 @@
+// What a forward pass needs of a session, whatever its caches are made of.
+#pragma once
+
+#include <atomic>
+
+#include "cairn/cache/busy.hpp"
+#include "cairn/cache/seam/cache_ref.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// The part of a session that `forward` works on: its caches, its position, who uses it.
+class SessionState {
+  public:
+    virtual ~SessionState() = default;
+    /// The cache of a layer. Error{bad_state} if there is none: the session was moved from.
+    virtual CacheRef cache(int layer) = 0;
+    /// The identity of the model it belongs to; null once it was moved from.
+    virtual const void* model_identity() const noexcept = 0;
+    /// Tokens fed and kept so far: the position of the next one. Any thread may ask.
+    int position() const noexcept { return position_.load(std::memory_order_relaxed); }
+    /// Tokens that fit. Any thread may ask.
+    int capacity() const noexcept { return capacity_.load(std::memory_order_relaxed); }
+
+  protected:
+    explicit SessionState(int capacity) : capacity_(capacity) {}
+    SessionState(const SessionState& other) noexcept
+        : position_(other.position()), capacity_(other.capacity()) {}
+    // Who was moved from holds nothing and has room for nothing. Rows that wait for a verdict do
+    // not move: they are rolled back.
+    SessionState(SessionState&& other) noexcept : SessionState(other) { other.empty(); }
+    SessionState& operator=(SessionState&& other) noexcept {
+        if (this == &other) return *this;
+        settle(0);
+        set_position(other.position());
+        set_capacity(other.capacity());
+        other.empty();
+        return *this;
+    }
+    /// Keeps the first `rows` staged rows in every cache and forgets the others.
+    virtual void commit(int rows) noexcept = 0;
+    void set_position(int n) noexcept { position_.store(n, std::memory_order_relaxed); }
+    void set_capacity(int n) noexcept { capacity_.store(n, std::memory_order_relaxed); }
+    BusyFlag& busy() const noexcept { return busy_; }
+
+  private:
+    friend class Forward;
+    // What a forward that is open has here. It stays in its place when a session moves, as busy_.
+    struct Open {
+        SessionState* next = nullptr;  // the session of the next slice
+        int rows = 0;                  // staged and not settled yet
+        bool in_part = false;          // some of them may stay
+    };
+    // Keeps `rows` of the rows that wait for a verdict; nothing to do where none do.
+    void settle(int rows) noexcept {
+        if (open_.rows == 0) return;
+        open_.rows = 0;
+        commit(rows);
+        set_position(position() + rows);
+    }
+    void empty() noexcept { settle(0), set_position(0), set_capacity(0); }
+
+    std::atomic<int> position_{0};
+    std::atomic<int> capacity_{0};
+    mutable BusyFlag busy_;
+    Open open_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI
