@@ -6,7 +6,7 @@
 
 #include <cairn/io/session_file.hpp>
 
-#include "session_support.hpp"
+#include "sharing_support.hpp"
 using namespace support;
 
 namespace {
@@ -144,6 +144,53 @@ TEST_CASE("save, load, go on: the same bits, into another capacity, store and th
             REQUIRE(same_bits(got, std::span(wanted).subspan(
                                        static_cast<std::size_t>(cut * model.vocabulary()))));
         }
+}
+
+TEST_CASE("a session whose layers share caches goes to disk and comes back", "[session_file]") {
+    const Folder folder;
+    const SharingModel model = sharing_model();
+    const SessionOwner owner = owner_of(model);
+    Random random(6);
+    const auto tokens = random_tokens(random, 100, sharing_words);
+    const auto rest = cairn::Tokens(tokens).subspan(57);
+    const std::string path = folder.file("a.cairn");
+    const std::pair<const char*, const char*> pairs[] = {
+        {"contiguous:f32", "paged=16:f32"},
+        {"tiered=20:q4_0", "tiered=20:q4_0"},
+        {"paged=16:f16:window=30,sinks=4", "mapped:f16:window=30,sinks=4"}};
+    for (const auto& [first, second] : pairs) {
+        INFO(first);
+        const auto wanted = sharing_forward(tokens, first);
+        auto before = session_from(model, first, 120);
+        before.prefill(cairn::Tokens(tokens).first(57));
+        save_session(path, before, text_of(tokens), owner);
+        auto after = session_from(model, second, 110);
+        load_session(path, after, owner);
+        REQUIRE(after.position() == 57);
+        std::vector<float> got(rest.size() * sharing_words);
+        after.score(rest, got.data());
+        REQUIRE(same_bits(got, std::span(wanted).subspan(57 * sharing_words)));
+    }
+    // A model of the same layers that shares other caches, or none, refuses the file.
+    for (const int leader : {-1, 0}) {
+        auto layers = sharing_layers();
+        layers[1].layout = layers[0].layout;
+        layers[2].layout = layers[0].layout;
+        const SharingModel one = sharing_model(layers);
+        layers[2].leader = leader;
+        const SharingModel other = sharing_model(layers);
+        CHECK(one.fingerprint() != other.fingerprint());
+        auto saved = session_from(one, "contiguous:f32", 60);
+        saved.prefill(cairn::Tokens(tokens).first(20));
+        save_session(path, saved, text_of(tokens), SessionOwner{});
+        auto refused = session_from(other, "contiguous:f32", 60);
+        const auto code = code_of([&] { load_session(path, refused, SessionOwner{}); });
+        CHECK((code == ErrorCode::model_mismatch || code == ErrorCode::bad_file));
+        CHECK(refused.position() == 0);
+        refused.decode(1);
+        CHECK(code_of([&] { load_session(path, refused, owner_of(other)); }) ==
+              ErrorCode::bad_state);
+    }
 }
 
 TEST_CASE("every flipped bit and every truncation is refused", "[session_file]") {

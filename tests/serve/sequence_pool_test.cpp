@@ -8,7 +8,7 @@
 #include <cairn/cache/cache_spec.hpp>
 #include <cairn/serve/sequence_pool.hpp>
 
-#include "session_support.hpp"
+#include "sharing_support.hpp"
 using namespace support;
 
 namespace {
@@ -29,6 +29,34 @@ const BlockPool& blocks_of(const Any& session) {
 }
 
 }  // namespace
+
+TEST_CASE("sequences of a model whose layers share caches are swapped whole", "[sequence_pool]") {
+    const SharingModel model = sharing_model();
+    const Folder folder;
+    Random random(75);
+    const char* spec = "paged=16:f16";
+    SequencePool<Session<SharingModel, AnyCache>> pool(root_of(model, spec, 12),
+                                                       {6, 0, folder.path.string()});
+    std::vector<std::vector<Token>> texts;
+    for (int i = 0; i < 4; ++i) {
+        texts.push_back(random_tokens(random, 90, sharing_words));
+        REQUIRE(pool.create() == i);
+    }
+    std::vector<std::size_t> fed(texts.size());
+    int on_disk = 0;
+    for (std::size_t i = 0; fed[i] < 90; i = (i + 1) % 4) {
+        std::vector<float> logits(30 * sharing_words);
+        const PoolSlice slice{static_cast<int>(i), Tokens(texts[i]).subspan(fed[i], 30),
+                              LogitRows::all, logits.data()};
+        pool.forward({&slice, 1});
+        const auto wanted = sharing_forward(texts[i], spec);
+        REQUIRE(same_bits(logits,
+                          std::span(wanted).subspan(fed[i] * sharing_words, 30 * sharing_words)));
+        fed[i] += 30;
+        for (int other = 0; other < 4; ++other) on_disk += pool.in_memory(other) ? 0 : 1;
+    }
+    CHECK(on_disk > 0);
+}
 
 TEST_CASE("random operations on a pool that is too small equal sequences alone",
           "[sequence_pool]") {

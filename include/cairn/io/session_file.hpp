@@ -4,6 +4,7 @@
 // the parts of a model that a session is bound to; files of version 2 still load.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -122,6 +123,16 @@ void archive_text(CacheArchive& a, const S& session, SessionText& text, std::int
     archive_sampling(a, text, model.vocabulary(), bytes_left);
 }
 
+// Every layer's cache, or the layer that it follows: the same in all sessions of a model.
+template <class Cache>
+void archive_layer(CacheArchive& a, CacheSet<Cache>& caches, int layer) {
+    const int leader = caches.leader(layer);
+    if (leader == layer)
+        caches[layer].archive(a);
+    else
+        bound(a, "layer whose cache another one attends", static_cast<std::uint64_t>(leader));
+}
+
 // Caches to load into, with nothing in them: what fails has not touched those of the session. A
 // cache that cannot be copied is loaded into where it is, and emptied again if that fails.
 template <class S>
@@ -132,37 +143,31 @@ class FreshCaches {
 
   public:
     explicit FreshCaches(S& session) : session_(session) {
-        if constexpr (copies) {
-            const int layers = session.model().layers();
-            caches_.reserve(static_cast<std::size_t>(layers));
-            for (int layer = 0; layer < layers; ++layer)
-                caches_.push_back(session.layer_cache(layer).copy());
-        }
+        if constexpr (copies)
+            fresh_ = session.caches().branch([](const Cache& cache) { return cache.copy(); });
     }
     FreshCaches(const FreshCaches&) = delete;
     FreshCaches& operator=(const FreshCaches&) = delete;
     ~FreshCaches() {
         if constexpr (!copies)
-            for (int layer = 0; layer < session_.model().layers() && !kept_; ++layer)
-                session_.layer_cache(layer).clear();
+            if (!kept_)
+                for (Cache& cache : session_.caches()) cache.clear();
     }
-    Cache& layer(int layer) {
+    CacheSet<Cache>& caches() {
         if constexpr (copies)
-            return caches_[static_cast<std::size_t>(layer)];
+            return fresh_;
         else
-            return session_.layer_cache(layer);
+            return session_.caches();
     }
     // Puts them in the place of the session's.
     void keep() noexcept {
         kept_ = true;
-        if constexpr (copies)
-            for (int layer = 0; layer < session_.model().layers(); ++layer)
-                session_.layer_cache(layer) = std::move(this->layer(layer));
+        if constexpr (copies) std::move(fresh_.begin(), fresh_.end(), session_.caches().begin());
     }
 
   private:
     S& session_;
-    std::vector<Cache> caches_;
+    CacheSet<Cache> fresh_;
     bool kept_ = false;
 };
 
@@ -188,7 +193,7 @@ void save_session(const std::string& path, S& session, const SessionText& text,
     detail::archive_owner(writer, session.model(), owner, true);
     detail::archive_text(writer, session, copy, position, logits, 0);
     for (int layer = 0; layer < session.model().layers(); ++layer)
-        session.layer_cache(layer).archive(writer);
+        detail::archive_layer(writer, session.caches(), layer);
     writer.finish(durability);
 }
 
@@ -213,8 +218,8 @@ SessionText load_session(const std::string& path, S& session, const SessionOwner
     if (detail::no_random(text)) text.random = Random(text.sampling.seed).state();
     detail::FreshCaches fresh(session);
     for (int layer = 0; layer < session.model().layers(); ++layer) {
-        auto& cache = fresh.layer(layer);
-        cache.archive(reader);
+        detail::archive_layer(reader, fresh.caches(), layer);
+        const auto& cache = fresh.caches()[layer];
         require(cache.committed() == position && cache.length() == position, ErrorCode::bad_file,
                 "session: layer ", layer, " holds ", cache.committed(), " tokens of ", position);
     }

@@ -47,6 +47,7 @@ class SequentialBlock {
     }
     const HeadLayout& layout() const noexcept { return attention_.layout(); }
     int window() const noexcept { return attention_.window(); }
+    int leader() const noexcept { return attention_.leader(); }
     std::size_t parameters() const noexcept {
         return attention_norm_.parameters() + attention_.parameters() + mlp_norm_.parameters() +
                mlp_.parameters();
@@ -89,6 +90,7 @@ class ParallelBlock {
     }
     const HeadLayout& layout() const noexcept { return attention_.layout(); }
     int window() const noexcept { return attention_.window(); }
+    int leader() const noexcept { return attention_.leader(); }
     std::size_t parameters() const noexcept {
         return norm_.parameters() + attention_.parameters() + mlp_.parameters();
     }

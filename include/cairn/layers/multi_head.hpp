@@ -29,6 +29,9 @@ struct AttentionSettings {
     float scale = 0.0F;  ///< 0: 1 / sqrt(key_dim)
     float soft_cap = 0.0F;
     std::vector<float> alibi{};
+    /// The layer whose keys and values it attends: it then has projections to queries only, and
+    /// stages nothing. Below 0: its own.
+    int leader = -1;
 };
 
 /// Projections to queries, keys and values (in one go), attention over the cache, output
@@ -37,8 +40,9 @@ template <class R>
 class MultiHead {
   public:
     MultiHead() = default;
-    /// qkv: [width -> heads*key_dim | kv_heads*key_dim | kv_heads*value_dim], out: [heads*value_dim
-    /// -> width]. Throws Error{shape_mismatch, invalid_argument, non_finite}.
+    /// qkv: [width -> heads*key_dim | kv_heads*key_dim | kv_heads*value_dim], only the first where
+    /// it follows another layer; out: [heads*value_dim -> width]. Throws Error{shape_mismatch,
+    /// invalid_argument, non_finite}.
     MultiHead(const HeadLayout& layout, JoinedLinear qkv, Linear out, R rotation = {},
               AttentionSettings settings = {})
         : layout_(layout),
@@ -82,11 +86,13 @@ class MultiHead {
                                        settings_.alibi, nullptr};
         if constexpr (rotates) parameters.rotation = &rotation_;
         for (const BatchSlice& slice : slices) {
-            const HeadLayout held = slice.cache.layout();
+            HeadLayout held = slice.cache.layout();
+            if (follows()) held.heads = layout_.heads;
             require(held == layout_, ErrorCode::shape_mismatch, "attention of ", layout_.heads, "/",
                     layout_.kv_heads, " heads of ", layout_.key_dim, "/", layout_.value_dim,
                     " over a cache of ", held.heads, "/", held.kv_heads, " heads of ", held.key_dim,
                     "/", held.value_dim);
+            if (follows()) continue;  // the rows are there
             float* q = qkv.row(slice.first_row);
             float* k = q + q_width();
             float* v = k + k_width();
@@ -122,6 +128,8 @@ class MultiHead {
     const HeadLayout& layout() const noexcept { return layout_; }
     /// Keys a query sees, itself included.
     int window() const noexcept { return settings_.mask.window(); }
+    /// The layer whose keys and values it attends; -1: its own.
+    int leader() const noexcept { return follows() ? settings_.leader : -1; }
     std::size_t parameters() const noexcept { return qkv_.parameters() + out_.parameters(); }
     std::size_t bytes() const noexcept { return qkv_.bytes() + out_.bytes(); }
     /// Adds weights, shape and settings to a fingerprint.
@@ -132,6 +140,7 @@ class MultiHead {
         to.add(&settings_.scale, sizeof settings_.scale);
         to.add(&settings_.soft_cap, sizeof settings_.soft_cap);
         to.add(settings_.alibi.data(), settings_.alibi.size() * sizeof(float));
+        if (follows()) to.add(static_cast<std::uint64_t>(settings_.leader));
         if constexpr (rotates) rotation_.hash(to);
         name_settings(to);
         qkv_.hash(to);
@@ -145,17 +154,20 @@ class MultiHead {
         to.setting("attention window", &window, sizeof window);
         std::vector<float> numbers{settings_.scale, settings_.soft_cap};
         numbers.insert(numbers.end(), settings_.alibi.begin(), settings_.alibi.end());
+        if (follows())
+            to.setting("layers that share a cache", &settings_.leader, sizeof settings_.leader);
         to.setting("attention scale, cap or bias", numbers.data(), numbers.size() * sizeof(float));
     }
     std::ptrdiff_t q_width() const noexcept {
         return std::ptrdiff_t{layout_.heads} * layout_.key_dim;
     }
     std::ptrdiff_t k_width() const noexcept {
-        return std::ptrdiff_t{layout_.kv_heads} * layout_.key_dim;
+        return follows() ? 0 : std::ptrdiff_t{layout_.kv_heads} * layout_.key_dim;
     }
     std::ptrdiff_t v_width() const noexcept {
-        return std::ptrdiff_t{layout_.kv_heads} * layout_.value_dim;
+        return follows() ? 0 : std::ptrdiff_t{layout_.kv_heads} * layout_.value_dim;
     }
+    bool follows() const noexcept { return settings_.leader >= 0; }
 
     HeadLayout layout_;
     JoinedLinear qkv_;

@@ -76,7 +76,8 @@ struct Audit {
     double nll_plain = 0.0;  ///< mean, nats
     double nll = 0.0;
     Divergence logits;
-    std::vector<RelativeError> attention;    ///< by layer: outputs
+    /// Outputs by layer, together with those of the layers that follow it.
+    std::vector<RelativeError> attention;
     std::array<RelativeError, ages> keys{};  ///< by age of the row, all layers
     std::array<RelativeError, ages> values{};
     std::size_t bytes = 0;  ///< of the audited caches at the end
@@ -236,8 +237,7 @@ Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int promp
         audit.nll_plain /= static_cast<double>(audit.scored);
         audit.nll /= static_cast<double>(audit.scored);
     }
-    for (int layer = 0; layer < model.layers(); ++layer)
-        plain.layer_cache(layer).compare_rows(audit);
+    for (const auto& cache : plain.caches()) cache.compare_rows(audit);
     audit.bytes = candidate.cache_bytes();
     return audit;
 }

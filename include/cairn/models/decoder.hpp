@@ -45,6 +45,7 @@ class Decoder {
                 ErrorCode::shape_mismatch, "decoder: output layer ",
                 w().output ? w().output->in() : 0, " -> ", w().output ? w().output->out() : 0,
                 " for width ", width(), " and vocabulary ", vocabulary());
+        for (int layer = 0; layer < layers(); ++layer) check_leader(layer);
     }
 
     int layers() const noexcept {
@@ -82,6 +83,12 @@ class Decoder {
     const std::string& architecture() const noexcept {
         static const std::string none;
         return weights_ ? weights_->architecture : none;
+    }
+    /// The layer whose cache a layer attends: itself where it stages keys and values of its own.
+    /// Error as layout(layer).
+    int leader(int layer) const {
+        const int leader = followed(layer);
+        return leader < 0 ? layer : leader;
     }
     /// Keys that a query of a layer sees, itself included; INT_MAX where it sees all. Error as
     /// layout(layer).
@@ -178,6 +185,27 @@ class Decoder {
     const Weights& w() const {
         require(weights_ != nullptr, ErrorCode::bad_state, "the model was moved from");
         return *weights_;
+    }
+    // Below 0: none.
+    int followed(int layer) const {
+        if constexpr (requires { block(layer).leader(); })
+            return block(layer).leader();
+        else
+            return (void)layer, -1;
+    }
+    void check_leader(int layer) const {
+        const int leader = followed(layer);
+        if (leader < 0) return;
+        require(leader < layer && followed(leader) < 0, ErrorCode::invalid_argument,
+                "decoder: layer ", layer, " follows layer ", leader,
+                ", which is no earlier layer with keys and values of its own");
+        const HeadLayout& mine = layout(layer);
+        const HeadLayout& theirs = layout(leader);
+        require(mine.kv_heads == theirs.kv_heads && mine.key_dim == theirs.key_dim &&
+                    mine.value_dim == theirs.value_dim,
+                ErrorCode::shape_mismatch, "decoder: layer ", layer, " of ", mine.kv_heads,
+                " KV heads of ", mine.key_dim, "/", mine.value_dim, " follows layer ", leader,
+                " of ", theirs.kv_heads, " of ", theirs.key_dim, "/", theirs.value_dim);
     }
     // For accessors that cannot throw: zero once moved from.
     template <class Read>

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/cache/cache_set.hpp"
 #include "cairn/cache/kv_cache.hpp"
 #include "cairn/models/forward.hpp"
 
@@ -40,17 +41,23 @@ class Session final : public SessionState {
         : Session(std::move(model), capacity, executor,
                   [](int, const HeadLayout& layout, int rows) { return Cache(layout, rows); }) {}
     /// The same with caches from `make(layer, layout, capacity)`: chosen at run time, or by layer.
+    /// It is not asked for layers that follow another one.
     template <class Make>
     [[gnu::cold]] Session(Model model, int capacity, Executor& executor, const Make& make)
         : SessionState(capacity), model_(std::move(model)), context_(executor) {
         require(model_.identity() != nullptr, ErrorCode::bad_state,
                 "session: the model was moved from");
         require(capacity > 0, ErrorCode::invalid_argument, "session of ", capacity, " tokens");
-        caches_.reserve(static_cast<std::size_t>(model_.layers()));
+        caches_.reserve(model_.layers());
         for (int layer = 0; layer < model_.layers(); ++layer) {
-            caches_.push_back(make(layer, model_.layout(layer), capacity));
-            const Cache& cache = caches_.back();
-            check_layout(layer, model_.layout(layer), cache.layout());
+            const int leader = leader_of(model_, layer);
+            if (leader == layer) {
+                caches_.add(make(layer, model_.layout(layer), capacity));
+                check_layout(layer, model_.layout(layer), caches_[layer].layout());
+            } else {
+                caches_.follow(leader);
+            }
+            const Cache& cache = caches_[layer];
             const bool beyond = cache_streams(cache) && relative_positions(model_);
             require((beyond ? cache_span(cache) : capacity) <= model_.context(),
                     ErrorCode::invalid_argument, "session of ", capacity,
@@ -248,7 +255,7 @@ class Session final : public SessionState {
                     ErrorCode::bad_state, "restore: ", position, " tokens, but a layer holds ",
                     cache.committed());
         // A cache that had forgotten rows numbers its room beyond what it was made for.
-        const int room = std::max(capacity(), caches_.front().capacity());
+        const int room = std::max(capacity(), caches_.begin()->capacity());
         shifted_ += room - capacity();
         set_capacity(room);
         set_position(position);
@@ -256,18 +263,21 @@ class Session final : public SessionState {
         logits_ = std::move(logits);
     }
 
-    CacheRef cache(int layer) override {
-        Cache& cache = caches_[index(layer)];
-        if constexpr (requires { cache.ref(); })
-            return cache.ref();
-        else
-            return cache;
-    }
+    CacheRef cache(int layer) override { return caches().ref(layer); }
     const void* model_identity() const noexcept override { return model_.identity(); }
-    /// The cache of a layer by its type, for views and for saving. Error{invalid_argument,
-    /// bad_state} if there is none.
-    const Cache& layer_cache(int layer) const { return caches_[index(layer)]; }
-    Cache& layer_cache(int layer) { return caches_[index(layer)]; }
+    /// The cache of a layer, or of the layer it follows, by its type, for views. Error{bad_state,
+    /// invalid_argument} if there is none.
+    const Cache& layer_cache(int layer) const { return caches()[layer]; }
+    Cache& layer_cache(int layer) { return caches()[layer]; }
+    /// All caches, for saving. Error{bad_state} once moved from.
+    const CacheSet<Cache>& caches() const {
+        alive();
+        return caches_;
+    }
+    CacheSet<Cache>& caches() {
+        alive();
+        return caches_;
+    }
     const Model& model() const noexcept { return model_; }
     /// Executor, cancellation and hooks of this session.
     Context& context() noexcept { return context_; }
@@ -298,8 +308,7 @@ class Session final : public SessionState {
           context_(other.context_.executor()) {
         other.alive();
         context_.compute = other.context_.compute;
-        caches_.reserve(other.caches_.size());
-        for (const Cache& cache : other.caches_) caches_.push_back(branch(cache));
+        caches_ = other.caches_.branch(branch);
     }
     static void check_layout(int layer, const HeadLayout& model, const HeadLayout& cache) {
         require(cache == model, ErrorCode::invalid_argument, "session: the cache of layer ", layer,
@@ -323,20 +332,20 @@ class Session final : public SessionState {
                     "capacity of at most the window");
     }
     void alive() const {
-        require(!caches_.empty(), ErrorCode::bad_state, "the session was moved from");
+        require(caches_.layers() > 0, ErrorCode::bad_state, "the session was moved from");
     }
-    std::size_t index(int layer) const {
-        if (layer < 0 || static_cast<std::size_t>(layer) >= caches_.size()) [[unlikely]] {
-            alive();
-            fail(ErrorCode::invalid_argument, "layer ", layer, " of a session of ", caches_.size());
-        }
-        return static_cast<std::size_t>(layer);
+    static int leader_of(const Model& model, int layer) {
+        if constexpr (requires { model.leader(layer); })
+            return model.leader(layer);
+        else
+            return (void)model, layer;
     }
     // False of a session that another thread changes, and of one that was moved from.
     template <class Condition>
     bool all(Condition condition) const {
         const BusyFlag::Share share(busy());
-        return share && !caches_.empty() && std::all_of(caches_.begin(), caches_.end(), condition);
+        return share && caches_.layers() > 0 &&
+               std::all_of(caches_.begin(), caches_.end(), condition);
     }
     void widen(int tokens) noexcept {
         set_capacity(capacity() + tokens);
@@ -364,7 +373,7 @@ class Session final : public SessionState {
     }
 
     Model model_;
-    std::vector<Cache> caches_;
+    CacheSet<Cache> caches_;
     int shifted_ = 0;
     bool edited_ = false;
     std::vector<float> logits_;

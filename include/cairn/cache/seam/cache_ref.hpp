@@ -5,7 +5,8 @@
 
 namespace cairn::inline CAIRN_ABI {
 
-/// Two pointers: the cache and its functions. Valid as long as the cache.
+/// Two pointers, the cache and its functions, and whether they may change it. Valid as long as the
+/// cache.
 class CacheRef {
   public:
     template <AttentionCache C>
@@ -13,8 +14,22 @@ class CacheRef {
     noexcept  // NOLINT(google-explicit-constructor)
         : object_(&cache), functions_(&table<C>) {}
 
-    void stage(TokenRows k, TokenRows v) const { functions_->stage(object_, k, v); }
-    void commit(int rows) const noexcept { functions_->commit(object_, rows); }
+    /// The same cache for a layer that attends what another one staged: it reads rows and changes
+    /// nothing, and no keep hears of its queries. `stage` throws Error{bad_state}.
+    CacheRef reader() const noexcept {
+        CacheRef result = *this;
+        result.reads_ = true;
+        return result;
+    }
+
+    void stage(TokenRows k, TokenRows v) const {
+        require(!reads_, ErrorCode::bad_state, "stage: ", k.rows,
+                " rows of a layer that follows another one");
+        functions_->stage(object_, k, v);
+    }
+    void commit(int rows) const noexcept {
+        if (!reads_) functions_->commit(object_, rows);
+    }
     void rollback() const noexcept { commit(0); }
     /// Whether commit of fewer rows than are staged keeps these; else it forgets them all.
     bool commits_part() const { return functions_->commits_part(object_); }
@@ -30,14 +45,18 @@ class CacheRef {
     int most_runs() const { return functions_->most_runs(object_); }
 
     // What keeps that choose rows by score ask for; nothing for the others.
-    void expect_prompt(int end) const { functions_->expect_prompt(object_, end); }
-    bool wants_scores(int query) const { return functions_->wants_scores(object_, query); }
-    bool wants_queries() const { return functions_->wants_queries(object_); }
+    void expect_prompt(int end) const {
+        if (!reads_) functions_->expect_prompt(object_, end);
+    }
+    bool wants_scores(int query) const {
+        return !reads_ && functions_->wants_scores(object_, query);
+    }
+    bool wants_queries() const { return !reads_ && functions_->wants_queries(object_); }
     void on_queries(int kv_head, const float* q, int count, int position) const {
-        functions_->on_queries(object_, kv_head, q, count, position);
+        if (!reads_) functions_->on_queries(object_, kv_head, q, count, position);
     }
     void on_scores(int kv_head, const float* p, int begin, int end) const {
-        functions_->on_scores(object_, kv_head, p, begin, end);
+        if (!reads_) functions_->on_scores(object_, kv_head, p, begin, end);
     }
     /// For caches that watch what attention makes of them (models/audit.hpp).
     void on_attended(const struct Attended& attended) const {
@@ -128,6 +147,7 @@ class CacheRef {
 
     void* object_;
     const Functions* functions_;
+    bool reads_ = false;
 };
 
 }  // namespace cairn::inline CAIRN_ABI
