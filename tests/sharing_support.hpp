@@ -19,7 +19,7 @@ inline std::vector<SharingLayer> sharing_layers() {
             {{8, 2, 16, 16}, 0, Mask::sliding_window(30)}};
 }
 inline constexpr int sharing_width = 32;
-inline constexpr int sharing_words = 29;
+inline constexpr int sharing_words = 13;
 inline constexpr int sharing_context = 300;
 
 // The weights of a layer, the same whenever they are made.
