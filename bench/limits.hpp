@@ -164,6 +164,7 @@ class Int8Probe {
     static Loop loop_of(std::string_view isa) {
         if (isa == "avx512vnni") return {vnni, 64};
         if (isa == "avx512") return {pairs512, 64};
+        if (isa == "avxvnni") return {vnni256, 32};
         return isa == "avx2" ? Loop{pairs256, 32} : Loop{nullptr, 0};
     }
 // One chain of twelve accumulators; the empty asm keeps each in its register.
@@ -180,6 +181,9 @@ class Int8Probe {
     return static_cast<int>(a[0][0])
     __attribute__((target("avx512f,avx512vnni"))) static int vnni(long rounds) {
         CAIRN_BENCH_CHAIN(__m512i, _mm512_set1_epi8, _mm512_dpbusd_epi32(a[i], b, c));
+    }
+    __attribute__((target("avx2,avxvnni"))) static int vnni256(long rounds) {
+        CAIRN_BENCH_CHAIN(__m256i, _mm256_set1_epi8, _mm256_dpbusd_avx_epi32(a[i], b, c));
     }
     __attribute__((target("avx512f,avx512bw"))) static int pairs512(long rounds) {
         CAIRN_BENCH_CHAIN(__m512i, _mm512_set1_epi8,

@@ -1,7 +1,8 @@
 // Cairn: KV-cached transformer decoding over Eigen, in headers. This one includes everything that
 // needs only Eigen. Beside it: caches by name in cairn/cache/named/cache_spec.hpp, rows on disk in
 // cairn/cache/store/spilled.hpp, the planner in cairn/cache/named/planner.hpp, the audit in
-// cairn/models/audit.hpp, prefix reuse in cairn/serve/, files and tokenizers in cairn/io/.
+// cairn/models/audit.hpp, prefix reuse in cairn/serve/, files and tokenizers in cairn/io/. The
+// names of every layer, a line each: docs/reference/names.md.
 #pragma once
 
 #include "cairn/attention/engine.hpp"

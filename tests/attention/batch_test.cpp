@@ -90,6 +90,48 @@ TEST_CASE("a batch of branches gives each the bits it gets alone", "[batch]") {
     }
 }
 
+TEST_CASE("a batch of caches that choose rows by score gives each what it gets alone", "[batch]") {
+    Random random(34);
+    ThreadPool pool(2);
+    Context context(pool);
+    const HeadLayout layout{6, 2, 16, 12};
+    const AttentionParameters parameters{.scale = 0.25F};
+    for (const char* spec : {"paged=16:f16:h2o=40,recent=10", "contiguous:f32:hashevict=40"}) {
+        INFO(spec);
+        std::vector<AnyCache> alone;
+        std::vector<AnyCache> together;
+        for (int i = 0; i < 3; ++i) {
+            AnyCache cache = CacheSpec::parse(spec).make(layout, 400);
+            cache.expect_prompt(60);
+            fill(random, cache, 60);
+            together.push_back(cache.copy());
+            alone.push_back(std::move(cache));
+        }
+        for (int step = 60; step < 100; ++step) {
+            const RowMatrix q = random_matrix(random, 3, 6 * 16);
+            const RowMatrix k = random_matrix(random, 3, 2 * 16);
+            const RowMatrix v = random_matrix(random, 3, 2 * 12);
+            RowMatrix wanted(3, 6 * 12);
+            RowMatrix got(3, 6 * 12);
+            std::vector<BatchQuery> batch;
+            for (int i = 0; i < 3; ++i) {
+                AnyCache& one = alone[static_cast<std::size_t>(i)];
+                AnyCache& other = together[static_cast<std::size_t>(i)];
+                for (AnyCache* cache : {&one, &other})
+                    cache->stage({k.row(i).data(), 0, 1}, {v.row(i).data(), 0, 1});
+                attend(one.ref(), {q.row(i).data(), 0, 1, step}, parameters, 6,
+                       wanted.row(i).data(), 0, context);
+                batch.push_back({other.ref(), q.row(i).data(), step, got.row(i).data()});
+            }
+            attend_batch(batch, parameters, 6, context);
+            REQUIRE(same_bits(got, wanted));
+            for (std::vector<AnyCache>* caches : {&alone, &together})
+                for (AnyCache& cache : *caches) cache.commit();
+        }
+        CHECK(together[0].held() == 40);
+    }
+}
+
 TEST_CASE("shared rows are read once for the whole batch", "[batch]") {
     Random random(32);
     const HeadLayout layout{4, 2, 16, 16};

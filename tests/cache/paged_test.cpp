@@ -38,13 +38,13 @@ TEST_CASE("blocks: the lowest free one, counted references, a full pool", "[page
     CHECK(pool.take() == 1);
     CHECK(pool.take() == 2);
     pool.share(1);
-    pool.drop(0);
-    pool.drop(1);
+    pool.let_go(0);
+    pool.let_go(1);
     CHECK(pool.used() == 2);
     CHECK(pool.take() == 0);
     CHECK(pool.take() == 3);
     CHECK(code_of([&] { pool.take(); }) == ErrorCode::capacity);
-    pool.drop(1);
+    pool.let_go(1);
     CHECK(pool.take() == 1);
     CHECK(code_of([&] {
               BlockPool({lasting(F16::keys()), 1, 4}, 8, 4);

@@ -49,7 +49,7 @@ TEST_CASE("slots of a scratch file hold what was written, against a model", "[sc
                 ++any->second.references;
                 break;
             case 2:
-                file.drop(any->first);
+                file.let_go(any->first);
                 if (--any->second.references == 0) model.erase(any);
                 break;
             default: {
@@ -113,7 +113,7 @@ TEST_CASE("a forked child never writes into its parent's scratch file", "[fork]"
         std::byte other[10]{std::byte{1}};
         bool good = used.read(slot, 0, other, 10) == ESTALE && used.bytes() == 0;
         used.share(slot);
-        used.drop(slot);
+        used.let_go(slot);
         for (const auto& call : {std::function<void()>([&] { used.take(10); }),
                                  std::function<void()>([&] { used.write(slot, 0, other, 10); })})
             try {

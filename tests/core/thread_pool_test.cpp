@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <thread>
@@ -97,6 +98,22 @@ TEST_CASE("a forked child has threads of its own", "[fork]") {
     stop = true;
     busy.join();
     CHECK(adds_up(*pool));
+}
+
+TEST_CASE("a pool ends, whenever its threads fall asleep", "[thread_pool]") {
+    // The gaps between runs are about as long as a thread spins: it goes to sleep as it is called.
+    // A call that is lost leaves it asleep for good, and the destructor with it.
+    Random random(11);
+    for (int round = 0; round < 60; ++round) {
+        ThreadPool pool(2 + round % 3);
+        for (int run = 0; run < 10; ++run) {
+            CHECK(adds_up(pool));
+            const auto gap = std::chrono::microseconds(draw(random, 0, 300));
+            const auto until = std::chrono::steady_clock::now() + gap;
+            while (std::chrono::steady_clock::now() < until) {
+            }
+        }
+    }
 }
 
 TEST_CASE("a fork inside a task is an error in the child", "[fork]") {

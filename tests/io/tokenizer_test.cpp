@@ -194,6 +194,59 @@ TEST_CASE("broken tokenizers are typed errors", "[tokenizer]") {
     CHECK(changed([](Json& j) { j["padding"] = {{"pad_id", -1}}; }) == ErrorCode::bad_tokenizer);
 }
 
+TEST_CASE("ids that each double the highest one do not make the table grow", "[tokenizer]") {
+    // Five tokens: their ids would have asked for 16 million entries.
+    CHECK(changed([](Json& j) {
+              for (const int id : {1'000'000, 3'000'000, 7'000'000, 15'000'000, 16'777'215})
+                  j["model"]["vocab"]["zz" + std::to_string(id)] = id;
+          }) == ErrorCode::bad_tokenizer);
+    Vocabulary vocabulary;
+    vocabulary.set(200'000, "a", {});  // a hole as wide as in trimmed vocabularies
+    CHECK(code_of([&] { vocabulary.set(400'000, "b", {}); }) == ErrorCode::bad_tokenizer);
+    CHECK(vocabulary.bytes.size() == 200'001);
+}
+
+TEST_CASE("a tokenizer's limits name themselves", "[tokenizer]") {
+    using Catch::Matchers::Contains;
+    const auto said = [](const FileLimits& limits, std::string_view text) {
+        try {
+            Tokenizer::parse(text, limits).encode(std::string(60, 'a') + "b");
+        } catch (const Error& error) {
+            return std::string(error.what());
+        }
+        return std::string("nothing");
+    };
+    const std::string pattern =
+        with([](Json& j) {
+            j["pre_tokenizer"] = {
+                {"type", "Sequence"},
+                {"pretokenizers",
+                 {{{"type", "Split"},
+                   {"pattern", {{"Regex", "(a|aa)+$"}}},
+                   {"behavior", "Isolated"}},
+                  {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
+        }).dump();
+    FileLimits few;
+    few.vocabulary = 100;
+    CHECK_THAT(said(few, shipped_text()), Contains("FileLimits::vocabulary is 100"));
+    FileLimits short_ones;
+    short_ones.regex_bytes = 3;
+    CHECK_THAT(said(short_ones, pattern), Contains("FileLimits::regex_bytes is 3"));
+    FileLimits quick;
+    quick.regex_steps = 1000;
+    CHECK_THAT(said(quick, pattern), Contains("FileLimits::regex_steps is 1000"));
+}
+
+TEST_CASE("a tokenizer that was moved from says so", "[tokenizer]") {
+    Tokenizer tokenizer = Tokenizer::parse(shipped_text());
+    const Tokenizer other = std::move(tokenizer);
+    CHECK(other.encode("a").size() == 1);
+    CHECK(code_of([&] { (void)tokenizer.encode("a"); }) == ErrorCode::bad_state);
+    CHECK(code_of([&] { (void)tokenizer.encode(""); }) == ErrorCode::bad_state);
+    CHECK(code_of([&] { (void)tokenizer.decode({}); }) == ErrorCode::bad_state);
+    CHECK(code_of([&] { (void)tokenizer.bytes(0); }) == ErrorCode::bad_state);
+}
+
 TEST_CASE("duplicate merges and pairs as lists are fine", "[tokenizer]") {
     const Json json = with([](Json& j) {
         Json pairs = Json::array();

@@ -115,6 +115,35 @@ class Programs(unittest.TestCase):
                 self.assertNotIn(flag, out)
                 self.assertIn("unknown argument " + flag, self.bad(2, "usage", program, "--model", MODEL, flag))
 
+    def test_inspect_says_what_of_the_files_is_ignored(self):
+        with tempfile.TemporaryDirectory() as work:
+            model = os.path.join(work, "model")
+            shutil.copytree(MODEL, model)
+            self.assertEqual(json.loads(self.good("inspect", model, "--json"))["notes"], [])
+            path = os.path.join(model, "config.json")
+            with open(path) as f:
+                config = json.load(f)
+            with open(path, "w") as f:
+                json.dump(config | {"eos_token_id": 50256}, f)
+            # One tensor more, behind the others.
+            path = os.path.join(model, "model.safetensors")
+            with open(path, "rb") as f:
+                size, = struct.unpack("<Q", f.read(8))
+                header, data = json.loads(f.read(size)), f.read()
+            header["stranger.weight"] = {"dtype": "F32", "shape": [2], "data_offsets": [len(data), len(data) + 8]}
+            text = json.dumps(header).encode()
+            with open(path, "wb") as f:
+                f.write(struct.pack("<Q", len(text)) + text + data + bytes(8))
+            seen = json.loads(self.good("inspect", model, "--json"))
+            self.assertEqual(seen["unread_tensors"], ["stranger.weight"])
+            self.assertEqual(len(seen["notes"]), 1)
+            self.assertIn("50256", seen["notes"][0])
+            shown = self.good("inspect", model).decode()
+            self.assertIn("note: " + seen["notes"][0], shown)
+            self.assertIn("stranger.weight", shown)
+            self.assertEqual(self.good("generate", "--model", model, "--prompt", "ROMEO:", "-n", "8"),
+                             self.good("generate", "--model", MODEL, "--prompt", "ROMEO:", "-n", "8"))
+
     def test_the_same_words_everywhere(self):
         asked = self.generate("--prompt", "ROMEO:", "-n", 5)
         short = json.loads(self.good("generate", "-m", MODEL, "-p", "ROMEO:", "-n", 5, "-t", 1, "-c", 512, "--json"))

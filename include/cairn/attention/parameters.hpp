@@ -1,6 +1,8 @@
-// What attention does besides softmax(q k) v: scale, masks, biases, rotation of queries.
+// What attention is asked besides a cache: queries, and what it does besides softmax(q k) v: scale,
+// masks, biases, rotation of queries.
 #pragma once
 
+#include <cstddef>
 #include <limits>
 #include <span>
 
@@ -36,6 +38,14 @@ class Rotation {
     virtual void rotate(float* row, int position) const = 0;
     /// Positions it has tables for.
     virtual int positions() const noexcept = 0;
+};
+
+/// Rows of queries, not rotated: row r stands at position + r and holds its heads side by side.
+struct Queries {
+    const float* q = nullptr;
+    std::ptrdiff_t stride = 0;  ///< floats from row to row
+    int rows = 0;
+    int position = 0;
 };
 
 /// The numbers of one attention layer.

@@ -4,114 +4,11 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
-#include <memory>
-#include <span>
 
-#include "cairn/attention/parameters.hpp"
-#include "cairn/cache/seam/row_source.hpp"
-#include "cairn/kernels/dispatch.hpp"
+#include "cairn/attention/tiling.hpp"
 
 namespace cairn::inline CAIRN_ABI::detail {
-
-/// Row numbers that are reduced together before merging. Part of the numerics.
-inline constexpr int segment_rows = 256;
-static_assert(segment_rows == fetch_rows, "what is fetched at once is attended at once");
-/// Queries (rows x heads of a group) that share one pass over keys and values.
-inline constexpr int tile_queries = 16;
-
-/// Queries of one KV head: rows ascending, within a row the heads of the group.
-struct QueryTile {
-    int first_row;  // of the tile, in the batch of query rows
-    int rows;
-    int group;                       // heads a row
-    int head;                        // first query head
-    int position;                    // token position of the first row
-    const int* positions = nullptr;  // of every row, where rows are of several sequences
-    int count() const noexcept { return rows * group; }
-    int position_of(int query) const noexcept {
-        return positions != nullptr ? positions[query / group] : position + query / group;
-    }
-};
-
-/// Room that a worker needs besides its tile: for long lists of runs, for codecs, for rows that are
-/// not in memory; and where it says that those could not be had. Tasks do not throw.
-struct SegmentRoom {
-    std::size_t keys = 0;  ///< bytes; 0 for both: all rows are in memory
-    std::size_t values = 0;
-    std::size_t codec = 0;               ///< floats of codecs' scratch
-    int runs = 0;                        ///< of a list; 0: the lists' own room is enough
-    std::atomic<int>* failed = nullptr;  ///< an errno
-    bool fetches() const noexcept { return keys + values > 0; }
-    /// Room for what a cache of these runs needs.
-    void add(const RunList& key_runs, const RunList& value_runs, const HeadLayout& layout) {
-        for (const Run& run : key_runs) {
-            keys = std::max(keys, round_up(fetch_bytes(run), 64));
-            codec = std::max(codec, run.codec->scratch_floats(layout.key_dim));
-        }
-        for (const Run& run : value_runs) {
-            values = std::max(values, round_up(fetch_bytes(run), 64));
-            codec =
-                std::max(codec, run.codec->scratch_floats(std::max(run.dims, layout.value_dim)));
-        }
-    }
-    std::size_t list_floats() const noexcept {
-        return round_up(static_cast<std::size_t>(runs) * sizeof(Run), 64) / sizeof(float);
-    }
-    std::size_t floats() const noexcept {
-        return 4 * list_floats() + round_up(codec, 16) + (keys + values) / sizeof(float);
-    }
-};
-
-/// Scratch of one worker: queries rotated at their positions and at their places among displaced
-/// rows, scores, and one segment's result; behind them what SegmentRoom asks for.
-struct TileScratch {
-    float* q;          // [tile_queries][key_dim]
-    float* displaced;  // [tile_queries][key_dim]
-    float* scores;     // [tile_queries][segment_rows]
-    float* out;        // [tile_queries][value_dim]
-    float* max;        // [tile_queries]
-    float* sum;        // [tile_queries]
-    float* lists;      // four lists of runs
-    float* codec;      // scratch of codecs
-    std::byte* keys;   // room of a fetch
-    std::byte* values;
-    SegmentRoom room;
-    static std::size_t floats(const HeadLayout& layout, const SegmentRoom& room = {}) noexcept {
-        const std::size_t own =
-            tile_queries *
-            (2 * round_up(static_cast<std::size_t>(layout.key_dim), 16) + segment_rows +
-             round_up(static_cast<std::size_t>(layout.value_dim), 16) + 2);
-        return round_up(own, 16) + room.floats();
-    }
-    TileScratch(float* at, const HeadLayout& layout, const SegmentRoom& wanted = {}) noexcept
-        : TileScratch(at, layout.key_dim, layout.value_dim) {
-        room = wanted;
-        lists = at + floats(layout);
-        codec = lists + 4 * room.list_floats();
-        keys = reinterpret_cast<std::byte*>(codec + round_up(room.codec, 16));
-        values = keys + room.keys;
-    }
-    /// Room of one of the lists: keys and values of a KV head, the same of a segment.
-    std::span<Run> list(int which) const noexcept {
-        if (room.runs == 0) return {};
-        auto* at =
-            reinterpret_cast<Run*>(lists + static_cast<std::size_t>(which) * room.list_floats());
-        std::uninitialized_value_construct_n(at, room.runs);
-        return {at, static_cast<std::size_t>(room.runs)};
-    }
-    Scratch for_codec() const noexcept { return {codec, room.codec}; }
-
-  private:
-    TileScratch(float* at, int key_dim, int value_dim) noexcept
-        : q(at),
-          displaced(q + tile_queries * round_up(static_cast<std::size_t>(key_dim), 16)),
-          scores(displaced + tile_queries * round_up(static_cast<std::size_t>(key_dim), 16)),
-          out(scores + tile_queries * segment_rows),
-          max(out + tile_queries * round_up(static_cast<std::size_t>(value_dim), 16)),
-          sum(max + tile_queries) {}
-};
 
 /// Rows of a run that a query at `position` sees inside [low, high): an interval.
 struct SeenRows {

@@ -124,10 +124,7 @@ class Crew {
     }
     void announce() noexcept {
         generation_.fetch_add(1, std::memory_order_seq_cst);
-        if (parked_.load(std::memory_order_seq_cst) == 0) return;
-        // Once is enough for who sleeps now; who wakes late costs no more calls.
-        parked_.store(0, std::memory_order_seq_cst);
-        generation_.notify_all();
+        generation_.notify_all();  // asks the system for nothing where no thread sleeps
     }
     // The task `first`, and then what is left.
     void take(int first, int worker) noexcept {
@@ -173,7 +170,6 @@ class Crew {
                     break;
                 }
             }
-            parked_.fetch_add(1, std::memory_order_seq_cst);
             generation_.wait(seen, std::memory_order_seq_cst);
         }
     }
@@ -219,7 +215,6 @@ class Crew {
     alignas(64) std::atomic<int> next_{0};
     // What a thread that waits has to read, in one line.
     alignas(64) std::atomic<std::uint32_t> generation_{0};
-    std::atomic<int> parked_{0};
     std::atomic<bool> stop_{false};
     int count_ = 0;
     std::optional<TaskRef> task_;

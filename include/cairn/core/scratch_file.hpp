@@ -53,7 +53,7 @@ class ScratchFile {
             free.slots.pop_back();
             return slot;
         }
-        free.slots.reserve(free.made + 1);  // so that drop() never allocates
+        free.slots.reserve(free.made + 1);  // so that let_go() never allocates
         slots_.emplace(end_, Entry{bytes, 1});
         ++free.made;
         return std::exchange(end_, end_ + static_cast<Slot>(bytes));
@@ -63,7 +63,7 @@ class ScratchFile {
         const std::scoped_lock lock(mutex_);
         ++slots_.find(slot)->second.references;
     }
-    void drop(Slot slot) noexcept {
+    void let_go(Slot slot) noexcept {
         if (foreign()) return;
         const std::scoped_lock lock(mutex_);
         const auto at = slots_.find(slot);

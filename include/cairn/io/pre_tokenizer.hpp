@@ -32,17 +32,15 @@ class SplitPattern {
     /// Throws Error{bad_tokenizer} for a pattern that is invalid or too long.
     SplitPattern(const std::string& pattern, const FileLimits& limits, Origin origin)
         : context_(pcre2_match_context_create(nullptr), pcre2_match_context_free) {
-        require(!pattern.empty() && pattern.size() <= limits.regex_bytes, ErrorCode::bad_tokenizer,
-                "tokenizer: a pattern of ", pattern.size(), " bytes; 1 to ", limits.regex_bytes,
-                " are allowed");
+        require(!pattern.empty(), ErrorCode::bad_tokenizer, "tokenizer: an empty pattern");
+        detail::check_limit(pattern.size(), limits.regex_bytes, "regex_bytes", "tokenizer",
+                            "bytes of a pattern", ErrorCode::bad_tokenizer);
         print_.add(std::string_view(pattern));
         if (context_ == nullptr) throw std::bad_alloc();
         // This library's own patterns go back over a text at most once: any length is fine.
-        const std::uint32_t steps = origin == Origin::library
-                                        ? std::numeric_limits<std::uint32_t>::max()
-                                        : limits.regex_steps;
-        pcre2_set_match_limit(context_.get(), steps);
-        pcre2_set_depth_limit(context_.get(), steps);
+        if (origin == Origin::file) steps_ = limits.regex_steps;
+        pcre2_set_match_limit(context_.get(), steps_);
+        pcre2_set_depth_limit(context_.get(), steps_);
         int error = 0;
         PCRE2_SIZE where = 0;
         code_.reset(
@@ -102,6 +100,10 @@ class SplitPattern {
                 found = pcre2_match(code_.get(), subject, size, from, options | PCRE2_NO_JIT, data,
                                     context_.get());
             if (found == PCRE2_ERROR_NOMATCH) break;
+            require(found != PCRE2_ERROR_MATCHLIMIT && found != PCRE2_ERROR_DEPTHLIMIT,
+                    ErrorCode::limit,
+                    "tokenizer: the pattern goes back too often on this text at byte ",
+                    begin + from, "; the limit FileLimits::regex_steps is ", steps_);
             require(found > 0, ErrorCode::limit,
                     "tokenizer: the pattern failed on this text at byte ", begin + from,
                     " (PCRE2 error ", found, ")");
@@ -118,6 +120,7 @@ class SplitPattern {
     }
 
     Fingerprint print_;
+    std::uint32_t steps_ = std::numeric_limits<std::uint32_t>::max();  // back over a text
     std::shared_ptr<pcre2_code> code_;
     std::shared_ptr<pcre2_match_context> context_;
 };

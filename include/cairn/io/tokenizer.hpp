@@ -15,7 +15,8 @@
 
 namespace cairn::inline CAIRN_ABI {
 
-/// A tokenizer. Const after loading; shared by threads.
+/// A tokenizer. Const after loading; shared by threads. One that was moved from has no tokens:
+/// encoding and decoding then throw Error{bad_state}.
 class Tokenizer {
   public:
     explicit Tokenizer(Vocabulary vocabulary)
@@ -37,6 +38,7 @@ class Tokenizer {
     /// gives up on, std::bad_alloc.
     std::vector<Token> encode(std::string_view text, SpecialTokens special = SpecialTokens::as_text,
                               std::size_t most = std::numeric_limits<std::size_t>::max()) const {
+        check_alive();
         const detail::AddedTokens& looked_for =
             special == SpecialTokens::recognised ? all_ : always_;
         detail::Encoder encoder(v_, tables_, text.size(), most);
@@ -60,6 +62,7 @@ class Tokenizer {
 
     /// The bytes a token stands for; a special token's are its name. Error{token_range}.
     const std::string& bytes(Token token) const {
+        check_alive();
         require(token >= 0 && static_cast<std::size_t>(token) < v_.bytes.size(),
                 ErrorCode::token_range, "token ", token, " is not in 0..", v_.bytes.size() - 1);
         return v_.bytes[static_cast<std::size_t>(token)];
@@ -77,6 +80,7 @@ class Tokenizer {
     /// The bytes of all tokens; special ones are left out unless wanted. Not necessarily valid
     /// UTF-8. Where encoding puts a space in front of a text, it is dropped again.
     std::string decode(Tokens tokens, SpecialTokens special = SpecialTokens::as_text) const {
+        check_alive();
         std::string result;
         for (const Token token : tokens)
             if (special == SpecialTokens::recognised || !this->special(token))
@@ -89,6 +93,11 @@ class Tokenizer {
     const Vocabulary& vocabulary() const noexcept { return v_; }
 
   private:
+    void check_alive() const {
+        require(!v_.bytes.empty(), ErrorCode::bad_state,
+                "tokenizer: no tokens; it was moved from, or was given none");
+    }
+
     Vocabulary v_;
     detail::EncoderTables tables_;
     detail::AddedTokens always_;

@@ -72,9 +72,10 @@ struct TokenizerGguf {
 
     void load_tokens(bool sentence) {
         const GgufArray* tokens = metadata.array("tokenizer.ggml.tokens", GgufType::string);
-        require(tokens != nullptr && tokens->size() > 0 && tokens->size() <= limits.vocabulary,
-                ErrorCode::bad_tokenizer, metadata.where(), ": tokenizer.ggml.tokens has ",
-                tokens == nullptr ? 0 : tokens->size(), " tokens; 1 to ", limits.vocabulary);
+        require(tokens != nullptr && tokens->size() > 0, ErrorCode::bad_tokenizer, metadata.where(),
+                ": tokenizer.ggml.tokens is missing or empty");
+        check_limit(tokens->size(), limits.vocabulary, "vocabulary", metadata.where(),
+                    "tokens in tokenizer.ggml.tokens", ErrorCode::bad_tokenizer);
         const GgufArray* types = metadata.array("tokenizer.ggml.token_type", GgufType::i32);
         require(types == nullptr || types->size() == tokens->size(), ErrorCode::bad_tokenizer,
                 metadata.where(), ": ", types == nullptr ? 0 : types->size(), " token types for ",

@@ -121,9 +121,10 @@ struct TokenizerJson {
                 ErrorCode::unsupported, "tokenizer: model with dropout");
         v.ignore_merges = bpe.boolean("ignore_merges", false);
         const Json* vocabulary = bpe.find("vocab");
-        require(vocabulary != nullptr && vocabulary->is_object() && !vocabulary->empty() &&
-                    vocabulary->size() <= limits.vocabulary,
-                ErrorCode::bad_tokenizer, "tokenizer: \"vocab\" is missing, empty or too large");
+        require(vocabulary != nullptr && vocabulary->is_object() && !vocabulary->empty(),
+                ErrorCode::bad_tokenizer, "tokenizer: \"vocab\" is missing or empty");
+        detail::check_limit(vocabulary->size(), limits.vocabulary, "vocabulary", "tokenizer",
+                            "tokens in \"vocab\"", ErrorCode::bad_tokenizer);
         const JsonObject entries(*vocabulary, ErrorCode::bad_tokenizer, "tokenizer: vocab");
         std::vector<std::pair<Token, const std::string*>> tokens;
         std::unordered_map<std::string_view, Token> spelled;
@@ -207,8 +208,10 @@ struct TokenizerJson {
     void load_added(const JsonObject& root, const FileLimits& limits) {
         const Json* list = root.find("added_tokens");
         if (list == nullptr) return;
-        require(list->is_array() && list->size() <= limits.vocabulary, ErrorCode::bad_tokenizer,
+        require(list->is_array(), ErrorCode::bad_tokenizer,
                 "tokenizer: \"added_tokens\" is no list");
+        detail::check_limit(list->size(), limits.vocabulary, "vocabulary", "tokenizer",
+                            "added tokens", ErrorCode::bad_tokenizer);
         for (const Json& item : *list) {
             const JsonObject added(item, ErrorCode::bad_tokenizer, "tokenizer: added token");
             const auto id = static_cast<Token>(

@@ -32,6 +32,7 @@ struct Vocabulary {
     Kind kind = Kind::bytes;
     std::vector<std::string> bytes;              ///< by id: what a token stands for
     std::vector<bool> used;                      ///< by id
+    std::size_t given = 0;                       ///< calls of `set`
     std::unordered_map<std::string, Token> ids;  ///< by what a token matches in a text
     std::array<Token, 256> byte_ids{};           ///< the token of each byte; -1: none
     BytePairs pairs;
@@ -46,17 +47,22 @@ struct Vocabulary {
     std::vector<Token> prefix;
     std::vector<Token> suffix;
 
-    /// Gives an id its bytes. Throws Error{bad_tokenizer} for an id far beyond the others.
+    /// Gives an id its bytes. Throws Error{bad_tokenizer} for an id far beyond what the number of
+    /// tokens explains: the table costs memory by its highest id.
     void set(Token id, std::string content, const FileLimits& limits) {
-        require(static_cast<std::size_t>(id) < limits.vocabulary &&
-                    static_cast<std::size_t>(id) < 2 * bytes.size() + limits.vocabulary / 16,
-                ErrorCode::bad_tokenizer, "tokenizer: id ", id, " after ", bytes.size(), " tokens");
-        if (static_cast<std::size_t>(id) >= bytes.size()) {
-            bytes.resize(static_cast<std::size_t>(id) + 1);
+        const auto at = static_cast<std::size_t>(id);
+        detail::check_limit(at + 1, limits.vocabulary, "vocabulary", "tokenizer",
+                            "ids up to a token's", ErrorCode::bad_tokenizer);
+        require(at < 2 * given + limits.vocabulary / 64, ErrorCode::bad_tokenizer, "tokenizer: id ",
+                id, " after ", given, " tokens; their ids may leave ",
+                given + limits.vocabulary / 64, " out");
+        ++given;
+        if (at >= bytes.size()) {
+            bytes.resize(at + 1);
             used.resize(bytes.size(), false);
         }
-        bytes[static_cast<std::size_t>(id)] = std::move(content);
-        used[static_cast<std::size_t>(id)] = true;
+        bytes[at] = std::move(content);
+        used[at] = true;
     }
     /// Whether every byte has a token.
     bool all_bytes() const noexcept {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/attention/batch.hpp"
+#include "cairn/attention/engine.hpp"
 #include "cairn/layers/linear.hpp"
 #include "cairn/layers/rotary.hpp"
 
@@ -114,8 +114,7 @@ class MultiHead {
         for (const BatchSlice& slice : slices) {
             const float* q = qkv.row(slice.first_row);
             float* out = mixed.row(slice.first_row);
-            if (slices.size() > 1 && slice.rows == 1 && !slice.cache.wants_queries() &&
-                !slice.cache.wants_scores(slice.position))
+            if (slice.rows == 1)
                 new (together + count++) BatchQuery{slice.cache, q, slice.position, out};
             else
                 attend(slice.cache, {q, qkv.stride, slice.rows, slice.position}, parameters,

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -143,6 +144,12 @@ class Decoder {
     template <SessionCache Cache>
     Session<Decoder, Cache> session(int capacity, Executor& executor = Serial::instance()) const {
         return Session<Decoder, Cache>(*this, capacity, executor);
+    }
+    /// The same with caches from `make(layer, layout, capacity)`, a CacheSpec for one.
+    template <class Make>
+    auto session(int capacity, Executor& executor, const Make& make) const {
+        using Cache = std::invoke_result_t<const Make&, int, const HeadLayout&, int>;
+        return Session<Decoder, Cache>(*this, capacity, executor, make);
     }
 
     /// A number that tells these weights and settings from others: one pass over all of them. The

@@ -133,9 +133,9 @@ class PrefixIndex {
             {session.fork(), {tokens.begin(), tokens.end()}, std::string(salt), root, 0});
         add_blocks(fresh.begin());
         // Nothing fails from here on.
-        if (oldest != entries_.end()) drop(oldest);
+        if (oldest != entries_.end()) erase(oldest);
         for (auto it = entries_.begin(); it != entries_.end();)
-            it = begins(*it) ? drop(it) : std::next(it);
+            it = begins(*it) ? erase(it) : std::next(it);
         entries_.splice(entries_.begin(), fresh);
     }
     /// Keeps the entry that holds `tokens` exactly from being evicted, or lets it go again. False
@@ -143,12 +143,13 @@ class PrefixIndex {
     bool pin(Tokens tokens, std::string_view salt = {}) { return change_pins(tokens, salt, 1); }
     /// Undoes one `pin`.
     bool unpin(Tokens tokens, std::string_view salt = {}) { return change_pins(tokens, salt, -1); }
-    /// Drops the least recently used entry that is not pinned; false if there is none. For budgets.
+    /// Evicts the least recently used entry that is not pinned; false if there is none. For
+    /// budgets.
     bool evict() {
         const BusyFlag::Hold hold(busy_, in_use);
         for (auto it = entries_.end(); it != entries_.begin();)
             if ((--it)->pins == 0) {
-                drop(it);
+                erase(it);
                 return true;
             }
         return false;
@@ -263,16 +264,16 @@ class PrefixIndex {
                 blocks_.emplace(hash, Place{entry, at});
             }
         } catch (...) {
-            drop_blocks(entry);
+            erase_blocks(entry);
             throw;
         }
     }
-    void drop_blocks(typename Entries::iterator entry) noexcept {
+    void erase_blocks(typename Entries::iterator entry) noexcept {
         for (auto it = blocks_.begin(); it != blocks_.end();)
             it = it->second.entry == entry ? blocks_.erase(it) : std::next(it);
     }
-    typename Entries::iterator drop(typename Entries::iterator entry) noexcept {
-        drop_blocks(entry);
+    typename Entries::iterator erase(typename Entries::iterator entry) noexcept {
+        erase_blocks(entry);
         return entries_.erase(entry);
     }
     bool change_pins(Tokens tokens, std::string_view salt, int by) {

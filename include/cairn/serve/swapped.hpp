@@ -77,11 +77,6 @@ class Coming {
     }
     /// Waits for it, and throws what making it threw.
     T get() { return std::exchange(future_, nullptr)->get(); }
-    /// Waits for it and forgets it.
-    void drop() noexcept {
-        leave();
-        future_ = nullptr;
-    }
 
   private:
     void leave() noexcept {

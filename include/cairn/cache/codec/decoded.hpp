@@ -47,7 +47,7 @@ class DecodedCodec : public Codec {
             Rows part = rows;
             part.unit += lane / rows_per_unit * rows.stride;
             part.lane = lane % rows_per_unit;
-            part.position += first;
+            part.row += first;
             part.count = rows.count - first < piece ? rows.count - first : piece;
             decode(part, dims, decoded, dims, scratch);
             const auto row_bytes = std::ptrdiff_t{dims} * std::ptrdiff_t{sizeof(float)};

@@ -65,7 +65,7 @@ class RowChoice {
     bool evict(Slots& head, int kv_head, const Pins& pins, int prompt_end, int length) noexcept {
         if (head.held <= scorer_->budget(kv_head)) return false;
         choose(head, kv_head, pins, prompt_end, length, std::span(head.scores).first(head.size()));
-        return head.drop(keep_);
+        return head.evict(keep_);
     }
     /// Frees the slot of the row whose signature is farthest from the `count` codes code_of(i),
     /// until the staged rows are committed.
@@ -81,7 +81,7 @@ class RowChoice {
                 distances_[s] += static_cast<float>(std::popcount(code ^ head.signatures[s]));
         }
         choose(head, kv_head, pins, prompt_end, length, distances_);
-        head.drop_one(keep_);
+        head.evict_one(keep_);
     }
 
   private:

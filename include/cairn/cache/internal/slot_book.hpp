@@ -50,7 +50,7 @@ class SlotBook {
         check_staged(k, v, length_, capacity_, max_rows());
         if (k.rows == 0) return;
         streams_.check_finite(k, v);
-        if (gaps_) close_gaps();
+        if (gaps_) compact();
         // Everything that may throw comes before anything that changes.
         const bool fills = length_ >= prompt_end_;
         int slots = 0;
@@ -116,7 +116,7 @@ class SlotBook {
         const int staged = length_ - committed_;
         if (staged == 0) return;
         if (rows < staged) {
-            forget();
+            rollback();
             return;
         }
         committed_ = length_;
@@ -134,7 +134,7 @@ class SlotBook {
     /// To all committed rows, or to nothing: then all is as in a new cache, but for the pins.
     void truncate(int rows) noexcept {
         if (rows != 0) {
-            forget();
+            rollback();
             return;
         }
         for (Slots& head : heads_) head = Slots();
@@ -259,7 +259,7 @@ class SlotBook {
           slots_(other.slots_),
           prompt_end_(other.prompt_end_),
           gaps_(other.gaps_) {
-        forget();
+        rollback();
     }
 
     void add(int kv_head, const Slots& head, int begin, int end, const Run& like, RunList& keys,
@@ -301,17 +301,17 @@ class SlotBook {
         return most;
     }
     // Takes staged rows back.
-    void forget() noexcept {
-        for (Slots& head : heads_) head.forget();
+    void rollback() noexcept {
+        for (Slots& head : heads_) head.rollback();
         length_ = committed_;
         slots_ = most_used();
         cut(slots_);
     }
     // Moves rows down over the holes, in order, and gives memory back.
-    void close_gaps() {
+    void compact() {
         for (AgedRows& stream : streams_) stream.rewrite(0, slots_);
         for (int h = 0; h < layout_.kv_heads; ++h)
-            heads_[static_cast<std::size_t>(h)].close_gaps([&](int from, int to) {
+            heads_[static_cast<std::size_t>(h)].compact([&](int from, int to) {
                 for (AgedRows& stream : streams_) move(stream, h, from, to);
             });
         gaps_ = false;

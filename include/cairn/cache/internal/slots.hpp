@@ -72,7 +72,7 @@ struct Slots {
         if (evicted >= 0) hole = std::exchange(evicted, -1);
     }
     /// Takes staged rows back, and the row that went for them.
-    void forget() noexcept {
+    void rollback() noexcept {
         if (evicted >= 0) {
             positions[static_cast<std::size_t>(evicted)] = evicted_position;
             ++held;
@@ -91,7 +91,7 @@ struct Slots {
     }
     /// Frees the slots of rows that `keep` has no 1 for. Returns whether more than one slot is
     /// free.
-    bool drop(const std::vector<std::uint8_t>& keep) noexcept {
+    bool evict(const std::vector<std::uint8_t>& keep) noexcept {
         int holes = hole >= 0 ? 1 : 0;
         for (int s = 0; s < used; ++s) {
             int& position = positions[static_cast<std::size_t>(s)];
@@ -104,7 +104,7 @@ struct Slots {
         return holes > 1;
     }
     /// The same for the first such row only, until the staged rows are committed.
-    void drop_one(const std::vector<std::uint8_t>& keep) noexcept {
+    void evict_one(const std::vector<std::uint8_t>& keep) noexcept {
         for (int s = 0; s < used; ++s) {
             int& position = positions[static_cast<std::size_t>(s)];
             if (position < 0 || keep[static_cast<std::size_t>(s)] != 0) continue;
@@ -116,7 +116,7 @@ struct Slots {
     }
     /// Moves rows down over the holes, in order; `move(from, to)` moves what lies in the slots.
     template <class Move>
-    void close_gaps(const Move& move) {
+    void compact(const Move& move) {
         int to = 0;
         for (int from = 0; from < used; ++from) {
             const auto f = static_cast<std::size_t>(from);

@@ -48,6 +48,10 @@ class CacheSpec {
     AnyCache make(const HeadLayout& layout, int capacity, int layer = 0) const {
         return AnyCache(layout, capacity, store_, keep_, layer);
     }
+    /// The same as sessions ask for caches: `model.session(512, threads, spec)`.
+    AnyCache operator()(int layer, const HeadLayout& layout, int capacity) const {
+        return make(layout, capacity, layer);
+    }
     /// Blocks of a paged store's pool; 0: as many as address space allows. Other stores have no
     /// pool. The same as the option `blocks` of `paged`.
     void set_pool_blocks(int blocks) {

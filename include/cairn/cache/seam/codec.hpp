@@ -19,7 +19,7 @@ struct Rows {
     int lane;               ///< place of the first row in its unit
     int count;              ///< rows
     int head;               ///< KV head
-    int position;           ///< row number of the first row
+    int row;                ///< number of the first row
 };
 
 /// What a codec is, in data: the hot path reads these fields.

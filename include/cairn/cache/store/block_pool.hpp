@@ -15,7 +15,8 @@
 
 namespace cairn::inline CAIRN_ABI {
 
-/// Blocks of one form of one stream, shared by sequences and threads.
+/// Blocks of one form of one stream, shared by sequences and threads. Where fork(2)
+/// comes while another thread is inside a call, the child must not use the pool: it makes its own.
 class BlockPool {
   public:
     /// `blocks` blocks of `rows` rows of every head. Reserves address space only. Throws
@@ -51,7 +52,7 @@ class BlockPool {
         const auto fresh = static_cast<int>(references_.size());
         require(fresh < blocks_, ErrorCode::capacity, "the pool is full: all ", blocks_,
                 " blocks of ", rows_, " rows are in use");
-        free_.reserve(references_.size() + 1);  // so that drop() never allocates
+        free_.reserve(references_.size() + 1);  // so that let_go() never allocates
         references_.push_back(1);
         return fresh;
     }
@@ -59,7 +60,7 @@ class BlockPool {
         const std::scoped_lock lock(mutex_);
         ++references_[static_cast<std::size_t>(block)];
     }
-    void drop(int block) noexcept {
+    void let_go(int block) noexcept {
         const std::scoped_lock lock(mutex_);
         if (--references_[static_cast<std::size_t>(block)] > 0) return;
         free_.push_back(block);

@@ -41,7 +41,7 @@ class PagedRows final : public RowStore {
             }
         } catch (...) {
             for (const int block : fresh_)
-                if (block != none) pool_->drop(block);
+                if (block != none) pool_->let_go(block);
             throw;
         }
         for (int b = first; b <= last; ++b) {
@@ -50,7 +50,7 @@ class PagedRows final : public RowStore {
             int& entry = table_[static_cast<std::size_t>(b)];
             if (entry != none) {
                 pool_->copy(entry, block);
-                pool_->drop(entry);
+                pool_->let_go(entry);
             }
             entry = block;
         }
@@ -59,13 +59,13 @@ class PagedRows final : public RowStore {
     void release(int front, int oldest) noexcept override {
         const int first = (front + pool_->rows() - 1) / pool_->rows();
         const int last = std::min(oldest / pool_->rows(), static_cast<int>(table_.size()));
-        for (int b = std::max(first, released_); b < last; ++b) drop(b);
+        for (int b = std::max(first, released_); b < last; ++b) let_go(b);
         released_ = std::max(released_, last);
         gone_ = std::max(gone_, last);
     }
     void cut(int end) noexcept override {
         const int first = (end + pool_->rows() - 1) / pool_->rows();
-        for (int b = first; b < static_cast<int>(table_.size()); ++b) drop(b);
+        for (int b = first; b < static_cast<int>(table_.size()); ++b) let_go(b);
         if (static_cast<std::size_t>(first) < table_.size())
             table_.resize(static_cast<std::size_t>(first));
         if (end == 0) released_ = gone_ = 0;
@@ -115,9 +115,9 @@ class PagedRows final : public RowStore {
   private:
     static constexpr int none = -1;
     std::unique_ptr<PagedRows> empty() const { return std::make_unique<PagedRows>(pool_); }
-    void drop(int index) noexcept {
+    void let_go(int index) noexcept {
         int& entry = table_[static_cast<std::size_t>(index)];
-        if (entry != none) pool_->drop(entry);
+        if (entry != none) pool_->let_go(entry);
         entry = none;
     }
 

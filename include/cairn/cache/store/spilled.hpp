@@ -64,7 +64,7 @@ class SpilledRows final : public RowStore, public RowSource {
     void release(int, int) noexcept override {}
     void cut(int end) noexcept override {
         while (front() - block_ >= end && !blocks_.empty()) {
-            file_->drop(blocks_.back());
+            file_->let_go(blocks_.back());
             blocks_.pop_back();
         }
     }
@@ -175,7 +175,7 @@ class SpilledRows final : public RowStore, public RowSource {
             for (int h = 0; h < heads_; ++h)
                 file_->write(slot, offset(h, row), at(h, row), block_head_bytes());
         } catch (...) {
-            file_->drop(slot);
+            file_->let_go(slot);
             throw;
         }
         blocks_.push_back(slot);
@@ -191,7 +191,7 @@ class SpilledRows final : public RowStore, public RowSource {
             require(failed == 0, ErrorCode::io, "rows ", first, " to ", front(),
                     " of the cache on disk: ", std::strerror(failed));
         }
-        file_->drop(blocks_.back());
+        file_->let_go(blocks_.back());
         blocks_.pop_back();
         high_ = std::max(high_, first + block_);
     }

@@ -1,0 +1,135 @@
+// The sequences whose queries are attended together: which segments each of them sees, and which
+// rows several of them hold in common.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <span>
+
+#include "cairn/attention/segment.hpp"
+#include "cairn/cache/seam/cache_ref.hpp"
+#include "cairn/core/context.hpp"
+
+namespace cairn::inline CAIRN_ABI::detail {
+
+/// The queries of one sequence: any number of rows where it is alone, one row in a batch.
+struct Member {
+    CacheRef cache;
+    Queries queries;
+    float* out;  // [rows][out_stride]: heads side by side
+    std::ptrdiff_t out_stride;
+    int* wanted = nullptr;  // segments that any query sees rows of, ascending
+    int segments = 0;
+    bool rotated = false;  // outputs are turned back
+};
+
+/// Room for one list of a cache's runs; none where the list's own is enough.
+inline std::span<Run> list_room(CacheRef cache, Workspace::Frame& frame) {
+    const int runs = cache.most_runs();
+    if (runs <= RunList::inside) return {};
+    auto* at = frame.array<Run>(static_cast<std::size_t>(runs));
+    std::uninitialized_value_construct_n(at, runs);
+    return {at, static_cast<std::size_t>(runs)};
+}
+
+/// Fills in what a member sees, of any head, and adds to `room` what workers need to read it.
+inline void find_wanted(Member& member, const HeadLayout& layout, int window, SegmentRoom& room,
+                        Workspace::Frame& frame) {
+    const CacheRef cache = member.cache;
+    const int first = member.queries.position;
+    const int last = first + member.queries.rows - 1;
+    const int length = cache.length();
+    const int all = (length + segment_rows - 1) / segment_rows;
+    int* wanted = frame.array<int>(static_cast<std::size_t>(all));
+    std::fill_n(wanted, all, 0);
+    RunList keys(list_room(cache, frame));
+    RunList values(list_room(cache, frame));
+    if (cache.most_runs() > RunList::inside) room.runs = std::max(room.runs, cache.most_runs());
+    for (int h = 0; h < layout.kv_heads; ++h) {
+        cache.runs(h, keys, values);
+        room.add(keys, values, layout);
+        for (const Run& run : keys) {
+            require(run.positions == nullptr || last < window, ErrorCode::unsupported,
+                    "attend: a window of ", window,
+                    " keys over rows that were chosen by score; position ", last,
+                    " does not see them all");
+            const int begin = visible(run, window, first, 0, length).begin;
+            const int end = visible(run, window, last, 0, length).end;
+            for (int s = begin / segment_rows; s * segment_rows < end; ++s) wanted[s] = 1;
+        }
+    }
+    // A codec turns the rows of all heads, or of none.
+    member.rotated = values.size() > 0 && values[0].rotated;
+    member.segments = 0;
+    for (int s = 0; s < all; ++s)
+        if (wanted[s] != 0) wanted[member.segments++] = s;
+    member.wanted = wanted;
+}
+
+/// Whether rows [low, low + 256) of two lists are the same bytes, seen whole by queries at `first`
+/// and `second`.
+inline bool same_rows(const RunList& a, const RunList& b, int low, int window, int first,
+                      int second) noexcept {
+    const int high = low + segment_rows;
+    const auto covering = [&](const RunList& list, int position) -> const Run* {
+        for (const Run& run : list) {
+            if (run.begin > low || run.end < high) continue;
+            const SeenRows seen = visible(run, window, position, low, high);
+            const bool plain = !run.ages() && !run.displaced() && run.positions == nullptr &&
+                               run.from == 0 && run.source == nullptr;
+            return plain && seen.begin == low && seen.end == high ? &run : nullptr;
+        }
+        return nullptr;
+    };
+    const Run* x = covering(a, first);
+    const Run* y = covering(b, second);
+    if (x == nullptr || y == nullptr || x->data != y->data || x->codec != y->codec ||
+        x->offset != y->offset || x->block_size != y->block_size ||
+        (x->block_table == nullptr) != (y->block_table == nullptr))
+        return false;
+    if (x->block_table == nullptr) return true;
+    for (int block = low / x->block_size; block * x->block_size < high; ++block)
+        if (x->block_table[block] != y->block_table[block]) return false;
+    return true;
+}
+
+/// For every segment and member the first member with the same rows there, as far from the front as
+/// anything is shared: leaders[segment * members + member]. Returns how many segments that is.
+inline int find_shared(std::span<const Member> members, const HeadLayout& layout, int window,
+                       int segments, int* leaders) {
+    const auto n = static_cast<int>(members.size());
+    const auto same = [&](int a, int b, int segment) {
+        const Member& x = members[static_cast<std::size_t>(a)];
+        const Member& y = members[static_cast<std::size_t>(b)];
+        if (std::max(x.cache.most_runs(), y.cache.most_runs()) > RunList::inside) return false;
+        for (int h = 0; h < layout.kv_heads; ++h) {
+            RunList lists[4];
+            x.cache.runs(h, lists[0], lists[1]);
+            y.cache.runs(h, lists[2], lists[3]);
+            for (int s = 0; s < 2; ++s)
+                if (!same_rows(lists[s], lists[s + 2], segment * segment_rows, window,
+                               x.queries.position, y.queries.position))
+                    return false;
+        }
+        return true;
+    };
+    for (int segment = 0; segment < segments; ++segment) {
+        int* leader = leaders + segment * n;
+        const int* before = leader - n;
+        bool any = false;
+        for (int b = 0; b < n; ++b) {
+            leader[b] = b;
+            // Who parted earlier does not meet again.
+            for (int a = 0; a < b && leader[b] == b; ++a)
+                if (leader[a] == a && (segment == 0 || before[a] == before[b]) &&
+                    same(a, b, segment)) {
+                    leader[b] = a;
+                    any = true;
+                }
+        }
+        if (!any) return segment;
+    }
+    return segments;
+}
+
+}  // namespace cairn::inline CAIRN_ABI::detail

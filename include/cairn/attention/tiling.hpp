@@ -1,0 +1,226 @@
+// How the queries of attention are cut: tiles of up to 16 queries of one KV head that share a pass
+// over its rows, where each query of a tile stands, the scratch of who works on one, and its
+// running result.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <span>
+
+#include "cairn/attention/parameters.hpp"
+#include "cairn/cache/seam/row_source.hpp"
+#include "cairn/core/memory.hpp"
+#include "cairn/kernels/dispatch.hpp"
+#include "cairn/kernels/hadamard.hpp"
+
+namespace cairn::inline CAIRN_ABI::detail {
+
+/// Row numbers that are reduced together before merging. Part of the numerics.
+inline constexpr int segment_rows = 256;
+static_assert(segment_rows == fetch_rows, "what is fetched at once is attended at once");
+/// Queries (rows x heads of a group) that share one pass over keys and values.
+inline constexpr int tile_queries = 16;
+
+/// Queries of one KV head: rows ascending, within a row the heads of the group.
+struct QueryTile {
+    int first_row;  // of the tile, in the batch of query rows
+    int rows;
+    int group;                       // heads a row
+    int head;                        // first query head
+    int position;                    // token position of the first row
+    const int* positions = nullptr;  // of every row, where rows are of several sequences
+    int count() const noexcept { return rows * group; }
+    int position_of(int query) const noexcept {
+        return positions != nullptr ? positions[query / group] : position + query / group;
+    }
+};
+
+/// The tiles of `rows` query rows of one sequence: strips (a KV head, or a part of it whose group
+/// is wider than a tile) times strands of rows.
+class Tiling {
+  public:
+    Tiling(const HeadLayout& layout, int rows) noexcept
+        : rows_(rows),
+          group_(layout.group()),
+          heads_(std::min(group_, tile_queries)),
+          parts_((group_ + heads_ - 1) / heads_),
+          tile_rows_(std::max(1, tile_queries / group_)),
+          strips_(layout.kv_heads * parts_) {}
+    int strips() const noexcept { return strips_; }
+    int strands() const noexcept { return (rows_ + tile_rows_ - 1) / tile_rows_; }
+    /// Query heads of a strip at most, and rows of them in a tile.
+    int heads() const noexcept { return heads_; }
+    int tile_rows() const noexcept { return tile_rows_; }
+    int kv_head(int strip) const noexcept { return strip / parts_; }
+    /// The tile of a strip and a strand, where the sequence's first row stands at `position`.
+    QueryTile tile(int strip, int strand, int position) const noexcept {
+        const int row = strand * tile_rows_;
+        const int first = strip % parts_ * heads_;
+        return {row, std::min(tile_rows_, rows_ - row), std::min(heads_, group_ - first),
+                kv_head(strip) * group_ + first, position + row};
+    }
+
+  private:
+    int rows_;
+    int group_;
+    int heads_;
+    int parts_;  // strips of a KV head
+    int tile_rows_;
+    int strips_;
+};
+
+/// Room that a worker needs besides its tile: for long lists of runs, for codecs, for rows that are
+/// not in memory; and where it says that those could not be had. Tasks do not throw.
+struct SegmentRoom {
+    std::size_t keys = 0;  ///< bytes; 0 for both: all rows are in memory
+    std::size_t values = 0;
+    std::size_t codec = 0;               ///< floats of codecs' scratch
+    int runs = 0;                        ///< of a list; 0: the lists' own room is enough
+    std::atomic<int>* failed = nullptr;  ///< an errno
+    bool fetches() const noexcept { return keys + values > 0; }
+    /// Room for what a cache of these runs needs.
+    void add(const RunList& key_runs, const RunList& value_runs, const HeadLayout& layout) {
+        for (const Run& run : key_runs) {
+            keys = std::max(keys, round_up(fetch_bytes(run), 64));
+            codec = std::max(codec, run.codec->scratch_floats(layout.key_dim));
+        }
+        for (const Run& run : value_runs) {
+            values = std::max(values, round_up(fetch_bytes(run), 64));
+            codec =
+                std::max(codec, run.codec->scratch_floats(std::max(run.dims, layout.value_dim)));
+        }
+    }
+    std::size_t list_floats() const noexcept {
+        return round_up(static_cast<std::size_t>(runs) * sizeof(Run), 64) / sizeof(float);
+    }
+    std::size_t floats() const noexcept {
+        return 4 * list_floats() + round_up(codec, 16) + (keys + values) / sizeof(float);
+    }
+};
+
+/// Scratch of one worker: queries rotated at their positions and at their places among displaced
+/// rows, scores, and one segment's result; behind them what SegmentRoom asks for.
+struct TileScratch {
+    float* q;          // [tile_queries][key_dim]
+    float* displaced;  // [tile_queries][key_dim]
+    float* scores;     // [tile_queries][segment_rows]
+    float* out;        // [tile_queries][value_dim]
+    float* max;        // [tile_queries]
+    float* sum;        // [tile_queries]
+    float* lists;      // four lists of runs
+    float* codec;      // scratch of codecs
+    std::byte* keys;   // room of a fetch
+    std::byte* values;
+    SegmentRoom room;
+    static std::size_t floats(const HeadLayout& layout, const SegmentRoom& room = {}) noexcept {
+        const std::size_t own =
+            tile_queries *
+            (2 * round_up(static_cast<std::size_t>(layout.key_dim), 16) + segment_rows +
+             round_up(static_cast<std::size_t>(layout.value_dim), 16) + 2);
+        return round_up(own, 16) + room.floats();
+    }
+    TileScratch(float* at, const HeadLayout& layout, const SegmentRoom& wanted = {}) noexcept
+        : TileScratch(at, layout.key_dim, layout.value_dim) {
+        room = wanted;
+        lists = at + floats(layout);
+        codec = lists + 4 * room.list_floats();
+        keys = reinterpret_cast<std::byte*>(codec + round_up(room.codec, 16));
+        values = keys + room.keys;
+    }
+    /// Room of one of the lists: keys and values of a KV head, the same of a segment.
+    std::span<Run> list(int which) const noexcept {
+        if (room.runs == 0) return {};
+        auto* at =
+            reinterpret_cast<Run*>(lists + static_cast<std::size_t>(which) * room.list_floats());
+        std::uninitialized_value_construct_n(at, room.runs);
+        return {at, static_cast<std::size_t>(room.runs)};
+    }
+    Scratch for_codec() const noexcept { return {codec, room.codec}; }
+
+  private:
+    TileScratch(float* at, int key_dim, int value_dim) noexcept
+        : q(at),
+          displaced(q + tile_queries * round_up(static_cast<std::size_t>(key_dim), 16)),
+          scores(displaced + tile_queries * round_up(static_cast<std::size_t>(key_dim), 16)),
+          out(scores + tile_queries * segment_rows),
+          max(out + tile_queries * round_up(static_cast<std::size_t>(value_dim), 16)),
+          sum(max + tile_queries) {}
+};
+
+/// Queries in the order of the tile, rotated once and scaled; a second time where they stand among
+/// displaced rows.
+inline void load_queries(const Queries& queries, const QueryTile& tile, const HeadLayout& layout,
+                         const AttentionParameters& parameters, const RunList& keys,
+                         const TileScratch& to) {
+    const kernels::Table& kernel = kernels::active();
+    const Run* displaced = nullptr;
+    for (const Run& run : keys)
+        if (run.displaced()) displaced = &run;
+    const auto load = [&](float* at, auto place_of) {
+        for (int i = 0; i < tile.count(); ++i, at += layout.key_dim) {
+            const int row = tile.first_row + i / tile.group;
+            const int head = tile.head + i % tile.group;
+            std::memcpy(at, queries.q + row * queries.stride + head * layout.key_dim,
+                        static_cast<std::size_t>(layout.key_dim) * sizeof(float));
+            if (parameters.rotation != nullptr)
+                parameters.rotation->rotate(at, place_of(queries.position + row));
+            if (parameters.scale != 1.0F) kernel.scale(parameters.scale, layout.key_dim, at);
+            if (keys.size() > 0 && keys[0].rotated) kernels::hadamard(at, layout.key_dim);
+        }
+    };
+    load(to.q, [](int position) { return position; });
+    if (displaced != nullptr)
+        load(to.displaced, [&](int position) { return displaced->place_of(position); });
+}
+
+/// The running result of a tile: segments are merged in ascending order.
+struct TileState {
+    float* max;  // [tile_queries]
+    float* sum;
+    float* out;  // [tile_queries][value_dim]
+    void clear(int queries) const noexcept {
+        std::fill_n(max, queries, -std::numeric_limits<float>::infinity());
+        std::fill_n(sum, queries, 0.0F);
+    }
+    void add(int queries, int dims, const float* m, const float* l, const float* o) const {
+        const float least = -std::numeric_limits<float>::infinity();
+        for (int i = 0; i < queries; ++i) {
+            if (m[i] == least) continue;  // saw nothing in this segment
+            if (max[i] == least) {
+                max[i] = m[i];
+                sum[i] = l[i];
+                std::memcpy(out + i * dims, o + i * dims,
+                            static_cast<std::size_t>(dims) * sizeof(float));
+            } else {
+                kernels::active().merge(&max[i], &sum[i], out + i * dims, m[i], l[i], o + i * dims,
+                                        dims);
+            }
+        }
+    }
+    void finish(const QueryTile& tile, int dims, bool rotated, float* to,
+                std::ptrdiff_t stride) const {
+        for (int i = 0; i < tile.count(); ++i) {
+            float* row = to + (tile.first_row + i / tile.group) * stride +
+                         std::ptrdiff_t{tile.head + i % tile.group} * dims;
+            if (max[i] == -std::numeric_limits<float>::infinity()) {
+                std::fill_n(row, dims, 0.0F);
+                continue;
+            }
+            std::memcpy(row, out + i * dims, static_cast<std::size_t>(dims) * sizeof(float));
+            kernels::active().scale(1.0F / sum[i], dims, row);
+            if (rotated) kernels::hadamard(row, dims);
+        }
+    }
+    static std::size_t floats(int value_dim, int queries = tile_queries) noexcept {
+        return round_up(
+            static_cast<std::size_t>(queries) * (static_cast<std::size_t>(value_dim) + 2), 16);
+    }
+    explicit TileState(float* at, int queries = tile_queries) noexcept
+        : max(at), sum(at + queries), out(at + 2 * queries) {}
+};
+
+}  // namespace cairn::inline CAIRN_ABI::detail
