@@ -25,7 +25,7 @@ extern cairn::ThreadPool threads;
 extern cairn::Context context;
 extern const cairn::LoadedModel loaded;
 extern const cairn::AnyModel model;
-extern const std::vector<cairn::Token> tokens, prompt, question;
+extern const std::vector<cairn::Token> tokens, prompt, question, draft;
 extern std::vector<float> logits, hidden;
 extern cairn::Session<cairn::AnyModel, cairn::KvCache<cairn::Paged<cairn::F16>>> session;
 extern cairn::KvCache<> cache;
