@@ -1,5 +1,6 @@
 // The caches of a session by layer: layers of other heads and policies, and layers that attend what
 // an earlier one staged, against a forward that knows neither sessions nor caches that are shared.
+#include <cairn/models/any_model.hpp>
 #include <cairn/models/audit.hpp>
 
 #include "sharing_support.hpp"
@@ -224,6 +225,18 @@ TEST_CASE("who follows wrongly is refused", "[cache_set]") {
     auto session = shy.session<KvCache<>>(20);
     CHECK(code_of([&] { session.decode(1); }) == ErrorCode::bad_state);
     CHECK(session.position() == 0);
+}
+
+TEST_CASE("a model of any blocks knows who follows whom", "[cache_set]") {
+    const AnyModel model = any_model(sharing_weights());
+    Random random(36);
+    const auto tokens = random_tokens(random, 40, sharing_words);
+    Session<AnyModel, KvCache<>> session(model, 50);
+    std::vector<float> logits(tokens.size() * sharing_words);
+    session.score(tokens, logits.data());
+    CHECK(same_bits(logits, sharing_forward(tokens, "contiguous:f32")));
+    CHECK(model.fingerprint() == sharing_model().fingerprint());
+    CHECK(session.caches().leader(2) == 1);
 }
 
 TEST_CASE("an audit counts a shared cache once", "[cache_set]") {

@@ -49,6 +49,9 @@ class AnyBlock {
     int window() const noexcept {
         return std::visit([](const auto& block) { return block.window(); }, block_);
     }
+    int leader() const noexcept {
+        return std::visit([](const auto& block) { return block.leader(); }, block_);
+    }
     std::size_t parameters() const noexcept {
         return std::visit([](const auto& block) { return block.parameters(); }, block_);
     }
