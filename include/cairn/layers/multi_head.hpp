@@ -100,11 +100,12 @@ class MultiHead {
                 require(slice.rows <= rotation_.positions() - slice.position, ErrorCode::capacity,
                         slice.rows, " rows at position ", slice.position, " go past the ",
                         rotation_.positions(), " rotary positions");
-                for_each_row(context, slice.rows, [&](std::ptrdiff_t r) {
-                    for (int h = 0; h < layout_.kv_heads; ++h)
-                        rotation_.rotate(k + r * qkv.stride + h * layout_.key_dim,
-                                         slice.position + static_cast<int>(r));
-                });
+                if (slice.cache.rows_wanted().keys == RowKind::ready)
+                    for_each_row(context, slice.rows, [&](std::ptrdiff_t r) {
+                        for (int h = 0; h < layout_.kv_heads; ++h)
+                            rotation_.rotate(k + r * qkv.stride + h * layout_.key_dim,
+                                             slice.position + static_cast<int>(r));
+                    });
             }
             slice.cache.stage({k, qkv.stride, slice.rows}, {v, qkv.stride, slice.rows});
         }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cairn/cache/any_cache.hpp"
+#include "cairn/cache/codec/bare_keys.hpp"
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/models/session.hpp"
 #include "cairn/numeric/elementary.hpp"
@@ -93,12 +94,20 @@ struct Audit {
 
 namespace detail {
 
+/// An f32 cache of the rows that the candidate wants.
+inline AnyCache plain_beside(const AnyCache& candidate) {
+    const HeadLayout layout = candidate.layout();
+    if (candidate.rows_wanted().keys == RowKind::bare_key)
+        return KvCache<Contiguous<BareKeys<F32>>>(layout, candidate.capacity());
+    return KvCache<>(layout, candidate.capacity());
+}
+
 /// A plain cache that attention reads, and a candidate beside it that attends with the same
 /// queries.
 class ShadowedCache {
   public:
-    ShadowedCache(KvCache<> plain, AnyCache candidate, RelativeError& error)
-        : plain_(std::move(plain)), candidate_(std::move(candidate)), error_(&error) {}
+    ShadowedCache(AnyCache candidate, RelativeError& error)
+        : plain_(plain_beside(candidate)), candidate_(std::move(candidate)), error_(&error) {}
 
     void stage(TokenRows k, TokenRows v) {
         plain_.stage(k, v);
@@ -128,6 +137,7 @@ class ShadowedCache {
     }
     void expect_prompt(int end) { candidate_.expect_prompt(end); }
     void runs(int head, RunList& keys, RunList& values) const { plain_.runs(head, keys, values); }
+    RowsWanted rows_wanted() const { return candidate_.rows_wanted(); }
     int committed() const { return plain_.committed(); }
     int length() const { return plain_.length(); }
     int capacity() const { return plain_.capacity(); }
@@ -183,7 +193,7 @@ class ShadowedCache {
     }
 
   private:
-    KvCache<> plain_;
+    AnyCache plain_;
     AnyCache candidate_;
     RelativeError* error_;
 };
@@ -205,7 +215,7 @@ Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int promp
     Session<Model, AnyCache> candidate(model, count, executor, make);
     Session<Model, detail::ShadowedCache> plain(
         model, count, executor, [&](int layer, const HeadLayout& layout, int rows) {
-            return detail::ShadowedCache(KvCache<>(layout, rows), make(layer, layout, rows),
+            return detail::ShadowedCache(make(layer, layout, rows),
                                          audit.attention[static_cast<std::size_t>(layer)]);
         });
     if (prompt > 0) {

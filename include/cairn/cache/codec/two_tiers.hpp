@@ -34,6 +34,7 @@ struct TwoTiers {
                 "two tiers, ", recent, " recent rows: a tier cannot itself change form with age");
         StreamPlan plan({{fresh.form(0).codec, 1, recent}, {old.form(0).codec}});
         plan.rotated = old.rotated;
+        plan.kind = old.kind;
         return plan;
     }
     std::string spec() const { return detail::codec_word(cold); }

@@ -80,7 +80,7 @@ class SlotBook {
                                                ? scorer().signature(key, layout_.key_dim)
                                                : 0);
                 streams_.keys().put(h, slot, key);
-                if (!streams_.leading())
+                if (!streams_.from_keys())
                     streams_.values().put(h, slot, v.data + r * v.stride + h * layout_.value_dim);
             }
         }
