@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <memory>
 #include <new>
 #include <span>
 #include <type_traits>
@@ -23,7 +24,34 @@ struct BatchSlice {
     int position;  ///< of the first row in its sequence
 };
 
-/// Settings of attention that are not weights.
+/// What an architecture does to a token's queries, keys and values before they are rotated: norms
+/// of heads, of whole rows, clamps. Shared by threads.
+class ProjectedStep {
+  public:
+    virtual ~ProjectedStep() = default;
+    /// In place on one token: q [heads][key_dim], k [kv_heads][key_dim], v [kv_heads][value_dim]; k
+    /// and v are null in a layer that attends another one's.
+    virtual void apply(float* q, float* k, float* v) const = 0;
+    /// Numbers in its weights.
+    virtual std::size_t parameters() const noexcept { return 0; }
+    /// Adds weights and settings to a fingerprint.
+    virtual void hash(Fingerprint& to) const = 0;
+};
+
+namespace detail {
+
+inline void apply_step(const ProjectedStep& step, const Activations& qkv, std::ptrdiff_t width,
+                       std::ptrdiff_t q_width, std::ptrdiff_t k_width, Context& context) {
+    for_each_row(context, qkv.rows, [&](std::ptrdiff_t r) {
+        float* q = qkv.row(r);
+        float* k = width > q_width ? q + q_width : nullptr;
+        step.apply(q, k, k != nullptr ? k + k_width : nullptr);
+    });
+}
+
+}  // namespace detail
+
+/// Settings of attention that are not projections.
 struct AttentionSettings {
     Mask mask = Mask::causal();
     float scale = 0.0F;  ///< 0: 1 / sqrt(key_dim)
@@ -32,6 +60,7 @@ struct AttentionSettings {
     /// The layer whose keys and values it attends: it then has projections to queries only, and
     /// stages nothing. Below 0: its own.
     int leader = -1;
+    std::shared_ptr<const ProjectedStep> projected{};  ///< none: null
 };
 
 /// Projections to queries, keys and values (in one go), attention over the cache, output
@@ -81,6 +110,9 @@ class MultiHead {
         const Activations mixed{frame.floats(static_cast<std::size_t>(x.rows * out_.in())),
                                 out_.in(), x.rows};
         qkv_.forward(x, qkv, context);
+        if (settings_.projected != nullptr)
+            detail::apply_step(*settings_.projected, qkv, qkv_.out(), q_width(), k_width(),
+                               context);
         detail::require_finite_rows(qkv, qkv_.out(), "queries, keys or values", context);
         AttentionParameters parameters{settings_.scale, settings_.mask, settings_.soft_cap,
                                        settings_.alibi, nullptr};
@@ -130,10 +162,13 @@ class MultiHead {
     int window() const noexcept { return settings_.mask.window(); }
     /// The layer whose keys and values it attends; -1: its own.
     int leader() const noexcept { return follows() ? settings_.leader : -1; }
-    std::size_t parameters() const noexcept { return qkv_.parameters() + out_.parameters(); }
+    std::size_t parameters() const noexcept {
+        return qkv_.parameters() + out_.parameters() +
+               (settings_.projected != nullptr ? settings_.projected->parameters() : 0);
+    }
     std::size_t bytes() const noexcept { return qkv_.bytes() + out_.bytes(); }
     /// Adds weights, shape and settings to a fingerprint.
-    void hash(Fingerprint& to) const {
+    [[gnu::cold]] void hash(Fingerprint& to) const {
         for (const int n : {layout_.heads, layout_.kv_heads, layout_.key_dim, layout_.value_dim,
                             settings_.mask.window()})
             to.add(static_cast<std::uint64_t>(n));
@@ -143,6 +178,7 @@ class MultiHead {
         if (follows()) to.add(static_cast<std::uint64_t>(settings_.leader));
         if constexpr (rotates) rotation_.hash(to);
         name_settings(to);
+        if (settings_.projected != nullptr) settings_.projected->hash(to);
         qkv_.hash(to);
         out_.hash(to);
     }
