@@ -30,9 +30,10 @@ std::vector<ReadRow> read_rows(const RunList& runs, Made part, int kv_head, int 
             run.codec->decode(reader.at(run, j), width, row.data(), width,
                               scratch.with(run.codec->scratch_floats(width)));
             // Values stay turned: the output is turned back.
-            if (run.rotated && part == Made::keys) kernels::hadamard(row.data(), width);
-            rows[static_cast<std::size_t>(j)] = {make(part, kv_head, run.position_of(j), row),
-                                                 run.place_of(position)};
+            if (run.rotated && (part == Made::keys || run.kind == RowKind::input))
+                kernels::hadamard(row.data(), width);
+            rows[static_cast<std::size_t>(j)] = {
+                make(run.kind, part, kv_head, run.position_of(j), row), run.place_of(position)};
         }
     }
     return rows;
@@ -47,14 +48,16 @@ RowMatrix read_and_attend(AnyCache& cache, const RowMatrix& q, int position,
     const int dims = layout.value_dim;
     constexpr float least = -std::numeric_limits<float>::infinity();
     RowMatrix out = RowMatrix::Zero(1, layout.heads * dims);
+    RunList key_runs, value_runs;
+    std::vector<ReadRow> keys, values;
     for (int h = 0; h < layout.heads; ++h) {
         const int kv = h / layout.group();
-        RunList key_runs, value_runs;
-        cache.runs(kv, key_runs, value_runs);
-        const auto keys =
-            read_rows(key_runs, Made::keys, kv, position, layout.key_dim, position + 1, make);
-        const auto values =
-            read_rows(value_runs, Made::values, kv, position, dims, position + 1, make);
+        if (h % layout.group() == 0) {
+            cache.runs(kv, key_runs, value_runs);
+            keys =
+                read_rows(key_runs, Made::keys, kv, position, layout.key_dim, position + 1, make);
+            values = read_rows(value_runs, Made::values, kv, position, dims, position + 1, make);
+        }
         const auto query_at = [&](int place) {
             std::vector<float> query(q.data() + h * layout.key_dim,
                                      q.data() + (h + 1) * layout.key_dim);

@@ -71,13 +71,13 @@ TEST_CASE("bare keys: rows are turned after they are read", "[bare_keys]") {
         RowMatrix wanted(rows, bare_heads.heads * bare_heads.value_dim);
         for (int p = 0; p < rows; ++p) {
             twin.stage(token_rows(text.k.middleRows(p, 1)), token_rows(text.v.middleRows(p, 1)));
-            wanted.row(p) =
-                read_and_attend(twin, text.q.row(p), p, parameters,
-                                [&](Made part, int, int position, std::span<const float> row) {
-                                    std::vector<float> key(row.begin(), row.end());
-                                    if (part == Made::keys) rotary.rotate(key.data(), position);
-                                    return key;
-                                });
+            wanted.row(p) = read_and_attend(
+                twin, text.q.row(p), p, parameters,
+                [&](RowKind, Made part, int, int position, std::span<const float> row) {
+                    std::vector<float> key(row.begin(), row.end());
+                    if (part == Made::keys) rotary.rotate(key.data(), position);
+                    return key;
+                });
             twin.commit();
         }
         CHECK(spec.make(bare_heads, 400).payload_bytes(300) ==

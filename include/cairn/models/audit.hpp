@@ -13,6 +13,7 @@
 
 #include "cairn/cache/any_cache.hpp"
 #include "cairn/cache/codec/bare_keys.hpp"
+#include "cairn/cache/codec/inputs.hpp"
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/models/session.hpp"
 #include "cairn/numeric/elementary.hpp"
@@ -99,6 +100,11 @@ inline AnyCache plain_beside(const AnyCache& candidate) {
     const HeadLayout layout = candidate.layout();
     if (candidate.rows_wanted().keys == RowKind::bare_key)
         return KvCache<Contiguous<BareKeys<F32>>>(layout, candidate.capacity());
+    if (candidate.rows_wanted().keys == RowKind::input) {
+        if (candidate.rows_wanted().values)
+            return KvCache<Contiguous<Inputs<F32>, F32>>(layout, candidate.capacity());
+        return KvCache<Contiguous<Inputs<F32>>>(layout, candidate.capacity());
+    }
     return KvCache<>(layout, candidate.capacity());
 }
 
@@ -164,7 +170,9 @@ class ShadowedCache {
             plain_.runs(h, lists[0][0], lists[0][1]);
             candidate_.runs(h, lists[1][0], lists[1][1]);
             for (int s = 0; s < 2; ++s) {
-                const int dims = s == 0 ? layout().key_dim : layout().value_dim;
+                int dims = s == 0 ? layout().key_dim : layout().value_dim;
+                if (lists[1][s].size() > 0 && lists[1][s][0].kind == RowKind::input)
+                    dims = lists[1][s][0].dims;
                 std::vector<float> wanted(static_cast<std::size_t>(dims));
                 std::vector<float> got(wanted);
                 RowReader reader;

@@ -29,8 +29,10 @@ struct CachePlanSpec {
 /// of the first rule that is broken.
 inline CachePlanSpec plan_streams(const AnyStore& store, const KeepFacts& keep,
                                   const HeadLayout& layout, int layer) {
-    PlannedStream keys = planned(store.keys, {layer, layout.kv_heads, layout.key_dim, true});
-    PlannedStream values = planned(store.values, {layer, layout.kv_heads, layout.value_dim, false});
+    PlannedStream keys =
+        planned(store.keys, {layer, layout.kv_heads, layout.key_dim, true, layout.input});
+    PlannedStream values =
+        planned(store.values, {layer, layout.kv_heads, layout.value_dim, false, layout.input});
     CachePlanSpec result;
     result.facts = {store.facts_now(), keys.facts, values.facts, keep};
     const std::string_view sentence = broken_rule(result.facts);
@@ -40,7 +42,10 @@ inline CachePlanSpec plan_streams(const AnyStore& store, const KeepFacts& keep,
     require(!values.plan.leading || layout.value_dim <= layout.key_dim, ErrorCode::invalid_argument,
             "values of ", layout.value_dim, " numbers are not the leading ones of keys of ",
             layout.key_dim);
-    result.streams.push_back({std::move(keys.plan), layout.kv_heads, layout.key_dim});
+    if (keys.plan.kind == RowKind::input)
+        result.streams.push_back({std::move(keys.plan), 1, layout.input});
+    else
+        result.streams.push_back({std::move(keys.plan), layout.kv_heads, layout.key_dim});
     if (!from_keys)
         result.streams.push_back({std::move(values.plan), layout.kv_heads, layout.value_dim});
     return result;

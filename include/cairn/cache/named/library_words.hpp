@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cairn/cache/codec/bare_keys.hpp"
+#include "cairn/cache/codec/inputs.hpp"
 #include "cairn/cache/codec/kivi.hpp"
 #include "cairn/cache/codec/rotated.hpp"
 #include "cairn/cache/keep/h2o.hpp"
@@ -40,6 +41,7 @@ namespace detail {
     words.codec(Kivi<2>{});
     words.wrapper<Rotated<AnyCodec>>();
     words.wrapper<BareKeys<AnyCodec>>();
+    words.wrapper<Inputs<AnyCodec>>();
     words.keep(KeepAll{});
     words.keep(WindowSinks<1024, 0>{});
     words.keep(H2O<512>{});

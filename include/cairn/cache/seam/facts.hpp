@@ -74,9 +74,11 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
          "into the others")                                                                         \
     RULE(!f.keep.by_score || f.keys.kind == RowKind::ready,                                         \
          "a keep that chooses rows by score looks at keys as queries meet them; "                   \
-         "rows that become keys only when they are read (BareKeys) go by position")                 \
+         "rows that become keys only when they are read (BareKeys, Inputs) go by position")                 \
     RULE(f.values.kind != RowKind::bare_key || f.keys.kind == RowKind::bare_key,                    \
-         "values are never rotated, so none of them are kept before that: BareKeys is for keys")
+         "values are never rotated, so none of them are kept before that: BareKeys is for keys")    \
+    RULE(f.values.kind != RowKind::input || f.keys.kind == RowKind::input,                          \
+         "values that are made of a layer's inputs need the inputs, which stand in place of keys")
 // clang-format on
 
 /// The same list as data.

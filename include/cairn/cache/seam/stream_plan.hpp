@@ -64,6 +64,9 @@ struct StreamShape {
     int heads = 1;
     int dims = 0;      ///< of a row of one head
     bool keys = true;  ///< keys or values
+    int input = 0;     ///< of a row of the layer's input; 0: not said
+    /// The stream of a layer's inputs, which are written as values are.
+    StreamShape of_inputs() const noexcept { return {layer, 1, input, false, input}; }
 };
 
 /// A type that names how keys and values are written: F32, F16, Q8_0, Kivi<4>, ... or one of your
