@@ -215,6 +215,10 @@ TEST_CASE("who follows wrongly is refused", "[cache_set]") {
     CHECK(code_of([&] { sharing_session(model, "contiguous:f16:h2o=20"); }) ==
           ErrorCode::unsupported);
 
+    // Keys that whoever reads them makes: the leader's would be another layer's.
+    for (const char* spec : {"contiguous:f32+bare", "paged:f16+inputs"})
+        CHECK(code_of([&] { sharing_session(sharing_model(), spec); }) == ErrorCode::unsupported);
+
     // A block that hides its leader attends a cache in which nothing was staged.
     DecoderWeights<ShySharing, NoPositions> weights;
     SharingFrame frame;

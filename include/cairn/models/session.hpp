@@ -63,6 +63,10 @@ class Session final : public SessionState {
                     ErrorCode::invalid_argument, "session of ", capacity,
                     " tokens; the model's context is ", model_.context());
             check_window(cache, layer, capacity);
+            // Rows are made when they are read: by the layer that reads them, not by its leader.
+            require(caches_.leader(layer) == layer || cache_wants(cache).keys == RowKind::ready,
+                    ErrorCode::unsupported, "session: layer ", layer, " attends the keys of layer ",
+                    caches_.leader(layer), ", whose cache keeps unrotated keys or inputs");
         }
     }
 
