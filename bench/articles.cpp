@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cairn/io/io.hpp>
+#include <cairn/models/gpt_j.hpp>
 
 #include "random_blocks.hpp"
 #include "timer.hpp"
@@ -38,8 +39,11 @@ int main(int argc, char** argv) {
         const auto make = [&] {
             if (path != "gpt-j") return load_model(path, {{}, {}, &pool}).model;
             const GptJConfig config{28, 16, 4096, 0, 64, 2048, 50400};
-            return any_model(load_gpt_j_weights(
-                config, bench::RandomGptJ(config, ElementType::q8_0), {{}, {}, &pool}));
+            const TensorTable table = gpt_j_tensors(config);
+            const bench::RandomGptJ source(config, ElementType::q8_0);
+            const LoadOptions options{{}, {}, &pool};
+            WeightReader reader(table, source, ModelFormat::hugging_face, options);
+            return any_model(load_gpt_j_weights(config, reader));
         };
         const AnyModel model = make();
         auto session = model.session<KvCache<Contiguous<F16>>>(

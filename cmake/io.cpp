@@ -1,4 +1,5 @@
-// Loading a model and running it, compiled once: the target cairn::io_compiled.
+// Loading a model, running it and exporting it, compiled once: the target cairn::io_compiled.
+#include "cairn/io/gguf_export.hpp"
 #include "cairn/io/model_file.hpp"
 
 namespace cairn::inline CAIRN_ABI {

@@ -36,7 +36,7 @@ void list_unread(const std::vector<std::string>& names, bool all) {
 
 void inspect(const std::string& path, int context, bool all, bool json) {
     const Contents contents = read_contents(path);
-    const Shape shape = shape_of(contents.config);
+    const cairn::ModelShape& shape = contents.shape;
     if (context == 0) context = shape.context;
     require(context <= shape.context, ErrorCode::capacity, "--context ", context,
             ": the model has ", shape.context, " positions");

@@ -30,10 +30,11 @@ Contents read_contents(const std::string& path) {
     if (!std::filesystem::is_directory(path, error)) {
         require(cairn::name_exists(path), ErrorCode::io, path, ": no such file or folder");
         const cairn::GgufSource source(path);
-        Contents result{"GGUF", cairn::gguf_config(source), {}, {}, source.file_bytes(), {}, {}};
-        result.unread = cairn::unread_tensors(result.config, source);
+        const cairn::ModelRecipe recipe = cairn::read_gguf_recipe(source.metadata(), source);
+        Contents result{"GGUF", recipe.shape, {}, {}, source.file_bytes(), {}, {}};
+        result.unread = recipe.tensors.check(source, cairn::ModelFormat::gguf).unread();
         cairn::detail::known_end_of_text(cairn::gguf_end_of_text(source.metadata(), std::nullopt),
-                                         cairn::vocabulary_of(result.config), result.notes);
+                                         recipe.shape.vocabulary, result.notes);
         for (const auto& [name, tensor] : source.tensors())
             result.tensors.push_back({name, std::string(cairn::block_size(tensor->type).name),
                                       tensor->shape, tensor->bytes});
@@ -43,34 +44,16 @@ Contents read_contents(const std::string& path) {
     }
     const std::filesystem::path folder(path);
     const std::string config = (folder / "config.json").string();
-    cairn::HfConfig read = cairn::parse_hf_config(cairn::read_json_file(config), config);
-    Contents result{"safetensors", std::move(read.model), {}, {}, 0, {}, std::move(read.notes)};
+    const std::string text = cairn::read_json_file(config);
     const cairn::SafetensorsSource source(folder);
-    result.unread = cairn::unread_tensors(result.config, source);
+    cairn::HfConfig read = cairn::parse_hf_config(text, config, {}, source);
+    Contents result{"safetensors", read.recipe.shape, {}, {}, 0, {}, std::move(read.notes)};
+    result.unread = read.recipe.tensors.check(source, cairn::ModelFormat::hugging_face).unread();
     for (const auto& [name, tensor] : source.tensors()) {
         result.tensors.push_back({name, tensor->dtype, tensor->shape, tensor->end - tensor->begin});
         result.file_bytes += tensor->end - tensor->begin;
     }
     return result;
-}
-
-Shape shape_of(const cairn::ModelConfig& config) {
-    struct {
-        Shape operator()(const cairn::Gpt2Config& c) const {
-            const int head = c.width / c.heads;
-            return {"gpt2",  c.layers,    c.context, {c.heads, c.heads, head, head},
-                    c.width, c.vocabulary};
-        }
-        Shape operator()(const cairn::GptJConfig& c) const {
-            const int head = c.width / c.heads;
-            return {"gptj",  c.layers,    c.context, {c.heads, c.heads, head, head},
-                    c.width, c.vocabulary};
-        }
-        Shape operator()(const cairn::LlamaConfig& c) const {
-            return {c.architecture, c.layers, c.context, c.heads, c.width, c.vocabulary};
-        }
-    } visitor;
-    return std::visit(visitor, config);
 }
 
 }  // namespace programs

@@ -22,7 +22,7 @@ struct Entry {
 };
 struct Contents {
     std::string format;
-    cairn::ModelConfig config;
+    cairn::ModelShape shape;
     std::vector<Entry> tensors;
     std::vector<std::pair<std::string, std::string>> metadata;
     std::size_t file_bytes = 0;
@@ -32,15 +32,5 @@ struct Contents {
 
 /// Without loading weights. Throws Error{io, bad_file, unsupported}.
 Contents read_contents(const std::string& path);
-
-struct Shape {
-    std::string architecture;
-    int layers;
-    int context;
-    cairn::HeadLayout heads;
-    int width;
-    int vocabulary;
-};
-Shape shape_of(const cairn::ModelConfig& config);
 
 }  // namespace programs

@@ -39,7 +39,7 @@ std::size_t parse_bytes(const std::string& text) {
 }
 
 // "layers,heads,kv_heads,head_width".
-Shape parse_shape(const std::string& text) {
+cairn::ModelShape parse_shape(const std::string& text) {
     const std::vector<Token> n = parse_tokens(text);
     require(n.size() == 4, ErrorCode::usage, "--shape: \"", text.substr(0, 40),
             "\" is not LAYERS,HEADS,KV_HEADS,HEAD_WIDTH");
@@ -50,7 +50,7 @@ Shape parse_shape(const std::string& text) {
     } catch (const Error& error) {
         throw Error(ErrorCode::usage, std::string("--shape: ") + error.what());
     }
-    return {"", n[0], longest, layout, 0, 0};
+    return {"", n[0], 0, longest, 0, layout};
 }
 
 void plan(Options options) {
@@ -64,8 +64,8 @@ void plan(Options options) {
                           "contiguous:kivi2",    "contiguous:f16:window=1024,sinks=4"};
     std::vector<cairn::CacheSpec> specs;
     for (const std::string& text : options.caches) specs.push_back(parse_cache(text));
-    const Shape shape = options.shape.empty() ? shape_of(read_contents(options.path).config)
-                                              : parse_shape(options.shape);
+    const cairn::ModelShape shape =
+        options.shape.empty() ? read_contents(options.path).shape : parse_shape(options.shape);
     const int context = options.context > 0     ? options.context
                         : options.shape.empty() ? shape.context
                                                 : 4096;

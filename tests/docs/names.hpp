@@ -12,7 +12,6 @@
 #include <cairn/cache/named/planner.hpp>
 #include <cairn/cache/store/spilled.hpp>
 #include <cairn/generate/beam.hpp>
-#include <cairn/io/gguf_export.hpp>
 #include <cairn/io/io.hpp>
 #include <cairn/models/audit.hpp>
 #include <cairn/serve/sequence_pool.hpp>

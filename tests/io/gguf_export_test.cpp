@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include <cairn/io/gguf_export.hpp>
+#include <cairn/io/safetensors_source.hpp>
 
 #include "session_support.hpp"
 using namespace support;

@@ -25,6 +25,14 @@ std::string text_of(const Fields& fields, const std::string& extra = "") {
     return text + extra + "}";
 }
 HfConfig parse(Fields fields) { return parse_hf_config(text_of(fields), "config.json"); }
+// The numbers alone, by the recipe that they belong to.
+template <class Read>
+auto numbers_of(const Fields& fields, const Read& read) {
+    const JsonDocument json(parse_json(text_of(fields), ErrorCode::bad_config, "config.json"));
+    const JsonObject root(*json, ErrorCode::bad_config, "config.json");
+    HfNumbers numbers(root, root.string("model_type"));
+    return read(numbers);
+}
 ErrorCode error(const std::string& key, const std::string& value) {
     Fields fields = base;
     fields[key] = value;
@@ -36,9 +44,9 @@ ErrorCode error(const std::string& key, const std::string& value) {
 
 TEST_CASE("a good config is read", "[hf_config]") {
     const HfConfig c = parse(base);
-    CHECK(std::get<Gpt2Config>(c.model).layers == 2);
-    CHECK(std::get<Gpt2Config>(c.model).hidden_width() == 32);
-    CHECK(std::get<Gpt2Config>(c.model).tied);
+    CHECK(c.recipe.shape.layers == 2);
+    CHECK(numbers_of(base, read_gpt2_config).hidden_width() == 32);
+    CHECK(numbers_of(base, read_gpt2_config).tied);
     CHECK(c.end_of_text == std::vector<Token>{5});
     Fields several = base;
     several["eos_token_id"] = "[1, 2]";
@@ -47,7 +55,7 @@ TEST_CASE("a good config is read", "[hf_config]") {
     CHECK(parse(several).end_of_text.empty());
     several["n_inner"] = "null";
     several["layer_norm_epsilon"] = "";
-    CHECK(std::get<Gpt2Config>(parse(several).model).epsilon == 1e-5F);
+    CHECK(numbers_of(several, read_gpt2_config).epsilon == 1e-5F);
 }
 
 TEST_CASE("every count refuses what is none", "[hf_config]") {
@@ -74,6 +82,15 @@ TEST_CASE("every count refuses what is none", "[hf_config]") {
 
 TEST_CASE("what is not known is named, never guessed", "[hf_config]") {
     CHECK(error("model_type", "\"gpt3\"") == ErrorCode::unsupported);
+    Fields unknown = base;
+    unknown["model_type"] = "\"gpt3\"";
+    try {
+        parse(unknown);
+    } catch (const Error& failure) {
+        CHECK(std::string(failure.what()) ==
+              "config.json: the architecture \"gpt3\" is not known; known: gpt2, gptj, llama, "
+              "mistral, qwen2; docs/extend.md shows how a program adds one");
+    }
     CHECK(error("model_type", "") == ErrorCode::bad_config);
     CHECK(error("activation_function", "\"relu\"") == ErrorCode::unsupported);
     CHECK(error("scale_attn_by_inverse_layer_idx", "true") == ErrorCode::unsupported);
@@ -95,6 +112,38 @@ TEST_CASE("what is not known is named, never guessed", "[hf_config]") {
           }) == ErrorCode::bad_config);
 }
 
+TEST_CASE("an architecture of the program is found by model_type or class, the last one first",
+          "[hf_config]") {
+    const auto reader = [](int layers) {
+        return [layers](ModelNumbers& numbers, const TensorSource& source) {
+            CHECK(source.shape("any") == nullptr);
+            ModelRecipe recipe;
+            recipe.shape = {numbers.architecture(), layers,      8, 16,
+                            numbers.vocabulary(),   {1, 1, 8, 8}};
+            return recipe;
+        };
+    };
+    register_architecture("config-test", reader(1));
+    register_architecture({"ConfigTestForCausalLM", "", reader(3)});
+    Fields fields = base;
+    fields["model_type"] = "\"config-test\"";
+    CHECK(parse(fields).recipe.shape.layers == 1);
+    CHECK(parse(fields).gguf == "config-test");
+    register_architecture("config-test", reader(2));
+    CHECK(parse(fields).recipe.shape.layers == 2);
+    fields["architectures"] = R"(["ConfigTestForCausalLM"])";
+    CHECK(parse(fields).recipe.shape.layers == 2);  // model_type first
+    fields["model_type"] = "";
+    const HfConfig c = parse(fields);
+    CHECK(c.recipe.shape.layers == 3);
+    CHECK(c.gguf.empty());
+    CHECK(c.architecture == "ConfigTestForCausalLM");
+    fields["architectures"] = "[]";
+    CHECK(code_of([&] { parse(fields); }) == ErrorCode::bad_config);
+    fields["architectures"] = "[7]";
+    CHECK(code_of([&] { parse(fields); }) == ErrorCode::unsupported);
+}
+
 TEST_CASE("Llama's config, in both spellings of the rotation", "[hf_config]") {
     const Fields llama{{"model_type", "\"llama\""},
                        {"num_hidden_layers", "2"},
@@ -106,7 +155,10 @@ TEST_CASE("Llama's config, in both spellings of the rotation", "[hf_config]") {
                        {"vocab_size", "100"},
                        {"rms_norm_eps", "1e-5"},
                        {"hidden_act", "\"silu\""}};
-    const auto config = [](const Fields& f) { return std::get<LlamaConfig>(parse(f).model); };
+    const auto config = [](const Fields& f) {
+        parse(f);
+        return numbers_of(f, read_llama_config);
+    };
     const auto with = [&](const std::string& key, const std::string& value) {
         Fields f = llama;
         f[key] = value;

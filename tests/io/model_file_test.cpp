@@ -2,6 +2,8 @@
 #include <cairn/cache/cache_spec.hpp>
 #include <cairn/io/gguf_export.hpp>
 #include <cairn/io/io.hpp>
+#include <cairn/io/json.hpp>
+#include <cairn/io/output_file.hpp>
 
 #include "session_support.hpp"
 using namespace support;

@@ -3,20 +3,27 @@
 // writes opens in llama.cpp.
 #pragma once
 
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "cairn/io/check_not_model.hpp"
+#include "cairn/io/model_file.hpp"
+
+// Compiled in every program that uses the headers alone, or in the library cairn::io_compiled.
+#if !defined(CAIRN_EXTERN_IO) || defined(CAIRN_IO_IMPLEMENTATION)
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "cairn/io/chat_template.hpp"
-#include "cairn/io/check_not_model.hpp"
-#include "cairn/io/gguf_config.hpp"
 #include "cairn/io/gguf_writer.hpp"
-#include "cairn/io/model_file.hpp"
+#include "cairn/io/hf_config.hpp"
+#include "cairn/io/gguf_source.hpp"
 #include "cairn/io/safetensors_source.hpp"
 #include "cairn/io/tokenizer_json.hpp"
+#endif
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -26,6 +33,18 @@ struct ExportReport {
     std::vector<std::string> fallbacks;
     std::size_t tensors = 0;
 };
+
+#if defined(CAIRN_EXTERN_IO) && !defined(CAIRN_IO_IMPLEMENTATION)
+/// Writes a model as a GGUF file, as documented below. Compiled in the library
+/// `cairn::io_compiled`.
+ExportReport export_gguf(const std::string& from, const std::string& to, ElementType type,
+                         const Progress& progress = {}, const FileLimits& limits = {});
+#else
+#if defined(CAIRN_IO_IMPLEMENTATION)
+#define CAIRN_IO_LINKAGE
+#else
+#define CAIRN_IO_LINKAGE inline
+#endif
 
 namespace detail {
 
@@ -128,141 +147,77 @@ inline void add_gguf_tensors(GgufExport& to, const GgufSource& source) {
                to.plain_rows(source, name, tensor->shape.empty() ? 1 : tensor->shape.back()));
 }
 
-inline void add_gpt2(GgufExport& to, const Gpt2Config& c, const TensorSource& source) {
-    GgufWriter& w = to.writer;
-    w.add("general.architecture", std::string("gpt2"));
+// What a recipe read from config.json, under its GGUF names.
+inline void add_numbers(GgufExport& to, const HfConfig& config) {
+    to.writer.add("general.architecture", config.gguf);
     to.add_file_type();
-    w.add_u32("gpt2.block_count", c.layers);
-    w.add_u32("gpt2.context_length", c.context);
-    w.add_u32("gpt2.embedding_length", c.width);
-    w.add_u32("gpt2.feed_forward_length", c.hidden_width());
-    w.add_u32("gpt2.attention.head_count", c.heads);
-    w.add_f32("gpt2.attention.layer_norm_epsilon", c.epsilon);
-    const std::string prefix =
-        source.shape("transformer.wte.weight") != nullptr ? "transformer." : "";
-    const auto copy = [&](const std::string& from, const std::string& name) {
-        const auto* shape = source.shape(from);
-        require(shape != nullptr, ErrorCode::bad_config, "quantize: tensor ", from, " is missing");
-        to.add(name, *shape, to.plain_rows(source, from, shape->back()));
-    };
-    const auto transposed = [&](const std::string& from, const std::string& name) {
-        const auto* shape = source.shape(from);
-        require(shape != nullptr && shape->size() == 2, ErrorCode::bad_config, "quantize: tensor ",
-                from, " is missing or no matrix");
-        const std::size_t in = (*shape)[0];
-        const std::size_t out = (*shape)[1];
-        to.add(name, {out, in},
-               [&source, from, in, out](std::size_t first, std::size_t count, float* rows) {
-                   std::vector<float> line(out);
-                   for (std::size_t k = 0; k < in; ++k) {
-                       source.read(from, k * out, line);
-                       for (std::size_t n = 0; n < count; ++n) rows[n * in + k] = line[first + n];
-                   }
-               });
-    };
-    const Gpt2Names& names = gpt2_gguf_names;
-    copy(prefix + "wte.weight", names.embedding + std::string(".weight"));
-    copy(prefix + "wpe.weight", names.positions + std::string(".weight"));
-    for (int i = 0; i < c.layers; ++i) {
-        const std::string h = prefix + "h." + std::to_string(i) + ".";
-        const std::string blk = names.layer + std::to_string(i) + ".";
-        for (std::size_t p = 0; p < 6; ++p) {
-            const std::string from = h + gpt2_names.parts[p];
-            const std::string name = blk + names.parts[p];
-            if (p == 0 || p == 3)
-                copy(from + ".weight", name + ".weight");
-            else
-                transposed(from + ".weight", name + ".weight");
-            copy(from + ".bias", name + ".bias");
-        }
+    for (const auto& [name, number] : config.numbers) {
+        const std::string key = config.gguf + "." + name;
+        if (const auto* integer = std::get_if<std::int64_t>(&number))
+            to.writer.add_u32(key, *integer);
+        else if (const auto* real = std::get_if<double>(&number))
+            to.writer.add_f32(key, *real);
+        else if (const auto* truth = std::get_if<bool>(&number))
+            to.writer.add_bool(key, *truth);
+        else
+            to.writer.add(key, std::get<std::string>(number));
     }
-    copy(prefix + "ln_f.weight", "output_norm.weight");
-    copy(prefix + "ln_f.bias", "output_norm.bias");
-    copy(c.tied ? prefix + "wte.weight" : "lm_head.weight", "output.weight");
 }
 
-inline void add_llama(GgufExport& to, const LlamaConfig& c, const TensorSource& source) {
-    GgufWriter& w = to.writer;
-    // Mistral is a Llama in GGUF files.
-    const std::string arch = c.architecture == "qwen2" ? "qwen2" : "llama";
-    w.add("general.architecture", arch);
-    to.add_file_type();
-    w.add_u32(arch + ".block_count", c.layers);
-    w.add_u32(arch + ".context_length", c.context);
-    w.add_u32(arch + ".embedding_length", c.width);
-    w.add_u32(arch + ".feed_forward_length", c.hidden);
-    w.add_u32(arch + ".attention.head_count", c.heads.heads);
-    w.add_u32(arch + ".attention.head_count_kv", c.heads.kv_heads);
-    w.add_u32(arch + ".attention.key_length", c.heads.key_dim);
-    w.add_u32(arch + ".attention.value_length", c.heads.value_dim);
-    w.add_u32(arch + ".rope.dimension_count", c.heads.key_dim);
-    w.add_f32(arch + ".rope.freq_base", c.theta);
-    w.add_f32(arch + ".attention.layer_norm_rms_epsilon", c.epsilon);
-    w.add_u32(arch + ".vocab_size", c.vocabulary);
-    if (c.window > 0) w.add_u32(arch + ".attention.sliding_window", c.window);
-    using Kind = RotaryScaling::Kind;
-    if (c.scaling.kind == Kind::linear || c.scaling.kind == Kind::yarn) {
-        w.add(arch + ".rope.scaling.type",
-              std::string(c.scaling.kind == Kind::linear ? "linear" : "yarn"));
-        w.add_f32(arch + ".rope.scaling.factor", c.scaling.factor);
-        w.add_u32(arch + ".rope.scaling.original_context_length",
-                  static_cast<std::int64_t>(c.scaling.original_context));
-    } else if (c.scaling.kind == Kind::llama3) {
-        RotarySettings plain{c.heads.key_dim, c.theta, 1, {}, {}};
-        RotarySettings scaled = plain;
-        scaled.scaling = c.scaling;
-        std::vector<float> divisors;
-        const auto a = rotary_frequencies(plain);
-        const auto b = rotary_frequencies(scaled);
-        for (std::size_t i = 0; i < a.size(); ++i)
-            divisors.push_back(static_cast<float>(a[i] / b[i]));
-        to.add("rope_freqs.weight", {divisors.size()},
-               [divisors](std::size_t, std::size_t, float* row) {
-                   std::copy(divisors.begin(), divisors.end(), row);
-               });
-    }
-    const LlamaNames hf;
-    const LlamaNames& gg = llama_gguf_names;
-    const auto copy = [&](const std::string& from, const std::string& name, int heads = 0) {
-        const auto* shape = source.shape(from);
-        require(shape != nullptr, ErrorCode::bad_config, "quantize: tensor ", from, " is missing");
-        auto read = to.plain_rows(source, from, shape->back());
-        if (heads > 0) {  // row 2i + j of a head comes from row j * half + i
-            const std::size_t half = (*shape)[0] / static_cast<std::size_t>(heads) / 2;
-            const std::size_t columns = shape->back();
-            read = [&source, from, half, columns](std::size_t first, std::size_t count,
-                                                  float* rows) {
-                for (std::size_t r = first; r < first + count; ++r, rows += columns) {
-                    const std::size_t in_head = r % (2 * half);
-                    const std::size_t row = r - in_head + in_head % 2 * half + in_head / 2;
-                    source.read(from, row * columns, {rows, columns});
-                }
-            };
+// Rows of a tensor [in][out] turned round.
+inline GgufExport::ReadRows turned_rows(const TensorSource& source, const std::string& name,
+                                        std::size_t in, std::size_t out) {
+    return [&source, name, in, out](std::size_t first, std::size_t count, float* rows) {
+        std::vector<float> line(out);
+        for (std::size_t k = 0; k < in; ++k) {
+            source.read(name, k * out, line);
+            for (std::size_t n = 0; n < count; ++n) rows[n * in + k] = line[first + n];
         }
-        to.add(name, *shape, std::move(read));
     };
-    const auto weight = [](const std::string& name) { return name + ".weight"; };
-    copy(weight(hf.embedding), weight(gg.embedding));
-    for (int i = 0; i < c.layers; ++i) {
-        const std::string from = hf.layer + std::to_string(i);
-        const std::string name = gg.layer + std::to_string(i);
-        copy(weight(from + hf.attention_norm), weight(name + gg.attention_norm));
-        copy(weight(from + hf.query), weight(name + gg.query), arch == "llama" ? c.heads.heads : 0);
-        copy(weight(from + hf.key), weight(name + gg.key), arch == "llama" ? c.heads.kv_heads : 0);
-        copy(weight(from + hf.value), weight(name + gg.value));
-        if (c.qkv_bias) {
-            copy(from + hf.query + ".bias", name + gg.query + ".bias");
-            copy(from + hf.key + ".bias", name + gg.key + ".bias");
-            copy(from + hf.value + ".bias", name + gg.value + ".bias");
+}
+// Row 2i + j of a head comes from row j * head / 2 + i.
+inline GgufExport::ReadRows paired_rows(const TensorSource& source, const std::string& name,
+                                        std::size_t head, std::size_t columns) {
+    return [&source, name, head, columns](std::size_t first, std::size_t count, float* rows) {
+        for (std::size_t r = first; r < first + count; ++r, rows += columns) {
+            const std::size_t in_head = r % head;
+            const std::size_t row = r - in_head + in_head % 2 * (head / 2) + in_head / 2;
+            source.read(name, row * columns, {rows, columns});
         }
-        copy(weight(from + hf.attention_out), weight(name + gg.attention_out));
-        copy(weight(from + hf.mlp_norm), weight(name + gg.mlp_norm));
-        copy(weight(from + hf.gate), weight(name + gg.gate));
-        copy(weight(from + hf.up), weight(name + gg.up));
-        copy(weight(from + hf.down), weight(name + gg.down));
+    };
+}
+
+// A tensor of a model's table, if the model or the format has it.
+inline void add_line(GgufExport& to, const TensorTable& table, const TensorEntry& line,
+                     const TensorSource& source) {
+    const auto file_name = [&](const TensorEntry& of) {
+        return table.name_in(of, source, ModelFormat::hugging_face);
+    };
+    if (line.gguf.empty()) return;
+    std::vector<std::size_t> shape(line.shape.begin(), line.shape.end());
+    if (!line.numbers.empty()) {
+        if (shape.empty()) shape = {line.numbers.size()};
+        to.add(line.gguf, std::move(shape),
+               [&line](std::size_t first, std::size_t count, float* rows) {
+                   const std::size_t columns = line.shape.empty()
+                                                   ? line.numbers.size()
+                                                   : static_cast<std::size_t>(line.shape.back());
+                   std::copy_n(line.numbers.begin() + static_cast<std::ptrdiff_t>(first * columns),
+                               count * columns, rows);
+               });
+        return;
     }
-    copy(weight(hf.final_norm), weight(gg.final_norm));
-    if (!c.tied) copy(weight(hf.output), weight(gg.output));
+    const TensorEntry* from = line.stand_in.empty() ? &line : table.find(line.stand_in);
+    if (from == nullptr || from->hf.empty() || from->need == Need::never) return;
+    const std::string name = file_name(*from);
+    if (source.shape(name) == nullptr) return;  // optional
+    if (shape.empty()) shape = *source.shape(name);
+    const std::size_t columns = shape.back();
+    GgufExport::ReadRows read = to.plain_rows(source, name, columns);
+    if (from->transposed) read = turned_rows(source, name, columns, shape[0]);
+    if (from->head > 0)
+        read = paired_rows(source, name, static_cast<std::size_t>(from->head), columns);
+    to.add(line.gguf, std::move(shape), std::move(read));
 }
 
 // The tokenizer of a folder as metadata.
@@ -347,8 +302,9 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
 /// f32, f16, bf16, q8_0, q4_0 or q4_1. Matrices whose rows do not divide become f16, and the report
 /// says so. Throws Error{io, bad_file, bad_config, bad_tokenizer, unsupported, limit}, and
 /// Error{invalid_argument} before any work if `to` belongs to the model (`check_not_model`).
-inline ExportReport export_gguf(const std::string& from, const std::string& to, ElementType type,
-                                const Progress& progress = {}, const FileLimits& limits = {}) {
+CAIRN_IO_LINKAGE ExportReport export_gguf(const std::string& from, const std::string& to,
+                                          ElementType type, const Progress& progress = {},
+                                          const FileLimits& limits = {}) {
     const FpEnvironment environment;
     check_not_model(from, to);
     ExportReport report;
@@ -363,22 +319,20 @@ inline ExportReport export_gguf(const std::string& from, const std::string& to, 
         return report;
     }
     const std::string config_path = (folder / "config.json").string();
-    const HfConfig config =
-        parse_hf_config(read_json_file(config_path, limits), config_path, limits);
+    const std::string text = read_json_file(config_path, limits);
     const SafetensorsSource source(folder, limits);
-    if (const auto* gpt2 = std::get_if<Gpt2Config>(&config.model)) {
-        detail::check_gpt2(*gpt2, source, gpt2_names).done();
-        detail::add_gpt2(job, *gpt2, source);
-    } else if (const auto* llama = std::get_if<LlamaConfig>(&config.model)) {
-        detail::check_llama(*llama, source, {}).done();
-        detail::add_llama(job, *llama, source);
-    } else {
-        fail(ErrorCode::unsupported, config_path, ": ", config.architecture,
-             " has no form in GGUF files");
-    }
+    const HfConfig config = parse_hf_config(text, config_path, limits, source);
+    const TensorTable& tensors = config.recipe.tensors;
+    require(!config.gguf.empty(), ErrorCode::unsupported, config_path, ": ", config.architecture,
+            " has no form in GGUF files");
+    tensors.check(source, ModelFormat::hugging_face).done();
+    detail::add_numbers(job, config);
+    for (const TensorEntry& line : tensors.lines()) detail::add_line(job, tensors, line, source);
     detail::add_tokenizer(job.writer, folder, config.vocabulary(), config.end_of_text, limits);
     job.writer.write(to, progress);
     return report;
 }
+#undef CAIRN_IO_LINKAGE
+#endif
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -16,7 +16,8 @@
 #include "cairn/io/limits.hpp"
 #include "cairn/io/tokenizer.hpp"
 #include "cairn/models/any_model.hpp"
-#include "cairn/models/forward.hpp"
+#include "cairn/models/session.hpp"
+#include "cairn/models/tensor_source.hpp"
 
 // The readers of files are parsed where they are compiled: in every program that uses the headers
 // alone, or in the library cairn::io_compiled.
@@ -86,71 +87,51 @@ inline void check_vocabulary(const std::optional<Tokenizer>& tokenizer, int voca
             " tokens for a vocabulary of ", vocabulary);
 }
 
-inline LoadedModel load_folder(const std::filesystem::path& folder, const LoadOptions& options,
-                               const FileLimits& limits) {
+inline AnyModel build_model(const ModelRecipe& recipe, const TensorSource& source,
+                            ModelFormat format, const LoadOptions& options) {
+    WeightReader reader(recipe.tensors, source, format, options);
+    return recipe.build(reader);
+}
+
+[[gnu::cold]] inline LoadedModel load_folder(const std::filesystem::path& folder,
+                                             const LoadOptions& options, const FileLimits& limits) {
     const std::string config_path = (folder / "config.json").string();
-    HfConfig config = parse_hf_config(read_json_file(config_path, limits), config_path, limits);
+    const std::string text = read_json_file(config_path, limits);
+    const SafetensorsSource source(folder, limits);
+    HfConfig config = parse_hf_config(text, config_path, limits, source);
     std::optional<Tokenizer> tokenizer;
     const std::filesystem::path path = folder / "tokenizer.json";
     if (name_exists(path.string())) {
         tokenizer = Tokenizer::parse(read_json_file(path.string(), limits), limits);
         check_vocabulary(tokenizer, config.vocabulary(), path.string());
     }
-    const SafetensorsSource source(folder, limits);
-    struct Build {
-        const SafetensorsSource& source;
-        const LoadOptions& options;
-        AnyModel operator()(const Gpt2Config& c) const {
-            return any_model(load_gpt2_weights(c, source, options));
-        }
-        AnyModel operator()(const GptJConfig& c) const {
-            return any_model(load_gpt_j_weights(c, source, options));
-        }
-        AnyModel operator()(const LlamaConfig& c) const {
-            return any_model(load_llama_weights<RotaryHalf>(c, source, options));
-        }
-    };
-    AnyModel model = std::visit(Build{source, options}, config.model);
-    return {std::move(model),
+    return {build_model(config.recipe, source, ModelFormat::hugging_face, options),
             std::move(config.end_of_text),
             std::move(tokenizer),
             folder_chat_template(folder, limits),
-            unread_tensors(config.model, source),
+            config.recipe.tensors.check(source, ModelFormat::hugging_face).unread(),
             std::move(config.notes)};
 }
 
-inline LoadedModel load_gguf(const std::string& path, const LoadOptions& options,
-                             const FileLimits& limits) {
+[[gnu::cold]] inline LoadedModel load_gguf(const std::string& path, const LoadOptions& options,
+                                           const FileLimits& limits) {
     const GgufSource source(path, limits);
     const GgufMetadata& metadata = source.metadata();
-    const ModelConfig config = gguf_config(source, limits);
+    const ModelRecipe recipe = read_gguf_recipe(metadata, source, limits);
     std::optional<Tokenizer> tokenizer = gguf_tokenizer(metadata, limits);
-    const int vocabulary = vocabulary_of(config);
+    const int vocabulary = recipe.shape.vocabulary;
     check_vocabulary(tokenizer, vocabulary, path);
-    std::vector<std::string> unread = unread_tensors(config, source);
+    std::vector<std::string> unread = recipe.tensors.check(source, ModelFormat::gguf).unread();
     check_unread(unread, source);
     std::vector<std::string> notes;
     std::vector<Token> end =
         known_end_of_text(gguf_end_of_text(metadata, tokenizer), vocabulary, notes);
-    struct Build {
-        const GgufSource& source;
-        const LoadOptions& options;
-        AnyModel operator()(const Gpt2Config& c) const {
-            return any_model(load_gpt2_weights(c, source, options, gpt2_gguf_names));
-        }
-        AnyModel operator()(const GptJConfig&) const {
-            fail(ErrorCode::unsupported, "GPT-J has no GGUF form");
-        }
-        AnyModel operator()(const LlamaConfig& c) const {
-            // Llama's rows of queries and keys are reordered in GGUF files, Qwen2's are not.
-            if (c.architecture == "llama")
-                return any_model(
-                    load_llama_weights<RotaryInterleaved>(c, source, options, llama_gguf_names));
-            return any_model(load_llama_weights<RotaryHalf>(c, source, options, llama_gguf_names));
-        }
-    };
-    return {std::visit(Build{source, options}, config),     std::move(end),    std::move(tokenizer),
-            metadata.string("tokenizer.chat_template", ""), std::move(unread), std::move(notes)};
+    return {build_model(recipe, source, ModelFormat::gguf, options),
+            std::move(end),
+            std::move(tokenizer),
+            metadata.string("tokenizer.chat_template", ""),
+            std::move(unread),
+            std::move(notes)};
 }
 
 // Ids that the tokenizer has no token for are rows that pad the vocabulary.

@@ -9,15 +9,12 @@
 
 namespace cairn::inline CAIRN_ABI {
 
-namespace detail {
-
+/// to += x, row by row: how a sublayer's change joins the residual stream.
 inline void add_rows(const Activations& x, const Activations& to, std::ptrdiff_t width,
                      Context& context) {
     for_each_row(context, x.rows,
                  [&](std::ptrdiff_t r) { kernels::active().add(x.row(r), width, to.row(r)); });
 }
-
-}  // namespace detail
 
 /// x += attention(norm(x)); x += mlp(norm(x)). GPT-2, Llama, Mistral, Qwen2.
 template <class Norm, class Attention, class FeedForward>
@@ -40,10 +37,10 @@ class SequentialBlock {
         const Activations change{frame.floats(floats), width, x.rows};
         attention_norm_.forward(x, normed, context);
         attention_.forward(normed, slices, change, context);
-        detail::add_rows(change, x, width, context);
+        add_rows(change, x, width, context);
         mlp_norm_.forward(x, normed, context);
         mlp_.forward(normed, change, context);
-        detail::add_rows(change, x, width, context);
+        add_rows(change, x, width, context);
     }
     const HeadLayout& layout() const noexcept { return attention_.layout(); }
     int window() const noexcept { return attention_.window(); }
@@ -84,9 +81,9 @@ class ParallelBlock {
         const Activations change{frame.floats(floats), width, x.rows};
         norm_.forward(x, normed, context);
         attention_.forward(normed, slices, change, context);
-        detail::add_rows(change, x, width, context);
+        add_rows(change, x, width, context);
         mlp_.forward(normed, change, context);
-        detail::add_rows(change, x, width, context);
+        add_rows(change, x, width, context);
     }
     const HeadLayout& layout() const noexcept { return attention_.layout(); }
     int window() const noexcept { return attention_.window(); }

@@ -1,108 +1,176 @@
-// One type for every model of the library, for programs that learn from a file what it is. A block
-// is a variant; the cost is one branch a layer.
+// One type for every model, for programs that learn from a file what it is. Blocks, positions and
+// the final norm are erased: whatever has their calls fits, from the library or from outside. The
+// cost is one virtual call a layer.
 #pragma once
 
+#include <concepts>
+#include <limits>
+#include <memory>
+#include <span>
+#include <type_traits>
 #include <utility>
-#include <variant>
 
-#include "cairn/models/gpt2.hpp"
-#include "cairn/models/gpt_j.hpp"
-#include "cairn/models/llama.hpp"
+#include "cairn/models/decoder.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
-/// Any of several final norms.
+/// What a model's layer offers. Beside it `int window() const` if it sees a window of keys only,
+/// and `int leader() const` if it attends the keys and values of another layer (below 0: its own).
+template <class B>
+concept DecoderBlock = requires(const B& block, const Activations& x,
+                                std::span<const BatchSlice> slices, std::ptrdiff_t width,
+                                Context& context, Fingerprint& print) {
+    /// In place on x [rows][width]; stages keys and values in the slices' caches.
+    block.forward(x, slices, width, context);
+    { block.layout() } -> std::convertible_to<const HeadLayout&>;
+    { block.parameters() } -> std::convertible_to<std::size_t>;
+    { block.bytes() } -> std::convertible_to<std::size_t>;
+    /// Adds weights and settings to a fingerprint.
+    block.hash(print);
+};
+
+/// Any final norm: forward(x, y, context), parameters(), hash(print).
 class AnyNorm {
   public:
     AnyNorm() = default;
-    AnyNorm(LayerNorm norm) : norm_(std::move(norm)) {}  // NOLINT(google-explicit-constructor)
-    AnyNorm(RmsNorm norm) : norm_(std::move(norm)) {}    // NOLINT(google-explicit-constructor)
+    template <class Norm>
+    requires(!std::is_same_v<Norm, AnyNorm>) explicit AnyNorm(Norm norm)
+        : object_(std::make_shared<const Of<Norm>>(std::move(norm))) {}
     void forward(const Activations& x, const Activations& y, Context& context) const {
-        std::visit([&](const auto& norm) { norm.forward(x, y, context); }, norm_);
+        object_->forward(x, y, context);
     }
-    std::size_t parameters() const noexcept {
-        return std::visit([](const auto& norm) { return norm.parameters(); }, norm_);
-    }
-    void hash(Fingerprint& to) const {
-        std::visit([&](const auto& norm) { norm.hash(to); }, norm_);
-    }
+    std::size_t parameters() const noexcept { return object_->parameters(); }
+    void hash(Fingerprint& to) const { object_->hash(to); }
 
   private:
-    std::variant<LayerNorm, RmsNorm> norm_;
+    struct Object {
+        virtual ~Object() = default;
+        virtual void forward(const Activations&, const Activations&, Context&) const = 0;
+        virtual std::size_t parameters() const noexcept = 0;
+        virtual void hash(Fingerprint&) const = 0;
+    };
+    template <class Norm>
+    struct Of final : Object {
+        explicit Of(Norm own) : norm(std::move(own)) {}
+        void forward(const Activations& x, const Activations& y, Context& context) const override {
+            norm.forward(x, y, context);
+        }
+        std::size_t parameters() const noexcept override { return norm.parameters(); }
+        void hash(Fingerprint& to) const override { norm.hash(to); }
+        Norm norm;
+    };
+    std::shared_ptr<const Object> object_;
 };
 
-/// A block of any model.
+/// Any block. Copies are handles to the same weights.
 class AnyBlock {
   public:
     using NormType = AnyNorm;
     template <class Block>
-    requires(!std::is_same_v<Block, AnyBlock>) explicit AnyBlock(Block block)
-        : block_(std::move(block)) {}
+    requires(DecoderBlock<std::remove_cvref_t<Block>> &&
+             !std::is_same_v<std::remove_cvref_t<Block>, AnyBlock>) explicit AnyBlock(Block&& block)
+        : object_(
+              std::make_shared<const Of<std::remove_cvref_t<Block>>>(std::forward<Block>(block))) {}
     void forward(const Activations& x, std::span<const BatchSlice> slices, std::ptrdiff_t width,
                  Context& context) const {
-        std::visit([&](const auto& block) { block.forward(x, slices, width, context); }, block_);
+        object_->forward(x, slices, width, context);
     }
-    const HeadLayout& layout() const noexcept {
-        return std::visit([](const auto& block) -> const HeadLayout& { return block.layout(); },
-                          block_);
-    }
-    int window() const noexcept {
-        return std::visit([](const auto& block) { return block.window(); }, block_);
-    }
-    int leader() const noexcept {
-        return std::visit([](const auto& block) { return block.leader(); }, block_);
-    }
-    std::size_t parameters() const noexcept {
-        return std::visit([](const auto& block) { return block.parameters(); }, block_);
-    }
-    std::size_t bytes() const noexcept {
-        return std::visit([](const auto& block) { return block.bytes(); }, block_);
-    }
-    void hash(Fingerprint& to) const {
-        std::visit([&](const auto& block) { block.hash(to); }, block_);
-    }
+    const HeadLayout& layout() const noexcept { return object_->layout(); }
+    int window() const noexcept { return object_->window(); }
+    int leader() const noexcept { return object_->leader(); }
+    std::size_t parameters() const noexcept { return object_->parameters(); }
+    std::size_t bytes() const noexcept { return object_->bytes(); }
+    void hash(Fingerprint& to) const { object_->hash(to); }
 
   private:
-    std::variant<Gpt2Block, GptJBlock, LlamaBlock<RotaryHalf>, LlamaBlock<RotaryInterleaved>>
-        block_;
+    struct Object {
+        virtual ~Object() = default;
+        virtual void forward(const Activations&, std::span<const BatchSlice>, std::ptrdiff_t,
+                             Context&) const = 0;
+        virtual const HeadLayout& layout() const noexcept = 0;
+        virtual int window() const noexcept = 0;
+        virtual int leader() const noexcept = 0;
+        virtual std::size_t parameters() const noexcept = 0;
+        virtual std::size_t bytes() const noexcept = 0;
+        virtual void hash(Fingerprint&) const = 0;
+    };
+    template <class Block>
+    struct Of final : Object {
+        explicit Of(Block&& own) : block(std::move(own)) {}
+        explicit Of(const Block& own) : block(own) {}
+        void forward(const Activations& x, std::span<const BatchSlice> slices, std::ptrdiff_t width,
+                     Context& context) const override {
+            block.forward(x, slices, width, context);
+        }
+        const HeadLayout& layout() const noexcept override { return block.layout(); }
+        int window() const noexcept override {
+            if constexpr (requires { block.window(); })
+                return block.window();
+            else
+                return std::numeric_limits<int>::max();
+        }
+        int leader() const noexcept override {
+            if constexpr (requires { block.leader(); })
+                return block.leader();
+            else
+                return -1;
+        }
+        std::size_t parameters() const noexcept override { return block.parameters(); }
+        std::size_t bytes() const noexcept override { return block.bytes(); }
+        void hash(Fingerprint& to) const override { block.hash(to); }
+        Block block;
+    };
+    std::shared_ptr<const Object> object_;
 };
 
-/// Positions of any model.
+/// Any positions: what is done to an embedded token by its position, as LearnedPositions does it.
 class AnyPositions {
   public:
-    AnyPositions() = default;
+    AnyPositions() : AnyPositions(NoPositions{}) {}
     template <class Positions>
     requires(!std::is_same_v<Positions, AnyPositions>) explicit AnyPositions(Positions positions)
-        : positions_(std::move(positions)) {}
+        : object_(std::make_shared<const Of<Positions>>(std::move(positions))) {}
     void add(int position, float* row, float* scratch) const {
-        std::visit([&](const auto& p) { p.add(position, row, scratch); }, positions_);
+        object_->add(position, row, scratch);
     }
-    int limit() const noexcept {
-        return std::visit([](const auto& p) { return p.limit(); }, positions_);
-    }
-    bool relative() const noexcept {
-        return std::visit([](const auto& p) { return p.relative(); }, positions_);
-    }
-    std::size_t parameters() const noexcept {
-        return std::visit([](const auto& p) { return p.parameters(); }, positions_);
-    }
-    std::size_t bytes() const noexcept {
-        return std::visit([](const auto& p) { return p.bytes(); }, positions_);
-    }
-    void hash(Fingerprint& to) const {
-        std::visit([&](const auto& p) { p.hash(to); }, positions_);
-    }
+    int limit() const noexcept { return object_->limit(); }
+    bool relative() const noexcept { return object_->relative(); }
+    std::size_t parameters() const noexcept { return object_->parameters(); }
+    std::size_t bytes() const noexcept { return object_->bytes(); }
+    void hash(Fingerprint& to) const { object_->hash(to); }
 
   private:
-    std::variant<NoPositions, LearnedPositions> positions_;
+    struct Object {
+        virtual ~Object() = default;
+        virtual void add(int, float*, float*) const = 0;
+        virtual int limit() const noexcept = 0;
+        virtual bool relative() const noexcept = 0;
+        virtual std::size_t parameters() const noexcept = 0;
+        virtual std::size_t bytes() const noexcept = 0;
+        virtual void hash(Fingerprint&) const = 0;
+    };
+    template <class Positions>
+    struct Of final : Object {
+        explicit Of(Positions own) : positions(std::move(own)) {}
+        void add(int position, float* row, float* scratch) const override {
+            positions.add(position, row, scratch);
+        }
+        int limit() const noexcept override { return positions.limit(); }
+        bool relative() const noexcept override { return positions.relative(); }
+        std::size_t parameters() const noexcept override { return positions.parameters(); }
+        std::size_t bytes() const noexcept override { return positions.bytes(); }
+        void hash(Fingerprint& to) const override { positions.hash(to); }
+        Positions positions;
+    };
+    std::shared_ptr<const Object> object_;
 };
 
-/// Any model of the library.
+/// Any model.
 using AnyModel = Decoder<AnyBlock, AnyPositions>;
 
 /// The weights of a recipe as any model.
 template <class Block, class Positions>
-AnyModel any_model(DecoderWeights<Block, Positions> weights) {
+[[gnu::cold]] AnyModel any_model(DecoderWeights<Block, Positions> weights) {
     DecoderWeights<AnyBlock, AnyPositions> result;
     result.architecture = std::move(weights.architecture);
     result.embedding = std::move(weights.embedding);

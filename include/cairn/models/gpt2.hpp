@@ -1,4 +1,4 @@
-// GPT-2 (Radford et al. 2019) of every size, from tensors named as in Hugging Face's files.
+// GPT-2 (Radford et al. 2019) of every size.
 #pragma once
 
 #include <cmath>
@@ -9,8 +9,9 @@
 #include <vector>
 
 #include "cairn/core/fp_environment.hpp"
+#include "cairn/models/model_numbers.hpp"
 #include "cairn/models/session.hpp"
-#include "cairn/models/tensor_source.hpp"
+#include "cairn/models/weight_reader.hpp"
 #include "cairn/numeric/random.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -65,8 +66,7 @@ struct Gpt2Filler {
 
 using Gpt2Weights = DecoderWeights<Gpt2Block, LearnedPositions>;
 
-[[gnu::cold]] inline Gpt2Weights build_gpt2(const Gpt2Config& c, const Gpt2Filler& fill,
-                                            bool tied) {
+[[gnu::cold]] inline Gpt2Weights build_gpt2(const Gpt2Config& c, const Gpt2Filler& fill) {
     const std::ptrdiff_t d = c.width;
     const std::ptrdiff_t hidden = c.hidden_width();
     const HeadLayout layout{c.heads, c.heads, c.width / c.heads, c.width / c.heads};
@@ -81,10 +81,10 @@ using Gpt2Weights = DecoderWeights<Gpt2Block, LearnedPositions>;
     };
     Gpt2Weights weights;
     weights.architecture = "gpt2";
-    weights.embedding = Embedding(fill.table("wte.weight", c.vocabulary, d));
-    weights.positions = LearnedPositions(fill.table("wpe.weight", c.context, d));
+    weights.embedding = Embedding(fill.table("transformer.wte.weight", c.vocabulary, d));
+    weights.positions = LearnedPositions(fill.table("transformer.wpe.weight", c.context, d));
     for (int i = 0; i < c.layers; ++i) {
-        const std::string h = "h." + std::to_string(i) + ".";
+        const std::string h = "transformer.h." + std::to_string(i) + ".";
         LayerNorm first = norm(h + "ln_1");
         cairn::Linear qkv = linear(h + "attn.c_attn", 3 * d, d);
         cairn::Linear out = linear(h + "attn.c_proj", d, d);
@@ -95,144 +95,92 @@ using Gpt2Weights = DecoderWeights<Gpt2Block, LearnedPositions>;
             std::move(first), MultiHead<NoRotation>(layout, std::move(qkv), std::move(out)),
             std::move(second), Mlp<GeluNew>(std::move(up), std::move(down)));
     }
-    weights.final_norm = norm("ln_f");
-    if (!tied) weights.output = cairn::Linear(fill.table("lm_head.weight", c.vocabulary, d));
+    weights.final_norm = norm("transformer.ln_f");
+    if (!c.tied) weights.output = cairn::Linear(fill.table("lm_head.weight", c.vocabulary, d));
     return weights;
 }
 
 }  // namespace detail
 
-/// How a file format names GPT-2's tensors. Layer tensors follow `layer` and the number.
-struct Gpt2Names {
-    const char* embedding;
-    const char* positions;
-    const char* layer;
-    const char* parts[6];  ///< ln_1, attn.c_attn, attn.c_proj, ln_2, mlp.c_fc, mlp.c_proj
-    const char* final_norm;
-    const char* output;
-    detail::StoredAs stored;  ///< of the four matrices of a layer
-};
-/// Hugging Face's names.
-inline constexpr Gpt2Names gpt2_names{
-    "wte",
-    "wpe",
-    "h.",
-    {"ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"},
-    "ln_f",
-    "lm_head",
-    detail::StoredAs::in_out};
-
-namespace detail {
-
-// The names that build_gpt2 uses are Hugging Face's; a file may have others, or "transformer." in
-// front.
-class Gpt2FileNames {
-  public:
-    Gpt2FileNames(const TensorSource& source, const Gpt2Names& names)
-        : names_(names),
-          prefix_(source.shape("transformer.wte.weight") != nullptr ? "transformer." : "") {}
-
-    std::string operator()(const std::string& name) const {
-        if (name.starts_with("lm_head")) return names_.output + name.substr(7);
-        if (name.starts_with("wte")) return prefix_ + names_.embedding + name.substr(3);
-        if (name.starts_with("wpe")) return prefix_ + names_.positions + name.substr(3);
-        if (name.starts_with("ln_f")) return prefix_ + names_.final_norm + name.substr(4);
-        const std::size_t dot = name.find('.', 2);
-        const std::size_t last = name.rfind('.');
-        const std::string part = name.substr(dot + 1, last - dot - 1);
-        for (std::size_t i = 0; i < 6; ++i)
-            if (part == gpt2_names.parts[i])
-                return layers() + name.substr(2, dot - 1) + names_.parts[i] + name.substr(last);
-        return name;
-    }
-    /// In front of a layer's number.
-    std::string layers() const { return prefix_ + names_.layer; }
-
-  private:
-    const Gpt2Names& names_;
-    std::string prefix_;
-};
-
-inline TensorCheck check_gpt2(const Gpt2Config& c, const TensorSource& source,
-                              const Gpt2Names& names) {
-    const Gpt2FileNames file_name(source, names);
-    const auto d = static_cast<std::size_t>(c.width);
-    const auto hidden = static_cast<std::size_t>(c.hidden_width());
-    TensorCheck check(source);
-    check.expect(file_name("wte.weight"), {static_cast<std::size_t>(c.vocabulary), d});
-    check.expect(file_name("wpe.weight"), {static_cast<std::size_t>(c.context), d});
-    const auto expect_norm = [&](const std::string& name) {
-        check.expect(file_name(name + ".weight"), {d});
-        check.expect(file_name(name + ".bias"), {d});
-    };
-    const auto expect_linear = [&](const std::string& name, std::size_t out, std::size_t in) {
-        check.expect(file_name(name + ".weight"), names.stored == StoredAs::in_out
-                                                      ? std::vector{in, out}
-                                                      : std::vector{out, in});
-        check.expect(file_name(name + ".bias"), {out});
-    };
-    for (int i = 0; i < c.layers; ++i) {
-        const std::string h = "h." + std::to_string(i) + ".";
-        expect_norm(h + "ln_1");
-        expect_linear(h + "attn.c_attn", 3 * d, d);
-        expect_linear(h + "attn.c_proj", d, d);
-        expect_norm(h + "ln_2");
-        expect_linear(h + "mlp.c_fc", hidden, d);
-        expect_linear(h + "mlp.c_proj", d, hidden);
-    }
-    expect_norm("ln_f");
-    if (!c.tied)
-        check.expect(file_name("lm_head.weight"), {static_cast<std::size_t>(c.vocabulary), d});
-    check.expect_layers(file_name.layers(), c.layers);
-    return check;
+/// The tensors of a GPT-2; Hugging Face's matrices are [in][out].
+[[gnu::cold]] inline TensorTable gpt2_tensors(const Gpt2Config& c) {
+    const std::ptrdiff_t d = c.width;
+    const std::ptrdiff_t hidden = c.hidden_width();
+    TensorTable table("transformer.");
+    table.add({{"transformer.wte.weight", "token_embd.weight", {c.vocabulary, d}},
+               {"transformer.wpe.weight", "position_embd.weight", {c.context, d}}});
+    table.layers("transformer.h.", "blk.", c.layers);
+    constexpr Need always = Need::always;
+    for (int i = 0; i < c.layers; ++i)
+        table.layer(i, {{"ln_1.weight", "attn_norm.weight", {d}},
+                        {"ln_1.bias", "attn_norm.bias", {d}},
+                        {"attn.c_attn.weight", "attn_qkv.weight", {3 * d, d}, always, true},
+                        {"attn.c_attn.bias", "attn_qkv.bias", {3 * d}},
+                        {"attn.c_proj.weight", "attn_output.weight", {d, d}, always, true},
+                        {"attn.c_proj.bias", "attn_output.bias", {d}},
+                        {"ln_2.weight", "ffn_norm.weight", {d}},
+                        {"ln_2.bias", "ffn_norm.bias", {d}},
+                        {"mlp.c_fc.weight", "ffn_up.weight", {hidden, d}, always, true},
+                        {"mlp.c_fc.bias", "ffn_up.bias", {hidden}},
+                        {"mlp.c_proj.weight", "ffn_down.weight", {d, hidden}, always, true},
+                        {"mlp.c_proj.bias", "ffn_down.bias", {d}}});
+    table.add({{"transformer.ln_f.weight", "output_norm.weight", {d}},
+               {"transformer.ln_f.bias", "output_norm.bias", {d}}});
+    // GGUF files hold the output layer in any case.
+    TensorLine output{"lm_head.weight", "output.weight", {c.vocabulary, d}};
+    if (c.tied) output.need = Need::never, output.stand_in = "transformer.wte.weight";
+    table.add({output});
+    return table;
 }
 
-}  // namespace detail
-
-/// The tensors of a source that a GPT-2 of these numbers does not read, sorted.
-inline std::vector<std::string> unread_tensors(const Gpt2Config& c, const TensorSource& source,
-                                               const Gpt2Names& names = gpt2_names) {
-    return detail::check_gpt2(c, source, names).unread();
+/// The tensors of a source with Hugging Face's names that a GPT-2 of these numbers does not read,
+/// sorted.
+inline std::vector<std::string> unread_tensors(const Gpt2Config& c, const TensorSource& source) {
+    return gpt2_tensors(c).check(source, ModelFormat::hugging_face).unread();
 }
 
-/// The weights of a GPT-2 from a source with Hugging Face's names (with or without "transformer."
-/// in front) or those of `names`; [in][out] matrices are transposed while packing. Throws
-/// Error{bad_config} listing every tensor that is missing, has another shape or belongs to a layer
-/// that the configuration has not, and what the source throws.
-inline detail::Gpt2Weights load_gpt2_weights(const Gpt2Config& c, const TensorSource& source,
-                                             const LoadOptions& options = {},
-                                             const Gpt2Names& names = gpt2_names) {
-    validate(c);
-    const detail::Gpt2FileNames file_name(source, names);
-    detail::check_gpt2(c, source, names).done();
-
-    int done = 0;
-    const int total = 12 * c.layers + 4 + (c.tied ? 0 : 1);
-    const auto count = [&] {
-        if (options.progress) options.progress(++done, total);
+/// The weights of a GPT-2.
+inline detail::Gpt2Weights load_gpt2_weights(const Gpt2Config& c, WeightReader& reader) {
+    const auto matrix = [&](const std::string& name, std::ptrdiff_t, std::ptrdiff_t) {
+        return reader.matrix(name);
     };
-    const auto read = [&](const std::string& name, detail::StoredAs stored) {
-        WeightMatrix result = detail::load_matrix(source, file_name(name), stored, options);
-        count();
-        return result;
-    };
-    return detail::build_gpt2(c,
-                              {[&](const std::string& name, std::ptrdiff_t, std::ptrdiff_t) {
-                                   return read(name, names.stored);
-                               },
-                               [&](const std::string& name, std::ptrdiff_t, std::ptrdiff_t) {
-                                   return read(name, detail::StoredAs::out_in);
-                               },
-                               [&](const std::string& name, std::ptrdiff_t) {
-                                   count();
-                                   return detail::read_vector(source, file_name(name));
-                               }},
-                              c.tied);
+    return detail::build_gpt2(c, {matrix, matrix, [&](const std::string& name, std::ptrdiff_t) {
+                                      return reader.vector(name);
+                                  }});
 }
-/// The model.
+/// A GPT-2 from a source with Hugging Face's names, with or without "transformer." in front;
+/// [in][out] matrices are transposed while packing. Throws Error{bad_config} listing every tensor
+/// that is missing, has another shape or belongs to a layer that the configuration has not, and
+/// what the source throws.
 inline Gpt2 load_gpt2(const Gpt2Config& c, const TensorSource& source,
-                      const LoadOptions& options = {}, const Gpt2Names& names = gpt2_names) {
-    return Gpt2(load_gpt2_weights(c, source, options, names));
+                      const LoadOptions& options = {}) {
+    validate(c);
+    const TensorTable table = gpt2_tensors(c);
+    WeightReader reader(table, source, ModelFormat::hugging_face, options);
+    return Gpt2(load_gpt2_weights(c, reader));
+}
+
+/// The numbers of a GPT-2 from its files.
+[[gnu::cold]] inline Gpt2Config read_gpt2_config(ModelNumbers& n) {
+    constexpr int most = 1 << 24;
+    Gpt2Config c;
+    c.layers = n.count({"n_layer", "block_count"}, 1024);
+    c.heads = n.count({"n_head", "attention.head_count"}, most);
+    c.width = n.count({"n_embd", "embedding_length"}, most / 8);
+    c.context = n.count({"n_positions", "context_length"}, most);
+    c.vocabulary = n.vocabulary();
+    c.hidden = n.count({"n_inner", "feed_forward_length"}, most,
+                       n.gguf() ? std::optional<std::int64_t>() : 0);
+    c.epsilon =
+        static_cast<float>(n.number({"layer_norm_epsilon", "attention.layer_norm_epsilon"}, 1e-5));
+    c.tied = n.tied(true);
+    validate(c);
+    n.note("feed_forward_length", std::int64_t{c.hidden_width()});
+    n.one_of({"activation_function"}, "gelu_new", {"gelu_new", "gelu_pytorch_tanh"});
+    require(n.boolean({"scale_attn_weights"}, true), ErrorCode::unsupported, n.where(),
+            ": scale_attn_weights false is not supported");
+    n.refuse({"scale_attn_by_inverse_layer_idx", "add_cross_attention"});
+    return c;
 }
 
 /// A GPT-2 with random weights, the same on every machine: for tests and for measuring. Weights are
@@ -258,17 +206,13 @@ inline Gpt2 load_gpt2(const Gpt2Config& c, const TensorSource& source,
         }
         return result;
     };
-    return Gpt2(detail::build_gpt2(c,
-                                   {matrix, matrix,
-                                    [&](const std::string& name, std::ptrdiff_t n) {
-                                        const bool gain = name.find("ln_") != std::string::npos &&
-                                                          name.ends_with("weight");
-                                        std::vector<float> result(static_cast<std::size_t>(n));
-                                        for (float& x : result)
-                                            x = (gain ? 1.0F : 0.0F) + uniform(0.02F);
-                                        return result;
-                                    }},
-                                   c.tied));
+    return Gpt2(detail::build_gpt2(
+        c, {matrix, matrix, [&](const std::string& name, std::ptrdiff_t n) {
+                const bool gain = name.find("ln_") != std::string::npos && name.ends_with("weight");
+                std::vector<float> result(static_cast<std::size_t>(n));
+                for (float& x : result) x = (gain ? 1.0F : 0.0F) + uniform(0.02F);
+                return result;
+            }}));
 }
 /// The same with the type by value. Throws Error{invalid_argument} for a block type.
 inline Gpt2 random_gpt2(const Gpt2Config& c, std::uint64_t seed, ElementType type) {

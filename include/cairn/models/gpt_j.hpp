@@ -6,8 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/models/model_numbers.hpp"
 #include "cairn/models/session.hpp"
-#include "cairn/models/tensor_source.hpp"
+#include "cairn/models/weight_reader.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -46,88 +47,83 @@ inline void validate(const GptJConfig& c) {
             "gptj: layer_norm_epsilon ", c.epsilon, " is not in (0, 1]");
 }
 
-namespace detail {
-
-inline TensorCheck check_gpt_j(const GptJConfig& c, const TensorSource& source) {
-    const auto d = static_cast<std::size_t>(c.width);
-    const auto hidden = static_cast<std::size_t>(c.hidden_width());
-    const auto vocabulary = static_cast<std::size_t>(c.vocabulary);
-    TensorCheck check(source);
-    check.expect("transformer.wte.weight", {vocabulary, d});
-    const auto expect = [&](const std::string& name, std::vector<std::size_t> shape) {
-        check.expect(name + ".weight", shape);
-        check.expect(name + ".bias", {shape[0]});
-    };
-    for (int i = 0; i < c.layers; ++i) {
-        const std::string h = "transformer.h." + std::to_string(i) + ".";
-        expect(h + "ln_1", {d});
-        for (const char* part : {"q_proj", "k_proj", "v_proj", "out_proj"})
-            check.expect(h + "attn." + part + ".weight", {d, d});
-        expect(h + "mlp.fc_in", {hidden, d});
-        expect(h + "mlp.fc_out", {d, hidden});
-    }
-    expect("transformer.ln_f", {d});
-    if (!c.tied) expect("lm_head", {vocabulary, d});
-    check.expect_layers("transformer.h.", c.layers);
-    return check;
+/// The tensors of a GPT-J, which has no form in GGUF files.
+[[gnu::cold]] inline TensorTable gpt_j_tensors(const GptJConfig& c) {
+    const std::ptrdiff_t d = c.width;
+    const std::ptrdiff_t hidden = c.hidden_width();
+    TensorTable table;
+    table.add({{"transformer.wte.weight", "", {c.vocabulary, d}}});
+    table.layers("transformer.h.", "", c.layers);
+    for (int i = 0; i < c.layers; ++i)
+        table.layer(i, {{"ln_1.weight", "", {d}},
+                        {"ln_1.bias", "", {d}},
+                        {"attn.q_proj.weight", "", {d, d}},
+                        {"attn.k_proj.weight", "", {d, d}},
+                        {"attn.v_proj.weight", "", {d, d}},
+                        {"attn.out_proj.weight", "", {d, d}},
+                        {"mlp.fc_in.weight", "", {hidden, d}},
+                        {"mlp.fc_in.bias", "", {hidden}},
+                        {"mlp.fc_out.weight", "", {d, hidden}},
+                        {"mlp.fc_out.bias", "", {d}}});
+    const Need output = c.tied ? Need::never : Need::always;
+    table.add({{"transformer.ln_f.weight", "", {d}},
+               {"transformer.ln_f.bias", "", {d}},
+               {"lm_head.weight", "", {c.vocabulary, d}, output},
+               {"lm_head.bias", "", {c.vocabulary}, output}});
+    return table;
 }
 
-}  // namespace detail
-
-/// The tensors of a source that a GPT-J of these numbers does not read, sorted.
-inline std::vector<std::string> unread_tensors(const GptJConfig& c, const TensorSource& source) {
-    return detail::check_gpt_j(c, source).unread();
-}
-
-/// The weights from Hugging Face's names. Throws Error{bad_config} listing every tensor that is
-/// missing, has another shape or belongs to a layer that the configuration has not, and what the
-/// source throws.
-inline DecoderWeights<GptJBlock, NoPositions> load_gpt_j_weights(const GptJConfig& c,
-                                                                 const TensorSource& source,
-                                                                 const LoadOptions& options = {}) {
-    validate(c);
-    detail::check_gpt_j(c, source).done();
-
-    int done = 0;
-    const int total = 6 * c.layers + (c.tied ? 1 : 2);
-    const auto matrix = [&](const std::string& name) {
-        WeightMatrix result =
-            detail::load_matrix(source, name + ".weight", detail::StoredAs::out_in, options);
-        if (options.progress) options.progress(++done, total);
-        return result;
-    };
-    const auto vector = [&](const std::string& name) { return detail::read_vector(source, name); };
-    const auto norm = [&](const std::string& name) {
-        return LayerNorm(vector(name + ".weight"), vector(name + ".bias"), c.epsilon);
-    };
+/// The weights of a GPT-J.
+[[gnu::cold]] inline DecoderWeights<GptJBlock, NoPositions> load_gpt_j_weights(
+    const GptJConfig& c, WeightReader& reader) {
     const HeadLayout layout{c.heads, c.heads, c.width / c.heads, c.width / c.heads};
+    const RotaryInterleaved rotation({c.rotary_dims, 10000.0, c.context, {}, {}});
     DecoderWeights<GptJBlock, NoPositions> weights;
     weights.architecture = "gptj";
     weights.positions = NoPositions{c.context};
-    weights.embedding = Embedding(matrix("transformer.wte"));
-    const RotaryInterleaved rotation({c.rotary_dims, 10000.0, c.context, {}, {}});
+    weights.embedding = reader.embedding("transformer.wte");
     for (int i = 0; i < c.layers; ++i) {
         const std::string h = "transformer.h." + std::to_string(i) + ".";
-        std::vector<cairn::Linear> qkv;
-        for (const char* part : {"q_proj", "k_proj", "v_proj"})
-            qkv.emplace_back(matrix(h + "attn." + part));
-        cairn::Linear out(matrix(h + "attn.out_proj"));
-        cairn::Linear up(matrix(h + "mlp.fc_in"), vector(h + "mlp.fc_in.bias"));
-        cairn::Linear down(matrix(h + "mlp.fc_out"), vector(h + "mlp.fc_out.bias"));
+        JoinedLinear qkv = reader.joined({h + "attn.q_proj", h + "attn.k_proj", h + "attn.v_proj"});
+        cairn::Linear out = reader.linear(h + "attn.out_proj");
+        cairn::Linear up = reader.linear(h + "mlp.fc_in");
+        cairn::Linear down = reader.linear(h + "mlp.fc_out");
         weights.blocks.emplace_back(
-            norm(h + "ln_1"),
-            MultiHead<RotaryInterleaved>(layout, JoinedLinear(std::move(qkv)), std::move(out),
-                                         rotation),
+            reader.layer_norm(h + "ln_1", c.epsilon),
+            MultiHead<RotaryInterleaved>(layout, std::move(qkv), std::move(out), rotation),
             Mlp<GeluNew>(std::move(up), std::move(down)));
     }
-    weights.final_norm = norm("transformer.ln_f");
-    if (!c.tied) weights.output = cairn::Linear(matrix("lm_head"), vector("lm_head.bias"));
+    weights.final_norm = reader.layer_norm("transformer.ln_f", c.epsilon);
+    weights.output = reader.output("lm_head");
     return weights;
 }
-/// The model.
+/// A GPT-J from Hugging Face's names. Throws Error{bad_config} listing every tensor that is
+/// missing, has another shape or belongs to a layer that the configuration has not, and what the
+/// source throws.
 inline GptJ load_gpt_j(const GptJConfig& c, const TensorSource& source,
                        const LoadOptions& options = {}) {
-    return GptJ(load_gpt_j_weights(c, source, options));
+    validate(c);
+    const TensorTable table = gpt_j_tensors(c);
+    WeightReader reader(table, source, ModelFormat::hugging_face, options);
+    return GptJ(load_gpt_j_weights(c, reader));
+}
+
+/// The numbers of a GPT-J from its files.
+[[gnu::cold]] inline GptJConfig read_gpt_j_config(ModelNumbers& n) {
+    constexpr int most = 1 << 24;
+    GptJConfig c;
+    c.layers = n.count({"n_layer"}, 1024);
+    c.heads = n.count({"n_head"}, most);
+    c.width = n.count({"n_embd"}, most / 8);
+    c.context = n.count({"n_positions"}, most);
+    c.vocabulary = n.vocabulary();
+    c.hidden = n.count({"n_inner"}, most, 0);
+    c.epsilon = static_cast<float>(n.number({"layer_norm_epsilon"}, 1e-5));
+    c.rotary_dims = n.count({"rotary_dim"}, 4096, 64);
+    c.tied = n.tied(false);
+    validate(c);
+    n.one_of({"activation_function"}, "gelu_new", {"gelu_new", "gelu_pytorch_tanh"});
+    return c;
 }
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -2,12 +2,15 @@
 // RMSNorm, rotary positions, grouped heads, SwiGLU. Source: the models' published code.
 #pragma once
 
+#include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cairn/models/rotary_numbers.hpp"
 #include "cairn/models/session.hpp"
-#include "cairn/models/tensor_source.hpp"
+#include "cairn/models/weight_reader.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -37,6 +40,8 @@ struct LlamaConfig {
     bool tied = false;      ///< the output layer is the embedding
     bool qkv_bias = false;  ///< Qwen2
     int predicting = 0;     ///< layers for multi-token prediction behind the others, never read
+
+    RotarySettings rotary() const { return {heads.key_dim, theta, context, scaling, {}}; }
 };
 
 /// Throws Error{bad_config} for numbers no model can have.
@@ -60,122 +65,126 @@ inline void validate(const LlamaConfig& c) {
     require(c.window >= 0, ErrorCode::bad_config, c.architecture, ": window ", c.window);
 }
 
-/// How a file format names the tensors. Layer tensors follow `layer` and the number.
-struct LlamaNames {
-    const char* embedding = "model.embed_tokens";
-    const char* final_norm = "model.norm";
-    const char* output = "lm_head";
-    const char* layer = "model.layers.";
-    const char* attention_norm = ".input_layernorm";
-    const char* query = ".self_attn.q_proj";
-    const char* key = ".self_attn.k_proj";
-    const char* value = ".self_attn.v_proj";
-    const char* attention_out = ".self_attn.o_proj";
-    const char* mlp_norm = ".post_attention_layernorm";
-    const char* gate = ".mlp.gate_proj";
-    const char* up = ".mlp.up_proj";
-    const char* down = ".mlp.down_proj";
-    const char* rotary_divisors = nullptr;  ///< optional tensor
-};
-
-namespace detail {
-
-inline TensorCheck check_llama(const LlamaConfig& c, const TensorSource& source,
-                               const LlamaNames& names) {
-    const auto size = [](std::ptrdiff_t n) { return static_cast<std::size_t>(n); };
-    const std::size_t d = size(c.width);
-    const std::size_t q = size(c.heads.heads) * size(c.heads.key_dim);
-    const std::size_t k = size(c.heads.kv_heads) * size(c.heads.key_dim);
-    TensorCheck check(source);
-    const auto expect = [&](const std::string& name, std::vector<std::size_t> shape, bool bias) {
-        check.expect(name + ".weight", shape);
-        if (bias) check.expect(name + ".bias", {shape[0]});
-    };
-    expect(names.embedding, {size(c.vocabulary), d}, false);
-    for (int i = 0; i < c.layers; ++i) {
-        const std::string layer = names.layer + std::to_string(i);
-        expect(layer + names.attention_norm, {d}, false);
-        expect(layer + names.query, {q, d}, c.qkv_bias);
-        expect(layer + names.key, {k, d}, c.qkv_bias);
-        expect(layer + names.value, {k, d}, c.qkv_bias);
-        expect(layer + names.attention_out, {d, q}, false);
-        expect(layer + names.mlp_norm, {d}, false);
-        expect(layer + names.gate, {size(c.hidden), d}, false);
-        expect(layer + names.up, {size(c.hidden), d}, false);
-        expect(layer + names.down, {d, size(c.hidden)}, false);
-    }
-    expect(names.final_norm, {d}, false);
-    if (!c.tied) expect(names.output, {size(c.vocabulary), d}, false);
-    if (names.rotary_divisors != nullptr) check.allow(names.rotary_divisors);
-    check.expect_layers(names.layer, c.layers, c.predicting);
-    return check;
+/// The tensors of a model of this family.
+[[gnu::cold]] inline TensorTable llama_tensors(const LlamaConfig& c) {
+    const std::ptrdiff_t d = c.width;
+    const std::ptrdiff_t q = std::ptrdiff_t{c.heads.heads} * c.heads.key_dim;
+    const std::ptrdiff_t k = std::ptrdiff_t{c.heads.kv_heads} * c.heads.key_dim;
+    // GGUF files of Llama and Mistral pair the rows of queries and keys, those of Qwen2 do not.
+    const std::ptrdiff_t head = c.architecture == "qwen2" ? 0 : c.heads.key_dim;
+    const Need bias = c.qkv_bias ? Need::always : Need::never;
+    TensorTable table;
+    add_rotary_divisors(table, c.rotary());
+    table.add({{"model.embed_tokens.weight", "token_embd.weight", {c.vocabulary, d}}});
+    table.layers("model.layers.", "blk.", c.layers, c.predicting);
+    for (int i = 0; i < c.layers; ++i)
+        table.layer(
+            i, {{"input_layernorm.weight", "attn_norm.weight", {d}},
+                {"self_attn.q_proj.weight", "attn_q.weight", {q, d}, Need::always, false, head},
+                {"self_attn.k_proj.weight", "attn_k.weight", {k, d}, Need::always, false, head},
+                {"self_attn.v_proj.weight", "attn_v.weight", {k, d}},
+                {"self_attn.q_proj.bias", "attn_q.bias", {q}, bias},
+                {"self_attn.k_proj.bias", "attn_k.bias", {k}, bias},
+                {"self_attn.v_proj.bias", "attn_v.bias", {k}, bias},
+                {"self_attn.o_proj.weight", "attn_output.weight", {d, q}},
+                {"post_attention_layernorm.weight", "ffn_norm.weight", {d}},
+                {"mlp.gate_proj.weight", "ffn_gate.weight", {c.hidden, d}},
+                {"mlp.up_proj.weight", "ffn_up.weight", {c.hidden, d}},
+                {"mlp.down_proj.weight", "ffn_down.weight", {d, c.hidden}}});
+    table.add({{"model.norm.weight", "output_norm.weight", {d}},
+               {"lm_head.weight",
+                "output.weight",
+                {c.vocabulary, d},
+                c.tied ? Need::never : Need::always}});
+    return table;
 }
 
-}  // namespace detail
-
-/// The tensors of a source that a model of these numbers does not read, sorted.
-inline std::vector<std::string> unread_tensors(const LlamaConfig& c, const TensorSource& source,
-                                               const LlamaNames& names = {}) {
-    return detail::check_llama(c, source, names).unread();
-}
-
-/// The weights of a model of this family. Throws Error{bad_config} listing every tensor that is
-/// missing, has another shape or belongs to a layer that the configuration has not, and what the
-/// source throws.
+/// The weights of a model of this family.
 template <class R>
-DecoderWeights<LlamaBlock<R>, NoPositions> load_llama_weights(const LlamaConfig& c,
-                                                              const TensorSource& source,
-                                                              const LoadOptions& options = {},
-                                                              const LlamaNames& names = {}) {
-    validate(c);
-    detail::check_llama(c, source, names).done();
-    int done = 0;
-    const int total = 7 * c.layers + (c.tied ? 1 : 2);
-    const auto linear = [&](const std::string& name, bool bias) {
-        WeightMatrix matrix =
-            detail::load_matrix(source, name + ".weight", detail::StoredAs::out_in, options);
-        if (options.progress) options.progress(++done, total);
-        return cairn::Linear(std::move(matrix), bias ? detail::read_vector(source, name + ".bias")
-                                                     : std::vector<float>());
-    };
-    const auto norm = [&](const std::string& name) {
-        return RmsNorm(detail::read_vector(source, name + ".weight"), c.epsilon);
-    };
-    DecoderWeights<LlamaBlock<R>, NoPositions> weights;
-    weights.architecture = c.architecture;
-    weights.positions = NoPositions{c.context};
-    weights.embedding = Embedding(detail::load_matrix(
-        source, std::string(names.embedding) + ".weight", detail::StoredAs::out_in, options));
-    if (options.progress) options.progress(++done, total);
-    RotarySettings rotary{c.heads.key_dim, c.theta, c.context, c.scaling, {}};
-    if (names.rotary_divisors != nullptr && source.shape(names.rotary_divisors) != nullptr)
-        rotary.divisors = detail::read_vector(source, names.rotary_divisors);
+[[gnu::cold]] DecoderWeights<LlamaBlock<R>, NoPositions> load_llama_weights(const LlamaConfig& c,
+                                                                            WeightReader& reader) {
+    RotarySettings rotary = c.rotary();
+    if (reader.has("rope_freqs.weight")) rotary.divisors = reader.vector("rope_freqs.weight");
     const R rotation(rotary);
     AttentionSettings attention;
     if (c.window > 0 && c.window < c.context) attention.mask = Mask::sliding_window(c.window);
+    DecoderWeights<LlamaBlock<R>, NoPositions> weights;
+    weights.architecture = c.architecture;
+    weights.positions = NoPositions{c.context};
+    weights.embedding = reader.embedding("model.embed_tokens");
     for (int i = 0; i < c.layers; ++i) {
-        const std::string layer = names.layer + std::to_string(i);
-        std::vector<cairn::Linear> qkv;
-        for (const char* part : {names.query, names.key, names.value})
-            qkv.push_back(linear(layer + part, c.qkv_bias));
-        cairn::Linear out = linear(layer + names.attention_out, false);
-        cairn::Linear gate = linear(layer + names.gate, false);
-        cairn::Linear up = linear(layer + names.up, false);
-        cairn::Linear down = linear(layer + names.down, false);
-        weights.blocks.emplace_back(norm(layer + names.attention_norm),
-                                    MultiHead<R>(c.heads, JoinedLinear(std::move(qkv)),
-                                                 std::move(out), rotation, attention),
-                                    norm(layer + names.mlp_norm),
-                                    SwiGlu(std::move(gate), std::move(up), std::move(down)));
+        const std::string at = "model.layers." + std::to_string(i) + ".";
+        JoinedLinear qkv = reader.joined(
+            {at + "self_attn.q_proj", at + "self_attn.k_proj", at + "self_attn.v_proj"});
+        cairn::Linear out = reader.linear(at + "self_attn.o_proj");
+        cairn::Linear gate = reader.linear(at + "mlp.gate_proj");
+        cairn::Linear up = reader.linear(at + "mlp.up_proj");
+        cairn::Linear down = reader.linear(at + "mlp.down_proj");
+        weights.blocks.emplace_back(
+            reader.rms_norm(at + "input_layernorm", c.epsilon),
+            MultiHead<R>(c.heads, std::move(qkv), std::move(out), rotation, attention),
+            reader.rms_norm(at + "post_attention_layernorm", c.epsilon),
+            SwiGlu(std::move(gate), std::move(up), std::move(down)));
     }
-    weights.final_norm = norm(names.final_norm);
-    if (!c.tied) weights.output = linear(names.output, false);
+    weights.final_norm = reader.rms_norm("model.norm", c.epsilon);
+    weights.output = reader.output("lm_head");
     return weights;
 }
-/// The model, from Hugging Face's names.
+/// A model from Hugging Face's names. Throws Error{bad_config} listing every tensor that is
+/// missing, has another shape or belongs to a layer that the configuration has not, and what the
+/// source throws.
 inline Llama load_llama(const LlamaConfig& c, const TensorSource& source,
                         const LoadOptions& options = {}) {
-    return Llama(load_llama_weights<RotaryHalf>(c, source, options));
+    validate(c);
+    const TensorTable table = llama_tensors(c);
+    WeightReader reader(table, source, ModelFormat::hugging_face, options);
+    return Llama(load_llama_weights<RotaryHalf>(c, reader));
+}
+
+/// The numbers of a model of this family from its files.
+[[gnu::cold]] inline LlamaConfig read_llama_config(ModelNumbers& n) {
+    constexpr int most = 1 << 24;
+    LlamaConfig c;
+    c.architecture = n.architecture();
+    c.layers = n.count({"num_hidden_layers", "block_count"}, 1024);
+    // GGUF files count layers for multi-token prediction with the others.
+    c.predicting = static_cast<int>(n.integer({"num_nextn_predict_layers"}, 0, 1024, 0) +
+                                    n.integer({"", "nextn_predict_layers"}, 0, 1023, 0));
+    if (n.gguf()) c.layers -= c.predicting;
+    c.width = n.count({"hidden_size", "embedding_length"}, most / 8);
+    c.hidden = n.count({"intermediate_size", "feed_forward_length"}, most);
+    c.context = n.count({"max_position_embeddings", "context_length"}, most);
+    c.vocabulary = n.vocabulary();
+    n.note("vocab_size", std::int64_t{c.vocabulary});
+    c.heads.heads = n.count({"num_attention_heads", "attention.head_count"}, most / 8);
+    c.heads.kv_heads =
+        n.count({"num_key_value_heads", "attention.head_count_kv"}, most / 8, c.heads.heads);
+    const NumberName head{"head_dim", "attention.key_length"};
+    require(n.has(head) || c.width % c.heads.heads == 0, n.code(), n.where(), ": width ", c.width,
+            " is not a multiple of ", c.heads.heads, " heads, and the width of a head is not said");
+    c.heads.key_dim = n.count(head, 4096, std::max(c.width / c.heads.heads, 1));
+    c.heads.value_dim = n.count({"", "attention.value_length"}, 4096, c.heads.key_dim);
+    const int rotated = n.count({"", "rope.dimension_count"}, 4096, c.heads.key_dim);
+    require(rotated == c.heads.key_dim, ErrorCode::unsupported, n.where(),
+            ": rope.dimension_count ", rotated, " for heads of ", c.heads.key_dim);
+    c.epsilon = static_cast<float>(n.number({"rms_norm_eps", "attention.layer_norm_rms_epsilon"},
+                                            n.gguf() ? std::optional<double>() : 1e-6));
+    c.tied = n.tied(false);
+    c.qkv_bias = c.architecture == "qwen2";
+    n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
+    n.refuse({"attention_bias", "mlp_bias"});
+    const NumberName window{"sliding_window", "attention.sliding_window"};
+    // A missing window means Mistral 7B's, null means none; GGUF files write 0 for none.
+    const bool mistral = c.architecture == "mistral";
+    if (n.gguf() || mistral)
+        c.window = static_cast<int>(
+            n.integer(window, n.gguf() ? 0 : 1, most, mistral && !n.contains(window) ? 4096 : 0));
+    if (c.architecture == "qwen2") n.refuse({"use_sliding_window"});
+    const RotarySettings rotary = read_rotary(n, c.heads.key_dim, c.context);
+    c.theta = rotary.theta;
+    c.scaling = rotary.scaling;
+    validate(c);
+    return c;
 }
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,89 @@
+// Architectures by name: what turns a model's files into a model. A program adds its own with one
+// line, and loading, listing and exporting find it like the library's.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/models/any_model.hpp"
+#include "cairn/models/model_numbers.hpp"
+#include "cairn/models/weight_reader.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// What a model's files say before any weight is read.
+struct ModelShape {
+    std::string architecture;  ///< as the files name it
+    int layers = 0;
+    int width = 0;
+    int context = 0;
+    int vocabulary = 0;
+    HeadLayout heads{};  ///< of the layer that caches most
+};
+
+/// What a reader makes of a model's files: its shape, its tensors, and how they become a model.
+struct ModelRecipe {
+    ModelShape shape;
+    TensorTable tensors;
+    std::function<AnyModel(WeightReader&)> build;
+};
+
+/// Reads the numbers and says what follows from them. The source is there for what only the
+/// tensors tell; weights are read by `ModelRecipe::build`. Throws Error{bad_config, bad_file,
+/// unsupported}.
+using ArchitectureReader = std::function<ModelRecipe(ModelNumbers&, const TensorSource&)>;
+
+/// An architecture as both kinds of file name it; empty: there are no such files.
+struct Architecture {
+    std::string hf;    ///< `model_type` of config.json, or one of its `architectures`
+    std::string gguf;  ///< `general.architecture`
+    ArchitectureReader read;
+
+    const std::string& name(ModelFormat format) const noexcept {
+        return format == ModelFormat::gguf ? gguf : hf;
+    }
+};
+
+namespace detail {
+
+// What programs have added. A list that is read lives on while another one takes its place.
+class ArchitectureList {
+  public:
+    using List = std::vector<Architecture>;
+    static ArchitectureList& instance() {
+        static ArchitectureList list;
+        return list;
+    }
+    std::shared_ptr<const List> get() const {
+        const std::scoped_lock lock(mutex_);
+        return list_;
+    }
+    void put(Architecture added) {
+        const std::scoped_lock lock(mutex_);
+        auto changed = std::make_shared<List>(*list_);
+        changed->insert(changed->begin(), std::move(added));
+        list_ = std::move(changed);
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    std::shared_ptr<const List> list_ = std::make_shared<const List>();
+};
+
+}  // namespace detail
+
+/// Adds an architecture for all models that are loaded from then on; a name that exists, the
+/// library's too, is replaced. Thread-safe.
+inline void register_architecture(Architecture architecture) {
+    detail::ArchitectureList::instance().put(std::move(architecture));
+}
+/// The same under one name in both kinds of file.
+inline void register_architecture(const std::string& name, ArchitectureReader reader) {
+    register_architecture({name, name, std::move(reader)});
+}
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,52 @@
+// The architectures of the library, one line each.
+#pragma once
+
+#include <vector>
+
+#include "cairn/models/architecture.hpp"
+#include "cairn/models/gpt2.hpp"
+#include "cairn/models/gpt_j.hpp"
+#include "cairn/models/llama.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+namespace detail {
+
+[[gnu::cold]] inline ModelRecipe read_gpt2(ModelNumbers& numbers, const TensorSource&) {
+    const Gpt2Config c = read_gpt2_config(numbers);
+    const int head = c.width / c.heads;
+    return {{"gpt2", c.layers, c.width, c.context, c.vocabulary, {c.heads, c.heads, head, head}},
+            gpt2_tensors(c),
+            [c](WeightReader& reader) { return any_model(load_gpt2_weights(c, reader)); }};
+}
+[[gnu::cold]] inline ModelRecipe read_gpt_j(ModelNumbers& numbers, const TensorSource&) {
+    const GptJConfig c = read_gpt_j_config(numbers);
+    const int head = c.width / c.heads;
+    return {{"gptj", c.layers, c.width, c.context, c.vocabulary, {c.heads, c.heads, head, head}},
+            gpt_j_tensors(c),
+            [c](WeightReader& reader) { return any_model(load_gpt_j_weights(c, reader)); }};
+}
+[[gnu::cold]] inline ModelRecipe read_llama(ModelNumbers& numbers, const TensorSource&) {
+    const LlamaConfig c = read_llama_config(numbers);
+    return {{c.architecture, c.layers, c.width, c.context, c.vocabulary, c.heads},
+            llama_tensors(c),
+            [c](WeightReader& reader) {
+                // Rows of queries and keys that a GGUF file has paired are rotated in pairs.
+                if (reader.format() == ModelFormat::gguf && c.architecture != "qwen2")
+                    return any_model(load_llama_weights<RotaryInterleaved>(c, reader));
+                return any_model(load_llama_weights<RotaryHalf>(c, reader));
+            }};
+}
+
+}  // namespace detail
+
+/// Those that the library knows; Mistral is a Llama in GGUF files.
+[[gnu::cold]] inline std::vector<Architecture> library_architectures() {
+    return {{"gpt2", "gpt2", detail::read_gpt2},
+            {"gptj", "", detail::read_gpt_j},
+            {"llama", "llama", detail::read_llama},
+            {"mistral", "llama", detail::read_llama},
+            {"qwen2", "qwen2", detail::read_llama}};
+}
+
+}  // namespace cairn::inline CAIRN_ABI

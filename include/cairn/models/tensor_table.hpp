@@ -1,0 +1,156 @@
+// The table of a recipe: each tensor of a model with its names in both kinds of file and its shape.
+// Checking a file, loading it and exporting it follow from this one table.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cairn/models/tensor_check.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// The two kinds of file that models come in; their tensors have different names.
+enum class ModelFormat : std::uint8_t { hugging_face, gguf };
+
+/// Whether a model has a tensor. `never`: not with these numbers, so it is not read.
+enum class Need : std::uint8_t { always, optional, never };
+
+/// The numbers of rows, columns, ... of a tensor, slowest first: {out, in} or {n}.
+struct TensorShape {
+    std::ptrdiff_t sizes[4]{};
+};
+
+/// One line of the table: a tensor. Names need to live only until the line was added.
+struct TensorLine {
+    std::string_view hf;    ///< name in Hugging Face's files; empty: not there
+    std::string_view gguf;  ///< name in GGUF files; empty: not there
+    TensorShape shape{};    ///< {out, in} or {n}; none: any
+    Need need = Need::always;
+    /// Hugging Face's file holds [in, out].
+    bool transposed = false;
+    /// Rows of a head whose halves GGUF files mix: row 2i + j comes from row j * head / 2 + i. 0:
+    /// rows keep their order. Loading leaves rows as they are; only an export moves them.
+    std::ptrdiff_t head = 0;
+    /// For an export: the tensor that stands for this one where it is not needed.
+    std::string_view stand_in{};
+};
+
+/// A line as a table keeps it.
+struct TensorEntry {
+    std::string hf;
+    std::string gguf;
+    std::vector<std::ptrdiff_t> shape{};
+    Need need = Need::always;
+    bool transposed = false;
+    std::ptrdiff_t head = 0;
+    std::string stand_in{};
+    std::vector<float> numbers{};  ///< for an export: of a tensor that only GGUF files have
+
+    /// What recipes call it: its Hugging Face name, or the other where there is none.
+    const std::string& name() const noexcept { return hf.empty() ? gguf : hf; }
+    const std::string& name(ModelFormat format) const noexcept {
+        return format == ModelFormat::gguf ? gguf : hf;
+    }
+};
+
+/// The lines of a model, in the order in which an export writes them.
+class TensorTable {
+  public:
+    /// `left_out` is what Hugging Face's files may leave out in front of their names, all or none.
+    explicit TensorTable(std::string left_out = {}) : left_out_(std::move(left_out)) {}
+
+    void add(std::initializer_list<TensorLine> lines) {
+        for (const TensorLine& line : lines) add(line, {}, {});
+    }
+    /// An optional tensor that only GGUF files have, and its numbers for an export; none: it is
+    /// not written.
+    void add_numbers(std::string_view gguf, std::vector<float> numbers) {
+        add({.hf = {}, .gguf = gguf, .need = Need::optional}, {}, {});
+        lines_.back().numbers = std::move(numbers);
+    }
+    /// What stands in front of a layer's number, and how many layers there are: tensors of others
+    /// are an error, but for the `predicting` layers behind the last (`TensorCheck`).
+    void layers(std::string hf, std::string gguf, int count, int predicting = 0) {
+        hf_layer_ = std::move(hf);
+        gguf_layer_ = std::move(gguf);
+        count_ = count;
+        predicting_ = predicting;
+    }
+    /// Lines of layer `i`, whose names follow "PREFIX" "i" ".".
+    void layer(int i, std::initializer_list<TensorLine> lines) {
+        const std::string gguf = gguf_layer_ + std::to_string(i) + ".";
+        for (const TensorLine& line : lines) add(line, layer_name(i), gguf);
+    }
+    /// What the names of layer `i` begin with in recipes: "model.layers.3.".
+    std::string layer_name(int i) const { return hf_layer_ + std::to_string(i) + "."; }
+
+    const std::vector<TensorEntry>& lines() const noexcept { return lines_; }
+    /// The line of this name, or null.
+    const TensorEntry* find(std::string_view name) const {
+        const auto at = index_.find(name);
+        return at == index_.end() ? nullptr : &lines_[at->second];
+    }
+
+    /// The name of a line in this source; empty if such files never hold it.
+    std::string name_in(const TensorEntry& line, const TensorSource& source,
+                        ModelFormat format) const {
+        return shortened(line.name(format), source, format);
+    }
+    /// Holds a source against the table.
+    [[gnu::cold]] TensorCheck check(const TensorSource& source, ModelFormat format) const {
+        TensorCheck check(source);
+        std::vector<std::size_t> shape;
+        for (const TensorEntry& line : lines_) {
+            if (line.need == Need::never || line.name(format).empty()) continue;
+            const std::string name = name_in(line, source, format);
+            shape.assign(line.shape.begin(), line.shape.end());
+            if (line.transposed && format == ModelFormat::hugging_face)
+                shape.assign(line.shape.rbegin(), line.shape.rend());
+            if (line.need == Need::optional && (shape.empty() || source.shape(name) == nullptr))
+                check.allow(name);
+            else
+                check.expect(name, shape);
+        }
+        const bool gguf = format == ModelFormat::gguf;
+        check.expect_layers(shortened(gguf ? gguf_layer_ : hf_layer_, source, format), count_,
+                            predicting_);
+        return check;
+    }
+
+  private:
+    [[gnu::cold]] void add(const TensorLine& line, const std::string& hf, const std::string& gguf) {
+        TensorEntry entry;
+        if (!line.hf.empty()) entry.hf.append(hf).append(line.hf);
+        if (!line.gguf.empty()) entry.gguf.append(gguf).append(line.gguf);
+        for (const std::ptrdiff_t n : line.shape.sizes)
+            if (n != 0) entry.shape.push_back(n);
+        entry.need = line.need;
+        entry.transposed = line.transposed;
+        entry.head = line.head;
+        entry.stand_in = line.stand_in;
+        index_.emplace(entry.name(), lines_.size());
+        lines_.push_back(std::move(entry));
+    }
+    std::string shortened(const std::string& name, const TensorSource& source,
+                          ModelFormat format) const {
+        if (format == ModelFormat::gguf || left_out_.empty() || !name.starts_with(left_out_) ||
+            source.shape(lines_.front().hf) != nullptr)
+            return name;
+        return name.substr(left_out_.size());
+    }
+    std::string left_out_;
+    std::string hf_layer_;
+    std::string gguf_layer_;
+    int count_ = 0;
+    int predicting_ = 0;
+    std::vector<TensorEntry> lines_;
+    std::map<std::string, std::size_t, std::less<>> index_;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,121 @@
+// The parts of a model out of a file, by the names of its table: what a recipe assembles blocks
+// from.
+#pragma once
+
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/layers/embedding.hpp"
+#include "cairn/layers/norm.hpp"
+#include "cairn/models/load_tensor.hpp"
+#include "cairn/models/tensor_table.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// Reads tensors of one file. Names are those of the table (`TensorEntry::name`), whatever the file
+/// calls them; a name that is no line is Error{invalid_argument}. Every call that reads throws
+/// Error{non_finite, out_of_memory} and what the source throws.
+class WeightReader {
+  public:
+    /// Holds the source against the table first: Error{bad_config} lists every tensor that is
+    /// missing, has another shape or belongs to a layer that the table has not. All three must
+    /// outlive the reader.
+    [[gnu::cold]] WeightReader(const TensorTable& table, const TensorSource& source,
+                               ModelFormat format, const LoadOptions& options)
+        : table_(table), source_(source), format_(format), options_(options) {
+        table.check(source, format).done();
+        for (const TensorEntry& line : table.lines()) total_ += has(line) ? 1 : 0;
+    }
+
+    ModelFormat format() const noexcept { return format_; }
+    /// Whether the model needs this tensor, or it is optional and there.
+    bool has(const std::string& name) const {
+        const TensorEntry* line = table_.find(name);
+        return line != nullptr && has(*line);
+    }
+    /// A vector, or any other tensor as plain numbers.
+    std::vector<float> vector(const std::string& name) {
+        std::vector<float> result = load_vector(source_, file_name(line(name)));
+        count();
+        return result;
+    }
+    /// A matrix [out][in], or some rows of one. A tensor whose rows are taken in several calls
+    /// counts as often as it is read.
+    WeightMatrix matrix(const std::string& name, const TensorRows& rows = {}) {
+        const TensorEntry& line = this->line(name);
+        const bool turned = line.transposed && format_ == ModelFormat::hugging_face;
+        WeightMatrix result = load_matrix(
+            source_, file_name(line), turned ? StoredAs::in_out : StoredAs::out_in, options_, rows);
+        count();
+        return result;
+    }
+    /// NAME.weight, and NAME.bias where the model has one.
+    [[gnu::cold]] Linear linear(const std::string& name) {
+        WeightMatrix weights = matrix(name + ".weight");
+        const std::string bias = name + ".bias";
+        return Linear(std::move(weights), has(bias) ? vector(bias) : std::vector<float>());
+    }
+    /// Some rows of NAME.weight and NAME.bias: one of the layers that a file keeps in one tensor.
+    [[gnu::cold]] Linear linear(const std::string& name, const TensorRows& rows) {
+        WeightMatrix weights = matrix(name + ".weight", rows);
+        if (!has(name + ".bias")) return Linear(std::move(weights));
+        const std::vector<float> all = vector(name + ".bias");
+        std::vector<float> bias;
+        for (std::ptrdiff_t r = 0; r < rows.count; ++r)
+            bias.push_back(all[static_cast<std::size_t>(rows.row(r))]);
+        return Linear(std::move(weights), std::move(bias));
+    }
+    /// Layers with the same input, side by side: queries, keys and values.
+    JoinedLinear joined(std::initializer_list<std::string> names) {
+        std::vector<Linear> parts;
+        for (const std::string& name : names) parts.push_back(linear(name));
+        return JoinedLinear(std::move(parts));
+    }
+    /// NAME.weight as a norm.
+    RmsNorm rms_norm(const std::string& name, float epsilon) {
+        return {vector(name + ".weight"), epsilon};
+    }
+    /// NAME.weight and NAME.bias as a norm.
+    LayerNorm layer_norm(const std::string& name, float epsilon) {
+        std::vector<float> weight = vector(name + ".weight");
+        return {std::move(weight), vector(name + ".bias"), epsilon};
+    }
+    /// NAME.weight, a row a token.
+    Embedding embedding(const std::string& name) { return Embedding(matrix(name + ".weight")); }
+    /// The output layer; none where it is tied to the embedding (its line's need is `never`).
+    std::optional<Linear> output(const std::string& name) {
+        if (!has(name + ".weight")) return std::nullopt;
+        return linear(name);
+    }
+
+  private:
+    std::string file_name(const TensorEntry& line) const {
+        return table_.name_in(line, source_, format_);
+    }
+    bool has(const TensorEntry& line) const {
+        if (line.need == Need::never || line.name(format_).empty()) return false;
+        return line.need == Need::always || source_.shape(file_name(line)) != nullptr;
+    }
+    const TensorEntry& line(const std::string& name) const {
+        const TensorEntry* line = table_.find(name);
+        require(line != nullptr && has(*line), ErrorCode::invalid_argument, "recipe: tensor ", name,
+                " is not in the table, or not in this model");
+        return *line;
+    }
+    void count() {
+        ++done_;
+        if (options_.progress) options_.progress(done_, std::max(done_, total_));
+    }
+
+    const TensorTable& table_;
+    const TensorSource& source_;
+    ModelFormat format_;
+    const LoadOptions& options_;
+    int done_ = 0;
+    int total_ = 0;
+};
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,15 @@
+# A program for each part from outside. Included by the tests, and by the host project that is built
+# against an installed Cairn.
+set(extension_programs "")
+function(cairn_extension name library)
+  add_executable(extension_${name} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${name}.cpp)
+  target_link_libraries(extension_${name} PRIVATE ${library})
+  set_target_properties(extension_${name} PROPERTIES UNITY_BUILD OFF)
+  set(extension_programs ${extension_programs} extension_${name} PARENT_SCOPE)
+endfunction()
+foreach(name store codec keep_position keep_score)
+  cairn_extension(${name} cairn::kernels)
+endforeach()
+if(TARGET cairn::io_compiled)
+  cairn_extension(model cairn::io_compiled)
+endif()
