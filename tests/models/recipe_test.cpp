@@ -1,7 +1,9 @@
 // The table of a recipe, and the parts that are read by it.
 #include <algorithm>
+#include <limits>
 
 #include <cairn/models/architecture.hpp>
+#include <cairn/layers/weight_format.hpp>
 #include <cairn/models/load_tensor.hpp>
 
 #include "models/models_support.hpp"
@@ -121,6 +123,55 @@ TEST_CASE("rows of a tensor are loaded in any order, in every type and both ways
                 CHECK(part.bias()[r] == static_cast<float>(3 * r + 1));
             }
         }
+}
+
+namespace {
+
+// Numbers as halves, row by row.
+class HalfRows final : public WeightFormat {
+  public:
+    std::string_view name() const override { return "half-rows"; }
+    std::size_t row_bytes(std::ptrdiff_t in) const override {
+        return 2 * static_cast<std::size_t>(in);
+    }
+    void pack(const float* row, std::ptrdiff_t in, std::byte* to) const override {
+        plain_format<ElementType::f16>.encode(row, static_cast<std::size_t>(in), to);
+    }
+    void unpack(const std::byte* from, std::ptrdiff_t in, float* row) const override {
+        plain_format<ElementType::f16>.decode(from, static_cast<std::size_t>(in), row);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a format of one's own loads matrices of both orders, and refuses what is no number",
+          "[recipe]") {
+    const Gpt2Config c{
+        .layers = 2, .heads = 2, .width = 40, .hidden = 70, .context = 60, .vocabulary = 53};
+    Tensors t = gpt2_tensors(c, "");
+    LoadOptions halves;
+    halves.store_as = ElementType::f16;
+    LoadOptions own;
+    own.format = std::make_shared<const HalfRows>();
+    own.validate = Validate::full;
+    const Gpt2 wanted = load_gpt2(c, t, halves);
+    const Gpt2 got = load_gpt2(c, t, own);
+    auto a = wanted.session<KvCache<>>(60);
+    auto b = got.session<KvCache<>>(60);
+    Random random(4);
+    const auto tokens = random_tokens(random, 40, 53);
+    CHECK(same_bits(a.prefill(tokens), b.prefill(tokens)));
+    CHECK(same_bits(a.decode(7), b.decode(7)));
+    CHECK(got.fingerprint() != wanted.fingerprint());
+    t.items["h.1.mlp.c_fc.weight"].second[5] = std::numeric_limits<float>::infinity();
+    for (const Validate validate : {Validate::quick, Validate::full}) {
+        own.validate = validate;
+        CHECK(code_of([&] { load_gpt2(c, t, own); }) == ErrorCode::non_finite);
+    }
+    CHECK(code_of([&] { weight_matrix(0, 4, own.format); }) == ErrorCode::invalid_argument);
+    WeightMatrix matrix = weight_matrix(3, 4, own.format);
+    const float x = 1.0F;
+    CHECK(code_of([&] { matrix.put(0, 0, 1, 1, &x, 1, 1); }) == ErrorCode::bad_state);
 }
 
 namespace {

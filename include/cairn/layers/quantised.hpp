@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "cairn/core/parallel_for.hpp"
 #include "cairn/kernels/quantised/kernels.hpp"
-#include "cairn/layers/linear.hpp"
+#include "cairn/layers/decoded_product.hpp"
 #include "cairn/numeric/quantised/formats.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -172,33 +173,13 @@ inline void run_fast(const void* state, std::ptrdiff_t begin, std::ptrdiff_t end
         product->gemm(part, product->scratch + worker * product->scratch_floats);
 }
 
-// f32 products over panels that are decoded first: the bits of the same product with f32 weights.
-struct AccurateProduct {
-    PlainProduct plain;  // weights are set panel by panel
-    void (*decode)(const std::byte*, std::ptrdiff_t, float*);
-    const std::byte* weights;
-    std::ptrdiff_t panel_bytes;
-    float* scratch;
-    std::ptrdiff_t group;  // panels decoded at once
-};
-inline void run_accurate(const void* state, std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
-    const auto* product = static_cast<const AccurateProduct*>(state);
-    const std::ptrdiff_t panel_floats = product->plain.call.in * kernels::panel;
-    float* scratch = product->scratch + worker * product->group * panel_floats;
-    for (std::ptrdiff_t p = begin; p < end; p += product->group) {
-        const std::ptrdiff_t count = std::min(product->group, end - p);
-        for (std::ptrdiff_t i = 0; i < count; ++i)
-            product->decode(product->weights + (p + i) * product->panel_bytes,
-                            product->plain.call.in, scratch + i * panel_floats);
-        kernels::FloatProduct part = product->plain.call;
-        part.weights = reinterpret_cast<const std::byte*>(scratch);
-        if (part.bias != nullptr) part.bias += p * kernels::panel;
-        part.y += p * kernels::panel;
-        part.out -= p * kernels::panel;
-        part.panel_begin = 0;
-        part.panel_end = count;
-        product->plain.kernel(*product->plain.table, part);
-    }
+// Decodes a panel with the kernel that `how` points to.
+inline void decode_panel(const DecodedProduct& product, std::ptrdiff_t panel, float* to, float*) {
+    using Decode = std::remove_extent_t<decltype(kernels::quantised::BlockKernels::decode)>;
+    const WeightMatrix& weights = *product.weights;
+    const Decode decode = *static_cast<const Decode*>(product.how);
+    decode(weights.data() + panel * panel_bytes(layout_of(weights), weights.in()), weights.in(),
+           to);
 }
 
 inline const kernels::quantised::QuantisedRows& quantise_for(
@@ -242,17 +223,8 @@ inline PreparedProduct prepare_quantised(const Product& product, const Activatio
     const std::ptrdiff_t panels = (weights.out() + kernels::panel - 1) / kernels::panel;
     const std::ptrdiff_t workers = context.executor().workers();
     if (context.compute == Compute::accurate) {
-        const PreparedProduct plain =
-            prepare_plain(product, x, shared, context, frame, plain_weights<ElementType::f32>);
-        constexpr std::ptrdiff_t group = kernels::plain_group;
-        auto* state = frame.array<AccurateProduct>(1);
-        *state = {*static_cast<const PlainProduct*>(plain.state),
-                  kernel.decode[index],
-                  weights.data(),
-                  panel_bytes(layout, in),
-                  frame.floats(static_cast<std::size_t>(workers * group * in * kernels::panel)),
-                  group};
-        return {state, run_accurate, panels, group};
+        return prepare_decoded(product, x, shared, context, frame, decode_panel,
+                               &kernel.decode[index]);
     }
     const kernels::quantised::QuantisedRows& activations =
         quantise_for(layout, x, in, shared, context, frame);

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cairn/core/context.hpp"
@@ -19,6 +21,7 @@
 namespace cairn::inline CAIRN_ABI {
 
 struct BlockOperations;
+class WeightFormat;
 
 namespace detail {
 
@@ -116,6 +119,13 @@ class WeightMatrix {
           memory_(bytes, Mapping::Pages::huge),
           plain_(nullptr),
           operations_(&operations) {}
+    /// `bytes` zeros in a format of one's own (layers/weight_format.hpp), which rows of f32 are put
+    /// into.
+    WeightMatrix(std::ptrdiff_t out, std::ptrdiff_t in, std::size_t bytes,
+                 const BlockOperations& operations, std::shared_ptr<const WeightFormat> format)
+        : WeightMatrix(out, in, ElementType::f32, bytes, operations) {
+        format_ = std::move(format);
+    }
     /// A copy of an Eigen matrix [out][in] in another storage type, rounded to nearest. Throws
     /// Error{non_finite} for NaN, infinity, and numbers that the type can only hold as infinity.
     static WeightMatrix from(const MatrixIn& matrix, ElementType type) {
@@ -141,7 +151,7 @@ class WeightMatrix {
                 ErrorCode::shape_mismatch, "weights: block ", rows, "x", columns, " at ", row, ",",
                 column, " of a ", out_, "x", in_, " matrix");
         require(plain_ != nullptr, ErrorCode::bad_state, "weights: single numbers into ",
-                block_size(type_).name);
+                format_ != nullptr ? "a format of one's own" : block_size(type_).name);
         const FpEnvironment environment;
         const PlainFormat& format = *plain_->format;
         float lanes[kernels::panel];
@@ -163,7 +173,8 @@ class WeightMatrix {
             r += count;
         }
     }
-    /// Writes whole rows from their file format, bits unchanged. Rows of different panels may be
+    /// Writes whole rows from their file format, bits unchanged; rows of f32 into a format of one's
+    /// own. Rows of different panels may be
     /// put by several threads at once. Throws Error{shape_mismatch} before anything is written,
     /// Error{non_finite} for numbers or scales of blocks that are NaN or infinite; the rows before
     /// that one are then written.
@@ -184,6 +195,8 @@ class WeightMatrix {
         to.add(static_cast<std::uint64_t>(out_));
         to.add(memory_.data(), memory_.size());
     }
+    /// The format of one's own that it is stored in, or null.
+    const WeightFormat* format() const noexcept { return format_.get(); }
     /// How a block type is multiplied; null for plain types.
     const BlockOperations* operations() const noexcept { return operations_; }
     /// How a plain type is multiplied; null for block types.
@@ -214,6 +227,7 @@ class WeightMatrix {
     Mapping memory_;
     const PlainWeights* plain_ = &plain_weights<ElementType::f32>;
     const BlockOperations* operations_ = nullptr;
+    std::shared_ptr<const WeightFormat> format_;
 };
 
 struct Product;

@@ -14,6 +14,7 @@
 #include "cairn/core/error.hpp"
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/core/parallel_for.hpp"
+#include "cairn/layers/weight_format.hpp"
 #include "cairn/models/tensor_source.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -44,6 +45,17 @@ struct TensorRows {
 
 namespace detail {
 
+// Columns [from, from + n) of a whole tensor [count][columns] as rows of a format of one's own.
+inline void put_columns(WeightMatrix& result, std::ptrdiff_t from, std::ptrdiff_t n,
+                        const float* numbers, std::ptrdiff_t count, std::ptrdiff_t columns) {
+    std::vector<float> row(static_cast<std::size_t>(count));
+    for (std::ptrdiff_t c = from; c < from + n; ++c) {
+        for (std::ptrdiff_t r = 0; r < count; ++r)
+            row[static_cast<std::size_t>(r)] = numbers[r * columns + c];
+        result.put_rows(c, 1, reinterpret_cast<const std::byte*>(row.data()));
+    }
+}
+
 // Rows [row, row + count) of a tensor into packed weights, in parallel, by whole panels. `bytes`
 // are rows of the result as the file stores them (direct), or rows of the tensor as f32.
 inline void pack_piece(WeightMatrix& result, std::span<const std::byte> bytes, StoredAs stored,
@@ -55,7 +67,9 @@ inline void pack_piece(WeightMatrix& result, std::span<const std::byte> bytes, S
     std::mutex mutex;
     std::exception_ptr failure;  // tasks do not throw
     const auto pack = [&](std::ptrdiff_t from, std::ptrdiff_t n) {
-        if (direct)
+        if (result.format() != nullptr && stored == StoredAs::in_out)
+            put_columns(result, from, n, numbers, count, columns);
+        else if (direct || result.format() != nullptr)
             result.put_rows(row + from, n, bytes.data() + from * row_bytes);
         else if (stored == StoredAs::out_in)
             result.put(row + from, 0, n, columns, numbers + from * columns, columns, 1);
@@ -96,9 +110,9 @@ inline void read_rows(const TensorSource& source, const std::string& name, const
 }  // namespace detail
 
 /// A tensor [out][in] (or stored the other way round) as packed weights, in the type of the file
-/// unless `options.store_as` says otherwise; of its rows only `rows` where they are given (for
-/// matrices stored as [out][in]). Throws Error{non_finite} naming the tensor, Error{out_of_memory},
-/// and what the source throws.
+/// unless `options.store_as` or `options.format` says otherwise; of its rows only `rows` where they
+/// are given (for matrices stored as [out][in]). Throws Error{non_finite} naming the tensor,
+/// Error{out_of_memory}, and what the source throws.
 inline WeightMatrix load_matrix(const TensorSource& source, const std::string& name,
                                 StoredAs stored, const LoadOptions& options,
                                 const TensorRows& part = {}) {
@@ -108,20 +122,26 @@ inline WeightMatrix load_matrix(const TensorSource& source, const std::string& n
     const auto columns = static_cast<std::ptrdiff_t>(shape[1]);
     const ElementType type = source.type(name);
     const ElementType kept = is_plain(type) ? options.store_as.value_or(type) : type;
+    const bool out_in = stored == StoredAs::out_in;
     Serial& serial = Serial::instance();
     Executor& executor =
         options.executor != nullptr ? *options.executor : static_cast<Executor&>(serial);
     constexpr std::ptrdiff_t piece_bytes = std::ptrdiff_t{4} << 20;
-    const bool direct = stored == StoredAs::out_in && kept == type;
+    const bool own = options.format != nullptr && is_plain(type);
+    const bool direct = stored == StoredAs::out_in && kept == type && !own;
     const auto row_bytes = static_cast<std::ptrdiff_t>(
         direct ? block_size(type).size_of(static_cast<std::size_t>(columns))
                : static_cast<std::size_t>(columns) * sizeof(float));
-    const std::ptrdiff_t step =
-        std::max<std::ptrdiff_t>(piece_bytes / row_bytes / kernels::panel, 1) * kernels::panel;
+    const std::ptrdiff_t panels =
+        std::max<std::ptrdiff_t>(piece_bytes / row_bytes / kernels::panel, 1);
+    // A format of one's own takes whole rows of the matrix: those of [in][out] only at once.
+    const std::ptrdiff_t step = own && !out_in ? rows : panels * kernels::panel;
     std::vector<std::byte> piece(static_cast<std::size_t>(std::min(step, rows) * row_bytes));
     std::vector<float> decoded;  // only to be looked at
-    WeightMatrix result = stored == StoredAs::out_in ? source.matrix(rows, columns, kept)
-                                                     : source.matrix(columns, rows, kept);
+    const std::ptrdiff_t out = out_in ? rows : columns;
+    const std::ptrdiff_t in = out_in ? columns : rows;
+    WeightMatrix result =
+        own ? weight_matrix(out, in, options.format) : source.matrix(out, in, kept);
     for (std::ptrdiff_t row = 0; row < rows; row += step) {
         const std::ptrdiff_t count = std::min(step, rows - row);
         const std::span bytes(piece.data(), static_cast<std::size_t>(count * row_bytes));

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -57,6 +58,8 @@ struct LoadOptions {
     /// Either way Error{non_finite} names the tensor that holds a NaN or an infinity, or a number
     /// that `store_as` can only hold as one.
     Validate validate = Validate::quick;
+    /// Store plain matrices in a format of the program's own (layers/weight_format.hpp).
+    std::shared_ptr<const WeightFormat> format{};
 };
 
 }  // namespace cairn::inline CAIRN_ABI
