@@ -50,7 +50,7 @@ install_packages() {
 #   build   compiler, CMake, Eigen, nlohmann/json, PCRE2, utf8proc, CLI11, libedit    test    Catch2, Python
 #   clang   the second compiler and its sanitizer runtime           cross   AArch64 compiler and emulator
 #   python  Python with pip and venv, to fetch SmolLM2
-#   bench   Google Benchmark, matplotlib                            format  clang-format     docs  Doxygen
+#   bench   Google Benchmark, matplotlib                            docs    Doxygen
 need() {
   local debian=() fedora=() brew=() group
   for group in "$@"; do
@@ -64,7 +64,6 @@ need() {
       bench) debian+=(libbenchmark-dev python3 python3-matplotlib); fedora+=(google-benchmark-devel python3-matplotlib)
              brew+=(google-benchmark python-matplotlib) ;;
       python) debian+=(python3 python3-venv python3-pip); fedora+=(python3 python3-pip) ;;
-      format) debian+=(clang-format-14); fedora+=(clang-tools-extra); brew+=(clang-format) ;;
       docs)  debian+=(doxygen); fedora+=(doxygen); brew+=(doxygen) ;;
       *) die "unknown package group $group" ;;
     esac

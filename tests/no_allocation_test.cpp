@@ -65,11 +65,16 @@ long steady(const Model& model, cairn::Executor& executor) {
     cairn::Greedy greedy;
     auto sampler =
         cairn::temperature(0.9F) | cairn::top_k(40) | cairn::top_p(0.9F) | cairn::draw(1);
+    std::vector<float> logits(5 * 300);
+    session.propose(cairn::Tokens(prompt).first(5), logits.data()).accept(0);
     for (int i = 0; i < 3; ++i) token = sampler(session.decode(token), {});
     const long before = allocations;
     Eigen::internal::set_is_malloc_allowed(false);
     for (int i = 0; i < 200; ++i)
         token = i % 2 == 0 ? sampler(session.decode(token), {}) : greedy(session.decode(token), {});
+    // Rows of which some stay.
+    for (int i = 0; i < 50; ++i)
+        session.propose(cairn::Tokens(prompt).first(5), logits.data()).accept(3);
     Eigen::internal::set_is_malloc_allowed(true);
     return allocations - before;
 }
@@ -85,7 +90,7 @@ int main() {
         steady<cairn::KvCache<>>(rotary_model(), pool)};
     bool good = true;
     for (const long count : counts) {
-        std::printf("%ld allocations in 200 tokens\n", count);
+        std::printf("%ld allocations in 200 tokens and 50 proposals\n", count);
         good = good && count == 0;
     }
     return good ? 0 : 1;

@@ -19,7 +19,7 @@ inline std::vector<SharingLayer> sharing_layers() {
             {{8, 2, 16, 16}, 0, Mask::sliding_window(30)}};
 }
 inline constexpr int sharing_width = 32;
-inline constexpr int sharing_words = 29;
+inline constexpr int sharing_words = 13;
 inline constexpr int sharing_context = 300;
 
 // The weights of a layer, the same whenever they are made.
@@ -60,7 +60,8 @@ struct SharingFrame {
 };
 
 using SharingModel = TinyLlama;
-inline SharingModel sharing_model(const std::vector<SharingLayer>& layers = sharing_layers()) {
+inline DecoderWeights<SharingModel::Block, NoPositions> sharing_weights(
+    const std::vector<SharingLayer>& layers = sharing_layers()) {
     SharingFrame frame;
     DecoderWeights<SharingModel::Block, NoPositions> weights;
     weights.architecture = "sharing";
@@ -85,7 +86,10 @@ inline SharingModel sharing_model(const std::vector<SharingLayer>& layers = shar
     }
     weights.final_norm = std::move(frame.norm);
     weights.output = std::move(frame.output);
-    return SharingModel(std::move(weights));
+    return weights;
+}
+inline SharingModel sharing_model(const std::vector<SharingLayer>& layers = sharing_layers()) {
+    return SharingModel(sharing_weights(layers));
 }
 
 // The logits of all tokens, [tokens][vocabulary]. `make(layer, layout, rows)` makes the caches that

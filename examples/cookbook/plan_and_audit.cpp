@@ -34,8 +34,7 @@ int main(int argc, char** argv) try {
         session.prefill(text);
 
         // What the cache changes: logits and attention beside those of plain f32 rows.
-        const cairn::Audit audit =
-            cairn::audit_cache(model, text, spec, /*prompt=*/0, threads, [](int, int) {});
+        const cairn::Audit audit = cairn::audit_cache(model, text, spec, /*prompt=*/0, threads);
         std::cout << spec.canonical() << "\n  planned " << plan.committed << " bytes, allocated "
                   << session.cache_bytes() << ", the rows themselves " << plan.payload << "\n  KL "
                   << audit.logits.mean_kl() << ", same best token "

@@ -32,14 +32,9 @@ int main(int argc, char** argv) try {
     cairn::SessionText text = cairn::load_session(file, session, owner);
     auto sampler = cairn::make_sampler(text.sampling);
     sampler.picker().random().set_state(text.random);
-    // The token that was sampled last is part of the text and was not fed yet.
-    const auto held = std::size_t(session.position());
-    const cairn::Tokens waiting = cairn::Tokens(text.tokens).subspan(held);
-    const auto more = cairn::generate(
-        session, waiting, sampler,
-        {.max_tokens = 20,
-         .resumed = waiting.size(),
-         .history = {text.tokens.begin(), text.tokens.begin() + std::ptrdiff_t(held)}});
+    // The token that was sampled last is part of the text and was not fed yet: it waits.
+    const auto more = cairn::generate(session, text.waiting(session.position()), sampler,
+                                      text.limits(session.position(), {.max_tokens = 20}));
     text.tokens.insert(text.tokens.end(), more.tokens.begin(), more.tokens.end());
     std::cout << loaded.tokenizer->decode(text.tokens) << '\n';
 

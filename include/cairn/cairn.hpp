@@ -9,6 +9,8 @@
 #include "cairn/attention/prefill.hpp"
 #include "cairn/attention/reference.hpp"
 #include "cairn/cache/any_cache.hpp"
+#include "cairn/cache/codec/bare_keys.hpp"
+#include "cairn/cache/codec/inputs.hpp"
 #include "cairn/cache/codec/kivi.hpp"
 #include "cairn/cache/keep/h2o.hpp"
 #include "cairn/cache/keep/hash_evict.hpp"

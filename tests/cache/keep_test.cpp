@@ -422,7 +422,7 @@ TEST_CASE("rows dropped from the middle: distances stay until the hole is closed
     }
 }
 
-// The scorer of docs/extend.md, as it stands there.
+// A scorer of one's own.
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 // clang-format off
 class EveryNth final : public cairn::Scorer {

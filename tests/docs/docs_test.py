@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What README.md and docs/ say is true: code compiles, links lead somewhere, flags exist.
-docs_test.py ROOT CXX [--include FOLDER]... [--bin FOLDER]
+docs_test.py ROOT CXX [--include FOLDER:FOLDER...] [--bin FOLDER]
 
 A block of ```cpp is
 - a program of its own, if it has a main;
@@ -22,7 +22,7 @@ import unittest
 parser = argparse.ArgumentParser()
 parser.add_argument("root")
 parser.add_argument("cxx")
-parser.add_argument("--include", action="append", default=[])
+parser.add_argument("--include", default="")
 parser.add_argument("--bin")
 options, rest = parser.parse_known_args()
 ROOT = options.root
@@ -90,7 +90,7 @@ class Code:
                 path = os.path.join(work, f"{i}.cpp")
                 with open(path, "w") as f:
                     f.write(text)
-                folders = [x for folder in options.include for x in ("-isystem", folder)]
+                folders = [x for folder in options.include.split(":") if folder not in ("", "/usr/include") for x in ("-isystem", folder)]
                 run = subprocess.run([options.cxx, "-std=c++20", "-fsyntax-only", "-DCAIRN_EXTERN_KERNELS", "-DCAIRN_EXTERN_IO", "-I", os.path.join(ROOT, "include"),
                                       "-I", os.path.join(ROOT, "tests/docs"), *folders, path], stderr=subprocess.PIPE, text=True)
                 if run.returncode != 0:

@@ -12,7 +12,6 @@
 #include <cairn/cache/named/planner.hpp>
 #include <cairn/cache/store/spilled.hpp>
 #include <cairn/generate/beam.hpp>
-#include <cairn/io/gguf_export.hpp>
 #include <cairn/io/io.hpp>
 #include <cairn/layers/weight_format.hpp>
 #include <cairn/models/architecture.hpp>
@@ -28,7 +27,7 @@ extern cairn::ThreadPool threads;
 extern cairn::Context context;
 extern const cairn::LoadedModel loaded;
 extern const cairn::AnyModel model;
-extern const std::vector<cairn::Token> tokens, prompt, question;
+extern const std::vector<cairn::Token> tokens, prompt, question, draft;
 extern std::vector<float> logits, hidden;
 extern cairn::Session<cairn::AnyModel, cairn::KvCache<cairn::Paged<cairn::F16>>> session;
 extern cairn::KvCache<> cache;

@@ -11,7 +11,7 @@
 #include <cairn/io/session_file.hpp>
 #include <cairn/serve/sequence_pool.hpp>
 
-#include "session_support.hpp"
+#include "sharing_support.hpp"
 using namespace support;
 
 namespace {
@@ -540,4 +540,24 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
     CHECK(loads > 200);
     CHECK(refusals > 200);
     CHECK(proposals > 150);
+}
+
+TEST_CASE("the same where layers differ and share caches", "[exactness][script]") {
+    const Folder folder;
+    auto layers = sharing_layers();
+    const Model windows = sharing_model(layers);
+    for (SharingLayer& layer : layers) layer.mask = Mask::causal();
+    const Model causal = sharing_model(layers);
+    std::uint64_t seed = script_seed() + 1000;
+    for (const char* text : {"paged=16:f16", "contiguous:kivi4", "tiered=20:q4_0",
+                             "paged=32:k=q4_0+rot,v=q5_1", "mapped:f16:window=30,sinks=4",
+                             "contiguous:f32:h2o=24,recent=8", "paged=16:f16:snapkv=24",
+                             "mapped:f32:hashevict=20,key=1", "contiguous:f16:hashevict=24"}) {
+        const bool scored = !CacheSpec::parse(text).make({1, 1, 8, 8}, 8).commits_part();
+        Script script(scored ? causal : windows, text, ++seed, folder);
+        for (int step = 0; step < 150; ++step) {
+            INFO(text << ", seed " << seed << ", step " << step);
+            script.step();
+        }
+    }
 }

@@ -146,6 +146,18 @@ TEST_CASE("save, load, go on: the same bits, into another capacity, store and th
         }
 }
 
+TEST_CASE("what a loaded text says of going on", "[session_file]") {
+    const SessionText text = text_of({5, 6, 7, 8});
+    const Tokens waiting = text.waiting(3);
+    CHECK(std::vector<Token>(waiting.begin(), waiting.end()) == std::vector<Token>{8});
+    CHECK(text.waiting(4).empty());
+    const Limits limits = text.limits(3, {.max_tokens = 9, .end_of_text = {2}});
+    CHECK(limits.history == std::vector<Token>{5, 6, 7});
+    CHECK((limits.resumed == 1 && limits.max_tokens == 9 && limits.end_of_text.size() == 1));
+    CHECK(code_of([&] { text.waiting(5); }) == ErrorCode::invalid_argument);
+    CHECK(code_of([&] { text.limits(-1); }) == ErrorCode::invalid_argument);
+}
+
 TEST_CASE("a session whose layers share caches goes to disk and comes back", "[session_file]") {
     const Folder folder;
     const SharingModel model = sharing_model();

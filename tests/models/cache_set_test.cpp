@@ -1,5 +1,6 @@
 // The caches of a session by layer: layers of other heads and policies, and layers that attend what
 // an earlier one staged, against a forward that knows neither sessions nor caches that are shared.
+#include <cairn/models/any_model.hpp>
 #include <cairn/models/audit.hpp>
 
 #include "sharing_support.hpp"
@@ -214,6 +215,10 @@ TEST_CASE("who follows wrongly is refused", "[cache_set]") {
     CHECK(code_of([&] { sharing_session(model, "contiguous:f16:h2o=20"); }) ==
           ErrorCode::unsupported);
 
+    // Keys that whoever reads them makes: the leader's would be another layer's.
+    for (const char* spec : {"contiguous:f32+bare", "paged:f16+inputs"})
+        CHECK(code_of([&] { sharing_session(sharing_model(), spec); }) == ErrorCode::unsupported);
+
     // A block that hides its leader attends a cache in which nothing was staged.
     DecoderWeights<ShySharing, NoPositions> weights;
     SharingFrame frame;
@@ -224,6 +229,18 @@ TEST_CASE("who follows wrongly is refused", "[cache_set]") {
     auto session = shy.session<KvCache<>>(20);
     CHECK(code_of([&] { session.decode(1); }) == ErrorCode::bad_state);
     CHECK(session.position() == 0);
+}
+
+TEST_CASE("a model of any blocks knows who follows whom", "[cache_set]") {
+    const AnyModel model = any_model(sharing_weights());
+    Random random(36);
+    const auto tokens = random_tokens(random, 40, sharing_words);
+    Session<AnyModel, KvCache<>> session(model, 50);
+    std::vector<float> logits(tokens.size() * sharing_words);
+    session.score(tokens, logits.data());
+    CHECK(same_bits(logits, sharing_forward(tokens, "contiguous:f32")));
+    CHECK(model.fingerprint() == sharing_model().fingerprint());
+    CHECK(session.caches().leader(2) == 1);
 }
 
 TEST_CASE("an audit counts a shared cache once", "[cache_set]") {

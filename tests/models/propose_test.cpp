@@ -257,6 +257,14 @@ TEST_CASE("exceptions between a forward and its verdict roll it back", "[forward
         session.context().cancel = {};
         CHECK(code_of([&] { session.propose({}, logits.data()).accept_all(); }) ==
               ErrorCode::empty_prompt);
+        // More than the cache or the context takes at once.
+        for (const int rows :
+             {std::min(session.max_rows(), proposal_capacity - 30) + 1, proposal_capacity - 29}) {
+            const auto many = random_tokens(random, rows, proposal_words);
+            std::vector<float> room(many.size() * proposal_words);
+            CHECK(code_of([&] { session.propose(many, room.data()).accept_all(); }) ==
+                  ErrorCode::capacity);
+        }
         CHECK(logits == std::vector<float>(logits.size(), -7.0F));
         CHECK(session.position() == 30);
         CHECK(same_bits(scored(session, draft),

@@ -59,7 +59,7 @@ inline void find_wanted(Member& member, const HeadLayout& layout, int window, Se
         }
     }
     // A codec turns the rows of all heads, or of none.
-    member.rotated = values.size() > 0 && values[0].rotated;
+    member.rotated = values.size() > 0 && values[0].turned();
     member.segments = 0;
     for (int s = 0; s < all; ++s)
         if (wanted[s] != 0) wanted[member.segments++] = s;

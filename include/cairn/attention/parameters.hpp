@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <span>
 
@@ -48,6 +49,25 @@ struct Queries {
     int position = 0;
 };
 
+class Context;
+
+/// What rows are made into when they are read.
+enum class Made : std::uint8_t { keys, values };
+
+/// The projections of a layer, for caches that keep its inputs in place of keys and values.
+/// Stateless while used; shared by threads.
+class RowMaker {
+  public:
+    virtual ~RowMaker() = default;
+    /// Numbers of an input row.
+    virtual int width() const noexcept = 0;
+    /// out[count][key_dim or value_dim] = keys before rotation, or values, of one KV head for input
+    /// rows x[count][width]; each row the same bits whatever it is made with. `context` is the
+    /// calling thread's own. May throw.
+    virtual void make(Made what, int kv_head, const float* x, int count, float* out,
+                      Context& context) const = 0;
+};
+
 /// The numbers of one attention layer.
 struct AttentionParameters {
     float scale = 1.0F;  ///< of q.k: usually 1 / sqrt(key_dim)
@@ -55,7 +75,9 @@ struct AttentionParameters {
     float soft_cap = 0.0F;  ///< c > 0: scores become c * tanh(score / c)
     std::span<const float>
         alibi{};  ///< per query head slope m: score += m * (key - query position)
-    const Rotation* rotation = nullptr;  ///< of queries; keys are rotated before they are staged
+    /// Of queries, and of keys that a cache keeps before rotation; others are rotated when staged.
+    const Rotation* rotation = nullptr;
+    const RowMaker* maker = nullptr;  ///< for caches of layer inputs
 };
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -26,13 +26,14 @@ inline void require_numbers(const MatrixIn& m, const char* name) {
 
 /// Appends the rows of k and v to the cache and returns the attention of q's rows over all of it:
 /// stage, attend, commit. Row r of all three is one token; keys must already be rotated where the
-/// model rotates them. q [rows][heads * key_dim], k [rows][kv_heads * key_dim],
-/// v [rows][kv_heads * value_dim], out [rows][heads * value_dim]. Any number of rows gives the same
-/// bits: decoding is the case of one. q may also have fewer rows than k: they are then the last
-/// ones. Throws Error{shape_mismatch, bad_state, invalid_argument} and Error{non_finite} for NaN
-/// and infinity in q, k or v before anything changes, Error{non_finite} for what becomes one. On an
-/// exception the cache is as it was; caches that limit the rows of a stage are fed in pieces, and
-/// then the pieces before the failing one stay.
+/// model rotates them, unless the cache keeps them before rotation (BareKeys). q [rows][heads *
+/// key_dim], k [rows][kv_heads * key_dim], v [rows][kv_heads * value_dim], out [rows][heads *
+/// value_dim]. Any number of rows gives the same bits: decoding is the case of one. q may also have
+/// fewer rows than k: they are then the last ones. Throws Error{shape_mismatch, bad_state,
+/// invalid_argument} and Error{non_finite} for NaN and infinity in q, k or v before anything
+/// changes, Error{non_finite} for what becomes one. On an exception the cache is as it was; caches
+/// that limit the rows of a stage are fed in pieces, and then the pieces before the failing one
+/// stay.
 template <AttentionCache C>
 void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
              const AttentionParameters& parameters, MatrixOut out, Context& context) {
@@ -99,7 +100,8 @@ inline MatrixView view_of(const RunList& runs, int rows, int dims, int kv_head, 
     if (rows == 0) return {nullptr, 0, dims, Eigen::OuterStride<>(dims)};
     const Run& run = runs[0];
     require(runs.size() == 1 && run.block_table == nullptr && run.begin == 0 &&
-                run.source == nullptr && run.codec->name == "f32" && !run.rotated,
+                run.source == nullptr && run.codec->name == "f32" && !run.rotated &&
+                run.kind == RowKind::ready,
             ErrorCode::unsupported, "a view needs f32 rows in one block; this cache has ",
             runs.size(), " runs of ", run.codec->name);
     return {reinterpret_cast<const float*>(run.data), rows, dims,

@@ -16,9 +16,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <limits>
 #include <span>
+#include <vector>
 
 #include "cairn/attention/members.hpp"
+#include "cairn/attention/open.hpp"
 #include "cairn/core/parallel_for.hpp"
 
 namespace cairn::inline CAIRN_ABI::detail {
@@ -42,6 +45,7 @@ class Reducer {
             most_ = std::max(most_, member.segments);
         }
         scratch_floats_ = TileScratch::floats(layout, room_);
+        if (room_.input > 0) prepare_makers(context);
         if (count() == 1) return;
         leaders_ = frame_.array<int>(members_.size() * static_cast<std::size_t>(most_));
         shared_ = find_shared(members_, layout, window, most_, leaders_);
@@ -53,7 +57,7 @@ class Reducer {
         const int workers = executor_.workers();
         const bool enough = workers == 1 || tiles >= 4 * workers || most_ < 2;
         if (tiling_.strands() > 1 || (shared_ == 0 && enough))
-            walk(tiles);
+            walk();
         else
             share();
         require(failed_ == 0, ErrorCode::io,
@@ -74,39 +78,83 @@ class Reducer {
         int positions[tile_queries];
     };
     static constexpr int round_segments = 32;
+    static constexpr int most_block = 16;
 
     int count() const noexcept { return static_cast<int>(members_.size()); }
     const Member& member(int m) const noexcept { return members_[static_cast<std::size_t>(m)]; }
-    TileScratch scratch_of(float* at) const noexcept { return {at, layout_, room_}; }
+    Context* context_of(int worker) const noexcept {
+        return own_.empty() ? nullptr : &own_[static_cast<std::size_t>(worker)];
+    }
+    // Rows are made by every worker for itself.
+    void prepare_makers(const Context& context) {
+        const RowMaker* maker = parameters_.maker;
+        require(maker != nullptr, ErrorCode::invalid_argument,
+                "attend: a cache of layer inputs, and no projections to make keys and values with");
+        const std::size_t width = room_.input / SegmentRoom::piece;
+        require(static_cast<std::size_t>(maker->width()) == width, ErrorCode::shape_mismatch,
+                "attend: projections of ", maker->width(), " numbers over inputs of ", width);
+        own_.resize(static_cast<std::size_t>(executor_.workers()));
+        for (Context& own : own_) own.compute = context.compute;
+    }
 
-    void walk(int tiles) {
-        const std::size_t floats = scratch_floats_ + TileState::floats(layout_.value_dim);
+    void walk() {
+        // A segment that must be opened serves many tiles, as far as every worker has enough of
+        // them.
+        const int strands = tiling_.strands();
+        const int tiles = count() * strands * tiling_.strips();
+        const int block =
+            room_.opens() ? std::clamp(tiles / (2 * executor_.workers()), 1, most_block) : 1;
+        const int blocks = (strands + block - 1) / block;
+        state_floats_ = TileState::floats(layout_.value_dim);
+        const std::size_t floats =
+            scratch_floats_ + static_cast<std::size_t>(block) * state_floats_;
         float* scratch = frame_.floats(static_cast<std::size_t>(executor_.workers()) * floats);
         auto task = [&](int i, int worker) {
             float* at = scratch + static_cast<std::size_t>(worker) * floats;
             // Later rows see more: handing them out first balances the threads.
-            const int strands = tiling_.strands();
-            const int strand = count() * strands - 1 - i / tiling_.strips();
-            walk_tile(member(strand / strands), i % tiling_.strips(), strand % strands,
-                      scratch_of(at), TileState(at + scratch_floats_));
+            const int b = count() * blocks - 1 - i / tiling_.strips();
+            const int first = b % blocks * block;
+            walk_tiles(member(b / blocks), i % tiling_.strips(), first,
+                       std::min(first + block, strands), worker, at);
         };
-        executor_.run(tiles, task);
+        executor_.run(count() * blocks * tiling_.strips(), task);
     }
-    void walk_tile(const Member& m, int strip, int strand, const TileScratch& space,
-                   const TileState& state) const {
-        const QueryTile tile = tiling_.tile(strip, strand, m.queries.position);
+    // The tiles of strands [begin, end) of a strip, segment by segment; `at`: the worker's scratch.
+    void walk_tiles(const Member& m, int strip, int begin, int end, int worker, float* at) const {
+        const TileScratch space(at, layout_, room_);
+        const auto state = [&](int t) {
+            return TileState(at + scratch_floats_ + static_cast<std::size_t>(t) * state_floats_);
+        };
+        const int window = parameters_.mask.window();
         RunList keys(space.list(0));
         RunList values(space.list(1));
         m.cache.runs(tiling_.kv_head(strip), keys, values);
-        load_queries(m.queries, tile, layout_, parameters_, keys, space);
-        state.clear(tile_queries);
+        OpenSegment segment(layout_, parameters_, space, context_of(worker));
+        QueryTile tiles[most_block];
+        const int n = end - begin;
+        for (int t = 0; t < n; ++t) {
+            tiles[t] = tiling_.tile(strip, begin + t, m.queries.position);
+            state(t).clear(tile_queries);
+        }
+        int loaded = -1;
         for (int s = 0; s < m.segments; ++s) {
             const int low = m.wanted[s] * segment_rows;
-            if (!touches(keys, tile, parameters_.mask.window(), low)) continue;
-            attend_segment(keys, values, tile, layout_, parameters_, low, space);
-            state.add(tile.count(), layout_.value_dim, space.max, space.sum, space.out);
+            bool open = false;
+            for (int t = 0; t < n; ++t) {
+                if (!touches(keys, tiles[t], window, low)) continue;
+                open = open || segment.open(keys, values, tiles[0], tiles[n - 1],
+                                            tiling_.kv_head(strip), low);
+                if (!open) return;
+                if (loaded != t)
+                    load_queries(m.queries, tiles[t], layout_, parameters_, keys, space);
+                loaded = t;
+                attend_rows(segment.keys(), segment.values(), tiles[t], layout_, parameters_, low,
+                            space);
+                state(t).add(tiles[t].count(), layout_.value_dim, space.max, space.sum, space.out);
+            }
         }
-        state.finish(tile, layout_.value_dim, m.rotated, m.out, m.out_stride);
+        for (int t = 0; t < n; ++t)
+            state(t).finish(tiles[t], layout_.value_dim, m.rotated, m.out, m.out_stride);
     }
 
     void share() {
@@ -115,12 +163,12 @@ class Reducer {
         const int own = tiling_.heads() * (count() == 1 ? member(0).queries.rows : 1);
         state_queries_ = std::min(own, tile_queries);
         part_queries_ = shared_ > 0 ? tile_queries : state_queries_;
-        const std::size_t state_floats = TileState::floats(layout_.value_dim, state_queries_);
-        const std::size_t part_floats = TileState::floats(layout_.value_dim, part_queries_);
+        state_floats_ = TileState::floats(layout_.value_dim, state_queries_);
+        part_floats_ = TileState::floats(layout_.value_dim, part_queries_);
         const int most =
             std::clamp(static_cast<int>(items.size()), round_segments, round_segments * count());
-        states_ = frame_.floats(static_cast<std::size_t>(count() * strips) * state_floats);
-        parts_ = frame_.floats(static_cast<std::size_t>(strips * most) * part_floats);
+        states_ = frame_.floats(static_cast<std::size_t>(count() * strips) * state_floats_);
+        parts_ = frame_.floats(static_cast<std::size_t>(strips * most) * part_floats_);
         float* scratch =
             frame_.floats(static_cast<std::size_t>(executor_.workers()) * scratch_floats_);
         for (int m = 0; m < count(); ++m)
@@ -132,9 +180,8 @@ class Reducer {
             // A worker walks neighbours: what it asks for ahead of a segment is what it reads next.
             parallel_for(executor_, strips * size, 1,
                          [&](std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
-                             compute(round, static_cast<int>(begin), static_cast<int>(end),
-                                     scratch_of(scratch + static_cast<std::size_t>(worker) *
-                                                              scratch_floats_));
+                             compute(round, static_cast<int>(begin), static_cast<int>(end), worker,
+                                     scratch + static_cast<std::size_t>(worker) * scratch_floats_);
                          });
             auto merge_strip = [&](int strip, int) { merge(round, strip); };
             if (size > round_segments)
@@ -187,18 +234,18 @@ class Reducer {
     }
     TileState state(int m, int strip) const noexcept {
         const auto at = static_cast<std::size_t>(m * tiling_.strips() + strip);
-        return TileState(states_ + at * TileState::floats(layout_.value_dim, state_queries_),
-                         state_queries_);
+        return TileState(states_ + at * state_floats_, state_queries_);
     }
     TileState part(int i) const noexcept {
-        return TileState(parts_ + static_cast<std::size_t>(i) *
-                                      TileState::floats(layout_.value_dim, part_queries_),
-                         part_queries_);
+        return TileState(parts_ + static_cast<std::size_t>(i) * part_floats_, part_queries_);
     }
 
     // The parts [begin, end) of a round: strip after strip its items.
-    void compute(std::span<const Item> round, int begin, int end, const TileScratch& space) const {
+    void compute(std::span<const Item> round, int begin, int end, int worker,
+                 float* scratch) const {
+        const TileScratch space(scratch, layout_, room_);
         const auto size = static_cast<int>(round.size());
+        OpenSegment segment(layout_, parameters_, space, context_of(worker));
         RunList keys(space.list(0));
         RunList values(space.list(1));
         ItemTile at;
@@ -224,8 +271,13 @@ class Reducer {
             direct.max = result.max;
             direct.sum = result.sum;
             direct.out = result.out;
-            attend_segment(keys, values, at.tile, layout_, parameters_,
-                           member(item.member).wanted[item.index] * segment_rows, direct);
+            const int low = member(item.member).wanted[item.index] * segment_rows;
+            if (!segment.open(keys, values, at.tile, at.tile, tiling_.kv_head(strip), low)) {
+                std::fill_n(direct.max, at.tile.count(), -std::numeric_limits<float>::infinity());
+                continue;
+            }
+            attend_rows(segment.keys(), segment.values(), at.tile, layout_, parameters_, low,
+                        direct);
         }
     }
     void merge(std::span<const Item> round, int strip) const {
@@ -250,12 +302,15 @@ class Reducer {
     Tiling tiling_;
     std::atomic<int> failed_ = 0;
     SegmentRoom room_;
+    mutable std::vector<Context> own_;  // of workers, where rows are projections
     std::size_t scratch_floats_ = 0;
     int most_ = 0;            // segments of a member
     int shared_ = 0;          // segments from the front of which any is shared
     int* leaders_ = nullptr;  // see find_shared
     int state_queries_ = 0;
     int part_queries_ = 0;
+    std::size_t state_floats_ = 0;
+    std::size_t part_floats_ = 0;
     float* states_ = nullptr;  // [members][strips]
     float* parts_ = nullptr;   // of a round: [strips][items]
 };

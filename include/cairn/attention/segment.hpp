@@ -145,7 +145,8 @@ inline void score_segment(const RunList& keys, const QueryTile& tile, const Head
     }
 }
 
-/// attend_segment over rows in memory.
+/// Fills scratch.max, sum and out for the rows [low, low + 256) that the tile's queries see; the
+/// rows are in memory, and keys and values.
 inline void attend_rows(const RunList& keys, const RunList& values, const QueryTile& tile,
                         const HeadLayout& layout, const AttentionParameters& parameters, int low,
                         const TileScratch& scratch) {
@@ -179,42 +180,6 @@ inline void attend_rows(const RunList& keys, const RunList& values, const QueryT
                 });
             });
     }
-}
-
-/// Makes the runs of a segment runs in memory; returns 0 or an errno.
-inline int fetch_segment(RunList& runs, int low, std::byte* room) noexcept {
-    int failed = 0;
-    for (int i = 0; i < runs.size(); ++i) {
-        Run& run = runs[i];
-        if (run.source == nullptr || run.begin >= low + segment_rows || run.end <= low) continue;
-        run.source->prefetch(run.head, low + segment_rows, low + 2 * segment_rows);
-        const int now = fetch(run, low, room);
-        if (failed == 0) failed = now;
-    }
-    return failed;
-}
-
-/// Fills scratch.max, sum and out for the rows [low, low + 256) that the tile's queries see. Rows
-/// that could not be read are told to the scratch's room; the result is then worth nothing.
-inline void attend_segment(const RunList& keys, const RunList& values, const QueryTile& tile,
-                           const HeadLayout& layout, const AttentionParameters& parameters, int low,
-                           const TileScratch& scratch) {
-    // Long lists are cut to the segment once, not at every query.
-    const bool all_here = keys.size() <= RunList::inside && values.size() <= RunList::inside;
-    if (all_here && !scratch.room.fetches())
-        return attend_rows(keys, values, tile, layout, parameters, low, scratch);
-    RunList keys_here(scratch.list(2));
-    RunList values_here(scratch.list(3));
-    keys_here.assign(keys, low, low + segment_rows);
-    values_here.assign(values, low, low + segment_rows);
-    int failed = fetch_segment(keys_here, low, scratch.keys);
-    if (failed == 0) failed = fetch_segment(values_here, low, scratch.values);
-    if (failed != 0) {
-        *scratch.room.failed = failed;
-        std::fill_n(scratch.max, tile.count(), -std::numeric_limits<float>::infinity());
-        return;
-    }
-    attend_rows(keys_here, values_here, tile, layout, parameters, low, scratch);
 }
 
 }  // namespace cairn::inline CAIRN_ABI::detail

@@ -4,24 +4,18 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
 #include <cstring>
 #include <limits>
 #include <memory>
 #include <span>
 
-#include "cairn/attention/parameters.hpp"
-#include "cairn/cache/seam/row_source.hpp"
-#include "cairn/core/memory.hpp"
+#include "cairn/attention/room.hpp"
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/kernels/hadamard.hpp"
 
 namespace cairn::inline CAIRN_ABI::detail {
 
-/// Row numbers that are reduced together before merging. Part of the numerics.
-inline constexpr int segment_rows = 256;
-static_assert(segment_rows == fetch_rows, "what is fetched at once is attended at once");
 /// Queries (rows x heads of a group) that share one pass over keys and values.
 inline constexpr int tile_queries = 16;
 
@@ -73,35 +67,6 @@ class Tiling {
     int strips_;
 };
 
-/// Room that a worker needs besides its tile: for long lists of runs, for codecs, for rows that are
-/// not in memory; and where it says that those could not be had. Tasks do not throw.
-struct SegmentRoom {
-    std::size_t keys = 0;  ///< bytes; 0 for both: all rows are in memory
-    std::size_t values = 0;
-    std::size_t codec = 0;               ///< floats of codecs' scratch
-    int runs = 0;                        ///< of a list; 0: the lists' own room is enough
-    std::atomic<int>* failed = nullptr;  ///< an errno
-    bool fetches() const noexcept { return keys + values > 0; }
-    /// Room for what a cache of these runs needs.
-    void add(const RunList& key_runs, const RunList& value_runs, const HeadLayout& layout) {
-        for (const Run& run : key_runs) {
-            keys = std::max(keys, round_up(fetch_bytes(run), 64));
-            codec = std::max(codec, run.codec->scratch_floats(layout.key_dim));
-        }
-        for (const Run& run : value_runs) {
-            values = std::max(values, round_up(fetch_bytes(run), 64));
-            codec =
-                std::max(codec, run.codec->scratch_floats(std::max(run.dims, layout.value_dim)));
-        }
-    }
-    std::size_t list_floats() const noexcept {
-        return round_up(static_cast<std::size_t>(runs) * sizeof(Run), 64) / sizeof(float);
-    }
-    std::size_t floats() const noexcept {
-        return 4 * list_floats() + round_up(codec, 16) + (keys + values) / sizeof(float);
-    }
-};
-
 /// Scratch of one worker: queries rotated at their positions and at their places among displaced
 /// rows, scores, and one segment's result; behind them what SegmentRoom asks for.
 struct TileScratch {
@@ -113,7 +78,10 @@ struct TileScratch {
     float* sum;        // [tile_queries]
     float* lists;      // four lists of runs
     float* codec;      // scratch of codecs
-    std::byte* keys;   // room of a fetch
+    float* input;      // rows that keys or values are made of
+    float* made_keys;  // rooms of rows that were made
+    float* made_values;
+    std::byte* keys;  // room of a fetch
     std::byte* values;
     SegmentRoom room;
     static std::size_t floats(const HeadLayout& layout, const SegmentRoom& room = {}) noexcept {
@@ -121,15 +89,19 @@ struct TileScratch {
             tile_queries *
             (2 * round_up(static_cast<std::size_t>(layout.key_dim), 16) + segment_rows +
              round_up(static_cast<std::size_t>(layout.value_dim), 16) + 2);
-        return round_up(own, 16) + room.floats();
+        return round_up(own, 16) + room.floats(layout);
     }
     TileScratch(float* at, const HeadLayout& layout, const SegmentRoom& wanted = {}) noexcept
         : TileScratch(at, layout.key_dim, layout.value_dim) {
         room = wanted;
         lists = at + floats(layout);
         codec = lists + 4 * room.list_floats();
-        keys = reinterpret_cast<std::byte*>(codec + round_up(room.codec, 16));
+        input = codec + room.codec_floats();
+        keys = reinterpret_cast<std::byte*>(input + room.input_floats());
         values = keys + room.keys;
+        made_keys = input + room.input_floats() + room.fetched_floats();
+        made_values = made_keys + static_cast<std::size_t>(room.made_keys) *
+                                      SegmentRoom::made_floats(layout.key_dim);
     }
     /// Room of one of the lists: keys and values of a KV head, the same of a segment.
     std::span<Run> list(int which) const noexcept {
@@ -169,7 +141,7 @@ inline void load_queries(const Queries& queries, const QueryTile& tile, const He
             if (parameters.rotation != nullptr)
                 parameters.rotation->rotate(at, place_of(queries.position + row));
             if (parameters.scale != 1.0F) kernel.scale(parameters.scale, layout.key_dim, at);
-            if (keys.size() > 0 && keys[0].rotated) kernels::hadamard(at, layout.key_dim);
+            if (keys.size() > 0 && keys[0].turned()) kernels::hadamard(at, layout.key_dim);
         }
     };
     load(to.q, [](int position) { return position; });

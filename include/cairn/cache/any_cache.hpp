@@ -39,7 +39,8 @@ class AnyCache {
     AnyCache& operator=(AnyCache&&) noexcept = default;
 
     /// Encodes rows behind the last one; attention sees them, commit decides. k is
-    /// [rows][kv_heads][key_dim], v [rows][kv_heads][value_dim]. Throws Error{shape_mismatch,
+    /// [rows][kv_heads][key_dim], v [rows][kv_heads][value_dim], for caches of other rows what
+    /// rows_wanted() says. Throws Error{shape_mismatch,
     /// capacity, invalid_argument, bad_state, non_finite}; then nothing has changed.
     void stage(TokenRows k, TokenRows v) { ref().stage(k, v); }
     /// Keeps the first `rows` staged rows (0..staged) and forgets the others. A keep that chooses
@@ -101,6 +102,8 @@ class AnyCache {
     void runs(int kv_head, RunList& keys, RunList& values) const noexcept {
         ref().runs(kv_head, keys, values);
     }
+    /// What stage() wants: keys and values, or what they are made of.
+    RowsWanted rows_wanted() const { return ref().rows_wanted(); }
     /// Runs of a stream at most, now.
     int most_runs() const { return ref().most_runs(); }
     // Scores for keeps that choose by them; attention calls these.

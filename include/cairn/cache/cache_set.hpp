@@ -1,4 +1,4 @@
-// The caches of one sequence, by layer.
+// Caches by layer, of which several layers may share one.
 #pragma once
 
 #include <utility>
@@ -8,9 +8,10 @@
 
 namespace cairn::inline CAIRN_ABI {
 
-/// A layer has a cache of its own, with a layout and policies of its own, or follows an earlier
-/// layer: it attends the rows that that one staged and stages none, so that both share one cache.
-/// Movable; nothing in it points into it, so a branch needs nothing bound anew.
+/// The caches of one sequence, by layer. A layer has a cache of its own, with a layout and policies
+/// of its own, or follows an earlier layer: it attends the rows that that one staged and stages
+/// none, so that both share one cache. Movable; nothing in it points into it, so a branch needs
+/// nothing bound anew.
 template <AttentionCache Cache>
 class CacheSet {
   public:

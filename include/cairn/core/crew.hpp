@@ -64,10 +64,12 @@ class Crew {
     /// Threads that have a core of their own, as far as is known; the caller's included.
     int useful() noexcept {
         if (!crowded_.load(std::memory_order_relaxed)) return size();
-        const std::int64_t now = Crowding::now();
         int resting = 0;
-        for (int i = 1; i < size(); ++i) resting += slot(i).crowding.rests(now) ? 1 : 0;
-        if (resting == 0) crowded_.store(false, std::memory_order_relaxed);
+        for (int i = 1; i < size(); ++i) resting += slot(i).crowding.rests() ? 1 : 0;
+        if (resting == 0)
+            crowded_.store(false, std::memory_order_relaxed);
+        else
+            wake_resting();
         return size() - resting;
     }
 
@@ -115,10 +117,25 @@ class Crew {
     };
 
     Slot& slot(int thread) noexcept { return slots_[static_cast<std::size_t>(thread)]; }
-    void leave_resting(int own, std::uint32_t number) noexcept {
+    // Now and then a run without tasks, so that threads that rest look whether they have a core
+    // again. While a run goes on that can wait.
+    void wake_resting() noexcept {
         const std::int64_t now = Crowding::now();
+        bool due = false;
+        for (int i = 1; i < size(); ++i) due |= slot(i).crowding.due(now);
+        if (!due) return;
+        const std::unique_lock lock(callers_, std::try_to_lock);
+        if (!lock.owns_lock()) return;
+        const std::uint32_t number = generation_.load(std::memory_order_relaxed) + 1;
+        for (int i = 1; i < size(); ++i) {
+            if (slot(i).crowding.due(now)) slot(i).crowding.ask();
+            slot(i).claimed.store(number, std::memory_order_relaxed);
+        }
+        announce();
+    }
+    void leave_resting(int own, std::uint32_t number) noexcept {
         for (int i = 1; i < own; ++i) {
-            slot(i).left = slot(i).crowding.rests(now);
+            slot(i).left = slot(i).crowding.rests();
             if (slot(i).left) slot(i).claimed.store(number, std::memory_order_relaxed);
         }
     }
@@ -151,7 +168,10 @@ class Crew {
             const std::uint32_t now = next_run(seen, own.crowding);
             if (stop_.load(std::memory_order_relaxed)) return;
             seen = now;
-            if (!own.claim(now)) continue;
+            if (!own.claim(now)) {
+                own.crowding.look_if_asked();
+                continue;
+            }
             take(worker, worker);
             own.done.store(now, std::memory_order_release);
         }
@@ -160,7 +180,7 @@ class Crew {
     std::uint32_t next_run(std::uint32_t seen, Crowding& crowding) noexcept {
         for (;;) {
             Crowding::Gap gap(crowding);
-            const int limit = crowding.crowded() ? spins_crowded : spins_alone;
+            const int limit = crowding.rests() ? spins_crowded : spins_alone;
             for (int spins = 0; spins < limit; ++spins) {
                 const std::uint32_t now = generation_.load(std::memory_order_acquire);
                 if (now != seen) return now;
@@ -181,13 +201,15 @@ class Crew {
             pause(spins);
         }
         // So long after all others: it does a long task, or it lost its core.
-        crowded_.store(true, std::memory_order_relaxed);  // perhaps: useful() looks
-        Crowding::Watch watch(slot.crowding, slot.thread.load(std::memory_order_relaxed));
-        while (!done()) {
-            require(here(), ErrorCode::bad_state,
-                    "fork(2) inside a parallel loop: its threads are not in the child");
-            watch.give_way();
+        {
+            Crowding::Watch watch(slot.crowding, slot.thread.load(std::memory_order_relaxed));
+            while (!done()) {
+                require(here(), ErrorCode::bad_state,
+                        "fork(2) inside a parallel loop: its threads are not in the child");
+                watch.give_way();
+            }
         }
+        if (slot.crowding.rests()) crowded_.store(true, std::memory_order_relaxed);
     }
     // Polite spinning: after a while give the core to whoever else wants it.
     static void pause(int spins) noexcept {

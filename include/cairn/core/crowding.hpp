@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <thread>
 
 #if defined(__linux__)
@@ -52,18 +53,39 @@ inline std::int64_t waited_for_core(int thread) noexcept {
 /// Whether a thread should be handed work now. Any thread may ask.
 class Crowding {
   public:
-    bool crowded() const noexcept { return rests_until_.load(std::memory_order_relaxed) != 0; }
-    /// Whether it should be left alone at `time`.
-    bool rests(std::int64_t time) noexcept {
-        const std::int64_t until = rests_until_.load(std::memory_order_relaxed);
-        if (until == 0 || time < until) return until != 0;
-        resumed_.store(time, std::memory_order_relaxed);
-        rests_until_.store(0, std::memory_order_relaxed);
-        return false;
+    /// Whether it should be left alone: it was without a core too much of late.
+    bool rests() const noexcept { return rests_.load(std::memory_order_acquire); }
+    /// Whether it should be asked at `time` to look whether it has a core again.
+    bool due(std::int64_t time) const noexcept {
+        return rests() && time >= look_at_.load(std::memory_order_relaxed);
+    }
+    /// Asks for one look; the thread is then to be woken.
+    void ask() noexcept {
+        look_at_.store(std::numeric_limits<std::int64_t>::max(), std::memory_order_relaxed);
+        asked_.store(true, std::memory_order_relaxed);
     }
     /// Nanoseconds of a steady clock.
     static std::int64_t now() noexcept {
         return std::chrono::steady_clock::now().time_since_epoch().count();
+    }
+    /// By a thread that was woken: if it was asked to, it looks whether it can have a core. It
+    /// offers the core to others all the time; who wants it then takes it for longer than a moment.
+    /// Nobody waits for this thread meanwhile.
+    void look_if_asked() noexcept {
+        if (!asked_.exchange(false, std::memory_order_relaxed)) return;
+        const std::int64_t begin = now();
+        std::int64_t alone = begin;  // since when nobody took the core
+        for (std::int64_t last = begin, time = begin; time - alone < trial; last = time) {
+            std::this_thread::yield();
+            time = now();
+            if (time - last > least) alone = time;
+            if (time - begin > patience) {
+                rest_for(std::min(2 * pause_.load(std::memory_order_relaxed), longest));
+                return;
+            }
+        }
+        back_.store(now(), std::memory_order_relaxed);
+        rests_.store(false, std::memory_order_release);
     }
 
     /// The wait for one thread that was handed work and is late.
@@ -116,26 +138,42 @@ class Crowding {
     };
 
   private:
-    static constexpr std::int64_t least = 200'000;  // ns: below it a wait costs less than asking
-    static constexpr std::int64_t shortest = 8'000'000;
-    static constexpr std::int64_t longest = 128'000'000;
+    // Nanoseconds.
+    static constexpr std::int64_t least = 200'000;       // below it a wait costs less than asking
+    static constexpr std::int64_t bearable = 6'000'000;  // lost of late
+    static constexpr std::int64_t trial = 500'000;
+    static constexpr std::int64_t patience = 6'000'000;
+    static constexpr std::int64_t shortest = 1'000'000;
+    static constexpr std::int64_t longest = 16'000'000;
 
     // It had no core for `time`. Now and then that happens on any machine and costs less than
-    // working without it; where it is much of the time worked together, it rests for a while, and
-    // longer each time that it comes again soon.
+    // working without it: a quarter of the time is forgiven. Beyond that it rests, and longer each
+    // time that it comes again soon.
     void lost(std::int64_t time) noexcept {
+        if (rests()) return;
         const std::int64_t here = now();
-        const std::int64_t together = here - resumed_.exchange(here, std::memory_order_relaxed);
-        if (time < together / 4) return;
+        const std::int64_t since = here - counted_.exchange(here, std::memory_order_relaxed);
+        const std::int64_t before = lost_.load(std::memory_order_relaxed) - since / 4;
+        const std::int64_t all = std::max<std::int64_t>(before, 0) + time;
+        lost_.store(all < bearable ? all : 0, std::memory_order_relaxed);
+        if (all < bearable) return;
         const std::int64_t last = pause_.load(std::memory_order_relaxed);
-        const std::int64_t pause = together < 4 * last ? std::min(2 * last, longest) : shortest;
+        const bool soon = here - back_.load(std::memory_order_relaxed) < 4 * last;
+        rest_for(soon ? std::min(2 * last, longest) : shortest);
+    }
+    void rest_for(std::int64_t pause) noexcept {
         pause_.store(pause, std::memory_order_relaxed);
-        rests_until_.store(here + pause, std::memory_order_relaxed);
+        look_at_.store(now() + pause, std::memory_order_relaxed);
+        rests_.store(true, std::memory_order_release);
     }
 
-    std::atomic<std::int64_t> rests_until_{0};  // 0: nothing was noticed
-    std::atomic<std::int64_t> resumed_{0};
+    std::atomic<bool> rests_{false};
+    std::atomic<bool> asked_{false};
+    std::atomic<std::int64_t> look_at_{0};
     std::atomic<std::int64_t> pause_{0};
+    std::atomic<std::int64_t> back_{0};  // since when it is handed work again
+    std::atomic<std::int64_t> lost_{0};  // of late, as of counted_
+    std::atomic<std::int64_t> counted_{0};
 };
 
 }  // namespace cairn::inline CAIRN_ABI::detail

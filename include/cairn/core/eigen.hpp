@@ -23,6 +23,7 @@ namespace cairn::inline CAIRN_ABI {
 using RowMatrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 /// A row-major matrix somebody else owns; rows may be strided.
 using MatrixIn = Eigen::Ref<const RowMatrix, 0, Eigen::OuterStride<>>;
+/// The same to write to.
 using MatrixOut = Eigen::Ref<RowMatrix, 0, Eigen::OuterStride<>>;
 /// A view with the row stride of whoever owns the memory.
 using MatrixView = Eigen::Map<const RowMatrix, 0, Eigen::OuterStride<>>;

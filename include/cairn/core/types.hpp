@@ -23,10 +23,16 @@ struct HeadLayout {
     int kv_heads = 0;   ///< key/value heads; divides heads
     int key_dim = 0;    ///< width of a query and of a key
     int value_dim = 0;  ///< width of a value
+    /// Width of the layer's input rows; 0: not said. Only caches of inputs ask, so it takes no part
+    /// in comparisons.
+    int input = 0;
 
     /// Query heads that share one KV head.
     constexpr int group() const noexcept { return heads / kv_heads; }
-    constexpr bool operator==(const HeadLayout&) const = default;
+    constexpr bool operator==(const HeadLayout& other) const noexcept {
+        return heads == other.heads && kv_heads == other.kv_heads && key_dim == other.key_dim &&
+               value_dim == other.value_dim;
+    }
 };
 
 /// Throws Error{invalid_argument} unless the layout can exist.

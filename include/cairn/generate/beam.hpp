@@ -31,21 +31,79 @@ struct BeamText {
     double score = 0.0;
 };
 
-/// The best continuations of a prompt by beam search, best first. Deterministic: ties go to the
-/// earlier beam and the lower token. The session is left as the prompt was fed. All beams advance
-/// in one forward. Ids that pad the model's vocabulary are in no text. Throws what generate throws;
-/// needs a cache that forks.
+namespace detail {
+
+inline void check_beams(const BeamSettings& s) {
+    require(s.beams > 0 && s.best > 0 && s.best <= s.beams && s.max_tokens >= 0 &&
+                s.patience > 0.0 && s.patience <= 1e6 && s.length_penalty >= -1e6 &&
+                s.length_penalty <= 1e6,
+            ErrorCode::invalid_argument, "beam search: ", s.beams, " beams, best ", s.best,
+            ", max_tokens ", s.max_tokens, ", patience ", s.patience, ", length_penalty ",
+            s.length_penalty);
+}
+
+// The beams of a search, and the texts that have ended.
 template <class S>
-std::vector<BeamText> beam_search(S& session, Tokens prompt, const BeamSettings& settings) {
-    const FpEnvironment environment;
-    require(settings.beams > 0 && settings.best > 0 && settings.best <= settings.beams &&
-                settings.max_tokens >= 0 && settings.patience > 0.0 && settings.patience <= 1e6 &&
-                settings.length_penalty >= -1e6 && settings.length_penalty <= 1e6,
-            ErrorCode::invalid_argument, "beam search: ", settings.beams, " beams, best ",
-            settings.best, ", max_tokens ", settings.max_tokens, ", patience ", settings.patience,
-            ", length_penalty ", settings.length_penalty);
-    require(!prompt.empty(), ErrorCode::empty_prompt, "beam search: the prompt has no tokens");
-    detail::check_prompt(session, prompt);
+class BeamSearch {
+  public:
+    /// One beam: the session, whose last logits are given.
+    BeamSearch(S& session, std::span<const float> logits, const BeamSettings& settings)
+        : session_(session),
+          settings_(settings),
+          wanted_(static_cast<std::size_t>(
+              std::max(1.0, std::floor(settings.beams * settings.patience)))) {
+        beams_.push_back({session.fork(), {}, 0.0, {logits.begin(), logits.end()}});
+    }
+    /// Whether enough texts have ended.
+    bool done() const { return finished_.size() >= wanted_; }
+    /// Whether no beam can be fed another token.
+    bool full() const {
+        return beams_.front().session.position() >= beams_.front().session.capacity();
+    }
+    /// Takes the best texts that are one token longer. False, and the beams are as they were, when
+    /// the search is over by it.
+    bool extend() {
+        std::vector<Beam> next;
+        for (const Step& step : offers()) {
+            if (next.size() == static_cast<std::size_t>(settings_.beams)) break;
+            std::vector<Token> tokens = beams_[step.beam].tokens;
+            tokens.push_back(step.token);
+            const auto& ends = settings_.end_of_text;
+            if (std::find(ends.begin(), ends.end(), step.token) != ends.end()) {
+                finish(std::move(tokens), step.log_probability);
+                if (done()) break;
+                continue;
+            }
+            next.push_back({beams_[step.beam].session.fork(), std::move(tokens),
+                            step.log_probability,
+                            std::vector<float>(beams_[step.beam].logits.size())});
+        }
+        if (done() || next.empty()) return false;
+        beams_ = std::move(next);
+        return true;
+    }
+    /// Feeds every beam its last token, in one forward.
+    void feed() {
+        std::vector<Slice> slices;
+        for (Beam& beam : beams_)
+            slices.push_back({&beam.session,
+                              {&beam.tokens.back(), 1},
+                              LogitRows::last,
+                              beam.logits.data(),
+                              nullptr});
+        forward(session_.model(), slices, session_.context()).accept_all();
+    }
+    /// The best texts: those that have ended, and the beams where these are too few.
+    std::vector<BeamText> best() && {
+        if (!done())
+            for (Beam& beam : beams_) finish(std::move(beam.tokens), beam.log_probability);
+        std::stable_sort(finished_.begin(), finished_.end(),
+                         [](const BeamText& a, const BeamText& b) { return a.score > b.score; });
+        finished_.resize(std::min(finished_.size(), static_cast<std::size_t>(settings_.best)));
+        return std::move(finished_);
+    }
+
+  private:
     struct Beam {
         S session;
         std::vector<Token> tokens;
@@ -57,73 +115,61 @@ std::vector<BeamText> beam_search(S& session, Tokens prompt, const BeamSettings&
         std::size_t beam;
         Token token;
     };
-    session.expect_prompt(prompt.size());
-    const std::span<const float> first = session.prefill(prompt);
-    std::vector<Beam> beams;
-    beams.push_back({session.fork(), {}, 0.0, {first.begin(), first.end()}});
-    std::vector<BeamText> finished;
-    const auto finish = [&](std::vector<Token> tokens, double log_probability) {
-        const double length = static_cast<double>(std::max<std::size_t>(tokens.size(), 1));
-        const double score =
-            log_probability / elementary::exp(settings.length_penalty * elementary::log(length));
-        finished.push_back({std::move(tokens), log_probability, score});
-    };
-    const auto enough =
-        static_cast<std::size_t>(std::max(1.0, std::floor(settings.beams * settings.patience)));
-    const auto vocabulary = static_cast<std::size_t>(session.model().vocabulary());
-    for (int length = 0; length < settings.max_tokens && finished.size() < enough; ++length) {
-        // Each beam offers its best tokens; enough that ended ones can be replaced.
+    // The best next tokens of every beam, best first; enough that ended ones can be replaced.
+    std::vector<Step> offers() {
         std::vector<Step> steps;
-        const std::size_t offers = std::min<std::size_t>(
-            vocabulary, static_cast<std::size_t>(settings.beams) + settings.end_of_text.size());
-        for (std::size_t b = 0; b < beams.size(); ++b) {
-            detail::forbid_unused(session.model(), beams[b].logits);
+        const std::size_t most = std::min<std::size_t>(
+            beams_.front().logits.size(),
+            static_cast<std::size_t>(settings_.beams) + settings_.end_of_text.size());
+        for (std::size_t b = 0; b < beams_.size(); ++b) {
+            forbid_unused(session_.model(), beams_[b].logits);
             Candidates candidates;
-            candidates.load(beams[b].logits);
+            candidates.load(beams_[b].logits);
             candidates.softmax();
-            candidates.keep_best(offers);
+            candidates.keep_best(most);
             for (const Candidate& c : candidates.list)
                 if (c.probability > 0.0)
                     steps.push_back(
-                        {beams[b].log_probability + elementary::log(c.probability), b, c.id});
+                        {beams_[b].log_probability + elementary::log(c.probability), b, c.id});
         }
         std::stable_sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) {
             return a.log_probability > b.log_probability;
         });
-        std::vector<Beam> next;
-        for (const Step& step : steps) {
-            if (next.size() == static_cast<std::size_t>(settings.beams)) break;
-            std::vector<Token> tokens = beams[step.beam].tokens;
-            tokens.push_back(step.token);
-            const auto& ends = settings.end_of_text;
-            if (std::find(ends.begin(), ends.end(), step.token) != ends.end()) {
-                finish(std::move(tokens), step.log_probability);
-                if (finished.size() >= enough) break;
-                continue;
-            }
-            next.push_back({beams[step.beam].session.fork(), std::move(tokens),
-                            step.log_probability, std::vector<float>(vocabulary)});
-        }
-        if (finished.size() >= enough || next.empty()) break;
-        beams = std::move(next);
-        if (length + 1 == settings.max_tokens ||
-            beams.front().session.position() >= beams.front().session.capacity())
-            break;
-        std::vector<Slice> slices;
-        for (Beam& beam : beams)
-            slices.push_back({&beam.session,
-                              {&beam.tokens.back(), 1},
-                              LogitRows::last,
-                              beam.logits.data(),
-                              nullptr});
-        forward(session.model(), slices, session.context()).accept_all();
+        return steps;
     }
-    if (finished.size() < enough)
-        for (Beam& beam : beams) finish(std::move(beam.tokens), beam.log_probability);
-    std::stable_sort(finished.begin(), finished.end(),
-                     [](const BeamText& a, const BeamText& b) { return a.score > b.score; });
-    finished.resize(std::min(finished.size(), static_cast<std::size_t>(settings.best)));
-    return finished;
+    void finish(std::vector<Token> tokens, double log_probability) {
+        const double length = static_cast<double>(std::max<std::size_t>(tokens.size(), 1));
+        const double score =
+            log_probability / elementary::exp(settings_.length_penalty * elementary::log(length));
+        finished_.push_back({std::move(tokens), log_probability, score});
+    }
+
+    S& session_;
+    const BeamSettings& settings_;
+    std::size_t wanted_;  // texts that end the search
+    std::vector<Beam> beams_;
+    std::vector<BeamText> finished_;
+};
+
+}  // namespace detail
+
+/// The best continuations of a prompt by beam search, best first. Deterministic: ties go to the
+/// earlier beam and the lower token. The session is left as the prompt was fed. All beams advance
+/// in one forward. Ids that pad the model's vocabulary are in no text. Throws what generate throws;
+/// needs a cache that forks.
+template <class S>
+std::vector<BeamText> beam_search(S& session, Tokens prompt, const BeamSettings& settings) {
+    const FpEnvironment environment;
+    detail::check_beams(settings);
+    require(!prompt.empty(), ErrorCode::empty_prompt, "beam search: the prompt has no tokens");
+    detail::check_prompt(session, prompt);
+    session.expect_prompt(prompt.size());
+    detail::BeamSearch<S> search(session, session.prefill(prompt), settings);
+    for (int length = 0; length < settings.max_tokens && !search.done(); ++length) {
+        if (!search.extend() || length + 1 == settings.max_tokens || search.full()) break;
+        search.feed();
+    }
+    return std::move(search).best();
 }
 
 /// `samplers.size()` independent continuations of one prompt, which is fed once; over a paged cache

@@ -55,6 +55,22 @@ struct Generation {
     }
 };
 
+namespace detail {
+
+// Why a text ends behind its last token; nothing where it goes on. `more`: what the callback said;
+// `full`: the session takes no further token.
+inline std::optional<StopReason> end_of(const Limits& limits, const std::vector<Token>& tokens,
+                                        bool more, bool full) {
+    const auto& ends = limits.end_of_text;
+    if (std::find(ends.begin(), ends.end(), tokens.back()) != ends.end()) return StopReason::eos;
+    if (!more) return StopReason::stop;
+    if (static_cast<int>(tokens.size()) == limits.max_tokens) return StopReason::length;
+    if (full) return StopReason::context;
+    return {};
+}
+
+}  // namespace detail
+
 /// Continues the session with `prompt`, then with tokens from `sampler`, and calls
 /// `on_token(token)` for each; if that returns bool, false ends it (StopReason::stop). The last
 /// token is handed out but not fed. Ids that pad the model's vocabulary are never sampled. Throws
@@ -99,7 +115,7 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
         start = Clock::now();
         for (;;) {
             if (recompute) session.clear();
-            if (static_cast<int>(result.tokens.size()) == limits.max_tokens) {
+            if (limits.max_tokens == 0) {
                 ended(StopReason::length);
                 break;
             }
@@ -116,23 +132,11 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
                 more = on_token(token);
             else
                 on_token(token);
-            if (std::find(limits.end_of_text.begin(), limits.end_of_text.end(), token) !=
-                limits.end_of_text.end()) {
-                ended(StopReason::eos);
-                break;
-            }
-            if (!more) {
-                ended(StopReason::stop);
-                break;
-            }
-            if (static_cast<int>(result.tokens.size()) == limits.max_tokens) {
-                ended(StopReason::length);
-                break;
-            }
             const std::size_t held =
                 recompute ? text.size() - 1 : static_cast<std::size_t>(session.position());
-            if (held >= static_cast<std::size_t>(session.capacity())) {
-                ended(StopReason::context);
+            const bool full = held >= static_cast<std::size_t>(session.capacity());
+            if (const auto end = detail::end_of(limits, result.tokens, more, full)) {
+                ended(*end);
                 break;
             }
             logits = recompute ? feed(text) : session.decode(token);

@@ -14,7 +14,7 @@ namespace cairn::inline CAIRN_ABI {
 /// May change a row of logits before sampling; sees the tokens so far.
 using LogitsHook = std::function<void(std::span<float> logits, Tokens so_far)>;
 
-/// Whether every step uses the cache, or drops it and recomputes the whole text with the same
+/// Whether every step uses the cache, or forgets it and recomputes the whole text with the same
 /// kernels.
 enum class Caching : std::uint8_t { cached, recompute };
 

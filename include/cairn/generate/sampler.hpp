@@ -151,10 +151,12 @@ class SamplerChain {
     Candidates candidates_;
 };
 
+/// Two steps as one.
 template <SamplerStep A, SamplerStep B>
 StepChain<A, B> operator|(A first, B second) {
     return {std::move(first), std::move(second)};
 }
+/// Steps and what picks at their end: a sampler.
 template <SamplerStep A, SamplerPick B>
 SamplerChain<A, B> operator|(A steps, B pick) {
     return {std::move(steps), std::move(pick)};
@@ -207,7 +209,9 @@ class Draw {
     Candidates candidates_;
 };
 
+/// Picks the highest logit.
 inline Greedy greedy() { return {}; }
+/// Picks by probability, from a generator of its own.
 inline Draw draw(std::uint64_t seed) { return Draw(seed); }
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -144,29 +144,38 @@ struct LogitBias {
     }
 };
 
-/// The steps by their usual names. Each throws Error{invalid_argument} for a value out of range.
+// The steps by their usual names.
+
+/// Divides logits by t; 0 leaves the best alone. Error{invalid_argument} unless t is in 0..1e6.
 inline Temperature temperature(float t) {
     require(t >= 0.0F && t <= 1e6F, ErrorCode::invalid_argument, "temperature ", t,
             " is not in 0..1e6");
     return {static_cast<double>(t)};
 }
+/// Leaves the k best; 0 leaves all. Error{invalid_argument} below 0.
 inline TopK top_k(int k) {
     require(k >= 0, ErrorCode::invalid_argument, "top_k ", k, " is negative");
     return {k};
 }
+/// Leaves the fewest whose probabilities reach p. Error{invalid_argument} unless 0 < p <= 1.
 inline TopP top_p(float p) {
     require(p > 0.0F && p <= 1.0F, ErrorCode::invalid_argument, "top_p ", p, " is not in (0, 1]");
     return {static_cast<double>(p)};
 }
+/// Leaves those at least p times as likely as the best. Error{invalid_argument} unless p is in
+/// [0, 1].
 inline MinP min_p(float p) {
     require(p >= 0.0F && p <= 1.0F, ErrorCode::invalid_argument, "min_p ", p, " is not in [0, 1]");
     return {static_cast<double>(p)};
 }
+/// Leaves those whose surprise is nearest to the entropy, until they reach p.
+/// Error{invalid_argument} unless 0 < p <= 1.
 inline TypicalP typical_p(float p) {
     require(p > 0.0F && p <= 1.0F, ErrorCode::invalid_argument, "typical_p ", p,
             " is not in (0, 1]");
     return {static_cast<double>(p)};
 }
+/// Makes tokens that occurred less likely. Error{invalid_argument}.
 inline Penalties penalties(float repetition, float presence = 0.0F, float frequency = 0.0F) {
     require(repetition > 0.0F && repetition <= 1e6F, ErrorCode::invalid_argument,
             "repetition_penalty ", repetition, " is not in (0, 1e6]");
@@ -176,6 +185,7 @@ inline Penalties penalties(float repetition, float presence = 0.0F, float freque
     return {static_cast<double>(repetition), static_cast<double>(presence),
             static_cast<double>(frequency)};
 }
+/// Adds to the logits of tokens by id; -infinity forbids one. Error{token_range, invalid_argument}.
 inline LogitBias logit_bias(std::vector<std::pair<Token, float>> biases) {
     for (const auto& entry : biases) {
         const Token id = entry.first;

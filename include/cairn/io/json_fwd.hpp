@@ -8,6 +8,7 @@
 
 namespace cairn::inline CAIRN_ABI {
 
+/// A JSON value.
 using Json = nlohmann::json;
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -27,6 +27,26 @@ struct SessionText {
     SamplingSettings sampling{};
     /// Of the sampler's generator. All zeros stand for that of the settings' seed.
     std::array<std::uint64_t, 4> random = Random().state();
+
+    /// What a session at `position` was not fed yet: its prompt when it goes on.
+    /// Error{invalid_argument} if the text ends before.
+    Tokens waiting(int position) const { return Tokens(tokens).subspan(fed(position)); }
+    /// The limits for going on: samplers see the text, and what waits is no prompt of its own.
+    /// Error as of waiting().
+    Limits limits(int position, Limits own = {}) const {
+        const auto end = tokens.begin() + static_cast<std::ptrdiff_t>(fed(position));
+        own.history.assign(tokens.begin(), end);
+        own.resumed = static_cast<std::size_t>(tokens.end() - end);
+        return own;
+    }
+
+  private:
+    std::size_t fed(int position) const {
+        require(position >= 0 && static_cast<std::size_t>(position) <= tokens.size(),
+                ErrorCode::invalid_argument, "a text of ", tokens.size(),
+                " tokens for a session that holds ", position);
+        return static_cast<std::size_t>(position);
+    }
 };
 
 namespace detail {

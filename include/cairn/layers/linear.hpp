@@ -1,6 +1,7 @@
 // y = W x + b for any number of rows, the same bits for each row whatever the number.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <numeric>
@@ -62,6 +63,9 @@ struct Product {
     const WeightMatrix* weights;
     const float* bias;  ///< [out] or null
     Activations y;      ///< [rows][out]
+    /// Only the outputs of these panels of 16 are computed; panel_end 0: all.
+    std::ptrdiff_t panel_begin = 0;
+    std::ptrdiff_t panel_end = 0;
 };
 
 /// Activations in the forms that kernels want, made once for all products that share them. Lives in
@@ -139,6 +143,8 @@ inline void multiply(std::span<const Product> products, const Activations& x, Co
         ready[i] = blocks != nullptr ? blocks->prepare(products[i], x, shared, context, frame)
                                      : detail::prepare_plain(products[i], x, shared, context, frame,
                                                              *products[i].weights->plain());
+        if (products[i].panel_end > 0)
+            ready[i].panels = products[i].panel_end - products[i].panel_begin;
         panels += ready[i].panels;
         group = std::lcm(group, ready[i].group);
     }
@@ -153,7 +159,9 @@ inline void multiply(std::span<const Product> products, const Activations& x, Co
                      for (std::size_t i = 0; from < to; first += ready[i].panels, ++i) {
                          const std::ptrdiff_t last = std::min(to - first, ready[i].panels);
                          if (from - first >= last) continue;
-                         ready[i].run(ready[i].state, from - first, last, worker);
+                         const std::ptrdiff_t offset = products[i].panel_begin - first;
+                         ready[i].run(ready[i].state, from + offset, last + products[i].panel_begin,
+                                      worker);
                          from = first + last;
                      }
                  });
@@ -228,6 +236,46 @@ class JoinedLinear {
             at += parts_[i].out();
         }
         multiply(std::span(products).first(parts_.size()), x, context);
+    }
+    /// y[r] = the outputs [begin, end) of the same, bit for bit.
+    void forward(const Activations& x, const Activations& y, std::ptrdiff_t begin,
+                 std::ptrdiff_t end, Context& context) const {
+        constexpr std::ptrdiff_t panel = kernels::panel;
+        Workspace::Frame frame(context.workspace());
+        std::array<Product, 4> products{};
+        std::array<const float*, 4> rooms{};
+        std::size_t count = 0;
+        const auto each_part = [&](auto body) {
+            std::ptrdiff_t at = 0;
+            std::size_t i = 0;
+            for (const Linear& part : parts_) {
+                const std::ptrdiff_t first = std::clamp<std::ptrdiff_t>(begin - at, 0, part.out());
+                const std::ptrdiff_t last = std::clamp<std::ptrdiff_t>(end - at, 0, part.out());
+                if (first < last) body(part, i++, at, first, last);
+                at += part.out();
+            }
+        };
+        // Whole panels are computed, beside y.
+        each_part([&](const Linear& part, std::size_t i, std::ptrdiff_t, std::ptrdiff_t first,
+                      std::ptrdiff_t last) {
+            const std::ptrdiff_t from = first / panel;
+            const std::ptrdiff_t to = (last + panel - 1) / panel;
+            const std::ptrdiff_t width = (to - from) * panel;
+            float* room = frame.floats(static_cast<std::size_t>(x.rows * width));
+            // Output n lies at data + n: the room begins with the first panel.
+            products[i] = {
+                &part.weights(), part.bias(), {room - from * panel, width, x.rows}, from, to};
+            rooms[i] = room;
+            ++count;
+        });
+        multiply(std::span(products).first(count), x, context);
+        each_part([&](const Linear&, std::size_t i, std::ptrdiff_t at, std::ptrdiff_t first,
+                      std::ptrdiff_t last) {
+            const float* from = rooms[i] + first % panel;
+            for (std::ptrdiff_t r = 0; r < x.rows; ++r)
+                std::copy_n(from + r * products[i].y.stride, last - first,
+                            y.row(r) + at + first - begin);
+        });
     }
     std::ptrdiff_t in() const noexcept { return parts_.empty() ? 0 : parts_.front().in(); }
     std::ptrdiff_t out() const noexcept { return out_; }

@@ -93,11 +93,13 @@ class MultiHead {
         detail::require_finite({settings_.scale, settings_.soft_cap},
                                "attention: scale and soft cap");
         detail::require_finite(settings_.alibi, "attention: alibi");
+        layout_.input = static_cast<int>(qkv_.in());
         if (settings_.scale == 0.0F)
             settings_.scale = 1.0F / std::sqrt(static_cast<float>(layout.key_dim));
     }
 
-    /// Stages the rows' keys and values in the slices' caches and attends; committing is up to the
+    /// Stages the rows' keys and values in the slices' caches, or what they keep in place of them,
+    /// and attends; committing is up to the
     /// caller. x and y are [rows][width] and do not overlap. If it throws, rows may stay staged.
     /// Throws Error{non_finite} for queries, keys or values that are NaN or infinite: the softmax
     /// and rows of 8 or 16 bits would hide them.
@@ -109,37 +111,13 @@ class MultiHead {
                               qkv_.out(), x.rows};
         const Activations mixed{frame.floats(static_cast<std::size_t>(x.rows * out_.in())),
                                 out_.in(), x.rows};
-        qkv_.forward(x, qkv, context);
-        if (settings_.projected != nullptr)
-            detail::apply_step(*settings_.projected, qkv, qkv_.out(), q_width(), k_width(),
-                               context);
-        detail::require_finite_rows(qkv, qkv_.out(), "queries, keys or values", context);
+        project(x, slices, qkv, context);
+        if (!follows())
+            for (const BatchSlice& slice : slices) stage(x, slice, qkv, context);
+        const Maker maker(*this);
         AttentionParameters parameters{settings_.scale, settings_.mask, settings_.soft_cap,
-                                       settings_.alibi, nullptr};
+                                       settings_.alibi, nullptr,        &maker};
         if constexpr (rotates) parameters.rotation = &rotation_;
-        for (const BatchSlice& slice : slices) {
-            HeadLayout held = slice.cache.layout();
-            if (follows()) held.heads = layout_.heads;
-            require(held == layout_, ErrorCode::shape_mismatch, "attention of ", layout_.heads, "/",
-                    layout_.kv_heads, " heads of ", layout_.key_dim, "/", layout_.value_dim,
-                    " over a cache of ", held.heads, "/", held.kv_heads, " heads of ", held.key_dim,
-                    "/", held.value_dim);
-            if (follows()) continue;  // the rows are there
-            float* q = qkv.row(slice.first_row);
-            float* k = q + q_width();
-            float* v = k + k_width();
-            if constexpr (rotates) {
-                require(slice.rows <= rotation_.positions() - slice.position, ErrorCode::capacity,
-                        slice.rows, " rows at position ", slice.position, " go past the ",
-                        rotation_.positions(), " rotary positions");
-                for_each_row(context, slice.rows, [&](std::ptrdiff_t r) {
-                    for (int h = 0; h < layout_.kv_heads; ++h)
-                        rotation_.rotate(k + r * qkv.stride + h * layout_.key_dim,
-                                         slice.position + static_cast<int>(r));
-                });
-            }
-            slice.cache.stage({k, qkv.stride, slice.rows}, {v, qkv.stride, slice.rows});
-        }
         // Single rows of several sequences go together: they may share rows of their caches.
         auto* together = frame.array<BatchQuery>(slices.size());
         std::size_t count = 0;
@@ -184,6 +162,90 @@ class MultiHead {
 
   private:
     static constexpr bool rotates = !std::is_same_v<R, NoRotation>;
+    // Keys before rotation, and values, of input rows: for caches that keep nothing else.
+    class Maker final : public RowMaker {
+      public:
+        explicit Maker(const MultiHead& layer) noexcept : layer_(layer) {}
+        int width() const noexcept override { return layer_.layout_.input; }
+        void make(Made what, int kv_head, const float* x, int count, float* out,
+                  Context& context) const override {
+            const bool keys = what == Made::keys;
+            const HeadLayout& layout = layer_.layout_;
+            const std::ptrdiff_t dims = keys ? layout.key_dim : layout.value_dim;
+            const std::ptrdiff_t begin =
+                layer_.q_width() + (keys ? 0 : layer_.k_width()) + kv_head * dims;
+            const Activations made{out, dims, count};
+            layer_.qkv_.forward({const_cast<float*>(x), width(), count}, made, begin, begin + dims,
+                                context);
+            detail::require_finite_rows(made, dims, "keys or values of a layer's inputs", context);
+        }
+
+      private:
+        const MultiHead& layer_;
+    };
+    // Queries of all rows, keys and values as far as any cache wants them.
+    void project(const Activations& x, std::span<const BatchSlice> slices, const Activations& qkv,
+                 Context& context) const {
+        RowsWanted any{RowKind::input, false};
+        for (const BatchSlice& slice : slices) {
+            HeadLayout held = slice.cache.layout();
+            if (follows()) held.heads = layout_.heads;
+            require(held == layout_, ErrorCode::shape_mismatch, "attention of ", layout_.heads, "/",
+                    layout_.kv_heads, " heads of ", layout_.key_dim, "/", layout_.value_dim,
+                    " over a cache of ", held.heads, "/", held.kv_heads, " heads of ", held.key_dim,
+                    "/", held.value_dim);
+            const RowsWanted wanted = slice.cache.rows_wanted();
+            // Made rows would be made by this layer's projections and rotation, not the leader's.
+            require(!follows() || wanted.keys == RowKind::ready, ErrorCode::unsupported,
+                    "attention of a layer that follows layer ", settings_.leader,
+                    " over a cache of unrotated keys or inputs");
+            require(wanted.keys != RowKind::input || settings_.projected == nullptr,
+                    ErrorCode::unsupported,
+                    "attention with a step after its projections over a cache of inputs");
+            require(wanted.keys != RowKind::input || held.input == layout_.input,
+                    ErrorCode::shape_mismatch, "attention of inputs of ", layout_.input,
+                    " over a cache of inputs of ", held.input);
+            if (wanted.keys != RowKind::input) any.keys = wanted.keys;
+            any.values = any.values || wanted.values;
+        }
+        constexpr const char* what = "queries, keys or values";
+        if (any.keys != RowKind::input) {
+            qkv_.forward(x, qkv, context);
+            if (settings_.projected != nullptr)
+                detail::apply_step(*settings_.projected, qkv, qkv_.out(), q_width(), k_width(),
+                                   context);
+            return detail::require_finite_rows(qkv, qkv_.out(), what, context);
+        }
+        detail::require_finite_rows(x, qkv_.in(), "the inputs of attention", context);
+        const auto columns = [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
+            const Activations y{qkv.data + begin, qkv.stride, qkv.rows};
+            qkv_.forward(x, y, begin, end, context);
+            detail::require_finite_rows(y, end - begin, what, context);
+        };
+        columns(0, q_width());
+        if (any.values) columns(q_width() + k_width(), qkv_.out());
+    }
+    // Hands a slice's rows to its cache, in the form that it wants.
+    void stage(const Activations& x, const BatchSlice& slice, const Activations& qkv,
+               Context& context) const {
+        const RowKind wanted = slice.cache.rows_wanted().keys;
+        float* k = qkv.row(slice.first_row) + q_width();
+        float* v = k + k_width();
+        if constexpr (rotates) {
+            require(slice.rows <= rotation_.positions() - slice.position, ErrorCode::capacity,
+                    slice.rows, " rows at position ", slice.position, " go past the ",
+                    rotation_.positions(), " rotary positions");
+            if (wanted == RowKind::ready)
+                for_each_row(context, slice.rows, [&](std::ptrdiff_t r) {
+                    for (int h = 0; h < layout_.kv_heads; ++h)
+                        rotation_.rotate(k + r * qkv.stride + h * layout_.key_dim,
+                                         slice.position + static_cast<int>(r));
+                });
+        }
+        TokenRows rows{k, qkv.stride, slice.rows};
+        if (wanted == RowKind::input) rows = {x.row(slice.first_row), x.stride, slice.rows};
+        slice.cache.stage(rows, {v, qkv.stride, slice.rows});
+    }
     void name_settings(Fingerprint& to) const {
         const int window = settings_.mask.window();
         to.setting("attention window", &window, sizeof window);

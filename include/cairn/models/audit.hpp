@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "cairn/cache/any_cache.hpp"
+#include "cairn/cache/codec/bare_keys.hpp"
+#include "cairn/cache/codec/inputs.hpp"
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/models/session.hpp"
 #include "cairn/numeric/elementary.hpp"
@@ -93,12 +95,25 @@ struct Audit {
 
 namespace detail {
 
+/// An f32 cache of the rows that the candidate wants.
+inline AnyCache plain_beside(const AnyCache& candidate) {
+    const HeadLayout layout = candidate.layout();
+    if (candidate.rows_wanted().keys == RowKind::bare_key)
+        return KvCache<Contiguous<BareKeys<F32>>>(layout, candidate.capacity());
+    if (candidate.rows_wanted().keys == RowKind::input) {
+        if (candidate.rows_wanted().values)
+            return KvCache<Contiguous<Inputs<F32>, F32>>(layout, candidate.capacity());
+        return KvCache<Contiguous<Inputs<F32>>>(layout, candidate.capacity());
+    }
+    return KvCache<>(layout, candidate.capacity());
+}
+
 /// A plain cache that attention reads, and a candidate beside it that attends with the same
 /// queries.
 class ShadowedCache {
   public:
-    ShadowedCache(KvCache<> plain, AnyCache candidate, RelativeError& error)
-        : plain_(std::move(plain)), candidate_(std::move(candidate)), error_(&error) {}
+    ShadowedCache(AnyCache candidate, RelativeError& error)
+        : plain_(plain_beside(candidate)), candidate_(std::move(candidate)), error_(&error) {}
 
     void stage(TokenRows k, TokenRows v) {
         plain_.stage(k, v);
@@ -128,6 +143,7 @@ class ShadowedCache {
     }
     void expect_prompt(int end) { candidate_.expect_prompt(end); }
     void runs(int head, RunList& keys, RunList& values) const { plain_.runs(head, keys, values); }
+    RowsWanted rows_wanted() const { return candidate_.rows_wanted(); }
     int committed() const { return plain_.committed(); }
     int length() const { return plain_.length(); }
     int capacity() const { return plain_.capacity(); }
@@ -154,7 +170,9 @@ class ShadowedCache {
             plain_.runs(h, lists[0][0], lists[0][1]);
             candidate_.runs(h, lists[1][0], lists[1][1]);
             for (int s = 0; s < 2; ++s) {
-                const int dims = s == 0 ? layout().key_dim : layout().value_dim;
+                int dims = s == 0 ? layout().key_dim : layout().value_dim;
+                if (lists[1][s].size() > 0 && lists[1][s][0].kind == RowKind::input)
+                    dims = lists[1][s][0].dims;
                 std::vector<float> wanted(static_cast<std::size_t>(dims));
                 std::vector<float> got(wanted);
                 RowReader reader;
@@ -183,7 +201,7 @@ class ShadowedCache {
     }
 
   private:
-    KvCache<> plain_;
+    AnyCache plain_;
     AnyCache candidate_;
     RelativeError* error_;
 };
@@ -205,7 +223,7 @@ Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int promp
     Session<Model, AnyCache> candidate(model, count, executor, make);
     Session<Model, detail::ShadowedCache> plain(
         model, count, executor, [&](int layer, const HeadLayout& layout, int rows) {
-            return detail::ShadowedCache(KvCache<>(layout, rows), make(layer, layout, rows),
+            return detail::ShadowedCache(make(layer, layout, rows),
                                          audit.attention[static_cast<std::size_t>(layer)]);
         });
     if (prompt > 0) {
@@ -240,6 +258,13 @@ Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int promp
     for (const auto& cache : plain.caches()) cache.compare_rows(audit);
     audit.bytes = candidate.cache_bytes();
     return audit;
+}
+
+/// The same without a callback.
+template <class Model, class Make>
+Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int prompt = 0,
+                  Executor& executor = Serial::instance()) {
+    return audit_cache(model, tokens, make, prompt, executor, [](int, int) {});
 }
 
 }  // namespace cairn::inline CAIRN_ABI

@@ -63,6 +63,10 @@ class Session final : public SessionState {
                     ErrorCode::invalid_argument, "session of ", capacity,
                     " tokens; the model's context is ", model_.context());
             check_window(cache, layer, capacity);
+            // Rows are made when they are read: by the layer that reads them, not by its leader.
+            require(caches_.leader(layer) == layer || cache_wants(cache).keys == RowKind::ready,
+                    ErrorCode::unsupported, "session: layer ", layer, " attends the keys of layer ",
+                    caches_.leader(layer), ", whose cache keeps unrotated keys or inputs");
         }
     }
 
@@ -110,10 +114,11 @@ class Session final : public SessionState {
             tokens = tokens.subspan(part.size());
         }
     }
-    /// For speculation: feeds tokens of which only the first may stay, in one forward, and writes
-    /// the logits of all of them [tokens][vocabulary]. The result's `accept(n)` keeps the first n
-    /// and forgets the others; so does its end with all of them. Until then the session is in use.
-    /// Throws what `forward` throws: Error{unsupported} where the cache chooses rows by score.
+    /// For speculation: feeds at most max_rows() tokens of which only the first may stay, in one
+    /// forward, and writes the logits of all of them [tokens][vocabulary]. The result's `accept(n)`
+    /// keeps the first n and forgets the others; so does its end with all of them. Until then the
+    /// session is in use. Throws what `forward` throws: Error{unsupported} where the cache chooses
+    /// rows by score.
     Forward propose(Tokens tokens, float* logits) {
         const Slice slice{this, tokens, LogitRows::all, logits, nullptr, Acceptance::in_part};
         return forward(model_, std::span(&slice, 1), context_);

@@ -29,11 +29,14 @@ struct TwoTiers {
     /// Throws Error{invalid_argument} where a tier has several forms.
     StreamPlan plan(const StreamShape& shape) const {
         const StreamPlan old = plan_of(cold, shape);
-        const StreamPlan fresh = plan_of(hot, shape);
+        const bool inputs = old.kind == RowKind::input;
+        if (inputs && !shape.keys) return old;  // read from the rows of the keys
+        const StreamPlan fresh = plan_of(hot, inputs ? shape.of_inputs() : shape);
         require(!old.ages() && !fresh.ages() && recent > 0, ErrorCode::invalid_argument,
                 "two tiers, ", recent, " recent rows: a tier cannot itself change form with age");
         StreamPlan plan({{fresh.form(0).codec, 1, recent}, {old.form(0).codec}});
         plan.rotated = old.rotated;
+        plan.kind = old.kind;
         return plan;
     }
     std::string spec() const { return detail::codec_word(cold); }

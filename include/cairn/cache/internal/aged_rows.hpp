@@ -138,6 +138,7 @@ class AgedRows {
     /// Appends the runs of rows [begin, end), a range that one keep sees alike; `like` carries the
     /// keep's fields. `committed`: the first query that will come.
     void runs(int head, int begin, int end, int committed, const Run& like, RunList& to) const {
+        head = std::min(head, heads_ - 1);  // all heads are made of one row of input
         for (int f = plan_.count() - 1; f >= 0; --f) {
             const int low = f + 1 < plan_.count() ? boundary(f, committed) : 0;
             int first = std::max(begin, low);
@@ -149,6 +150,8 @@ class AgedRows {
                 run.begin = first;
                 run.end = stop;
                 run.rotated = plan_.rotated;
+                run.kind = plan_.kind;
+                if (run.kind == RowKind::input) run.dims = dims_;
                 const Form& form = plan_.form(f);
                 run.age_unit = form.age_unit;
                 run.age_to = form.age_to;

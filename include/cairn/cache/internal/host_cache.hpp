@@ -127,6 +127,9 @@ class HostCache {
         if (valid()) book_.runs(kv_head, keys, values);
     }
     int most_runs() const noexcept { return book_.most_runs(); }
+    RowsWanted rows_wanted() const noexcept {
+        return valid() ? streams()->rows_wanted() : RowsWanted{};
+    }
     bool wants_scores(int query) const requires scored { return book_.wants_scores(query); }
     bool wants_queries() const noexcept requires scored { return book_.wants_queries(); }
     void on_queries(int kv_head, const float* q, int count, int position) requires scored {

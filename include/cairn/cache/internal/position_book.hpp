@@ -46,7 +46,7 @@ class PositionBook {
             throw;
         }
         streams_.keys().write(length_, k.rows, k.data, k.stride);
-        if (!streams_.leading()) streams_.values().write(length_, v.rows, v.data, v.stride);
+        if (!streams_.from_keys()) streams_.values().write(length_, v.rows, v.data, v.stride);
         length_ = end;
         see();
     }

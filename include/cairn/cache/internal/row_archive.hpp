@@ -21,7 +21,8 @@ class RowArchive {
     /// How the streams are written: codecs, the constants they hold, ages and rotation.
     void label(const Streams& streams) {
         to_.label("keys of", described(streams.keys().plan()));
-        to_.label("values of", streams.leading() ? "the keys" : described(streams.values().plan()));
+        to_.label("values of",
+                  streams.from_keys() ? "the keys" : described(streams.values().plan()));
     }
     /// Rows [begin, end) of a form, of all heads, in whole canonical units, piece after piece, so
     /// that a store may put what was read elsewhere. Rows that `live(head, row)` denies are zeros.
@@ -44,7 +45,10 @@ class RowArchive {
             if (f + 1 < plan.count())
                 word += " for " + std::to_string(form.age_to) + "x" + std::to_string(form.age_unit);
         }
-        return word + (plan.rotated ? "+rot" : "");
+        if (plan.rotated) word += "+rot";
+        if (plan.kind == RowKind::bare_key) word += "+bare";
+        if (plan.kind == RowKind::input) word += "+inputs";
+        return word;
     }
     static constexpr int piece = 128;  // rows; no more than a store takes at once
     template <class Live>

@@ -1,6 +1,6 @@
 // The bookkeeping of a cache whose keep chooses rows by score. Rows lie in numbered slots, the same
 // numbers for all heads, other positions in each; a head's freed slot takes its next row. When many
-// rows go at once (a prompt's end) the next stage closes the gaps, in order, and memory shrinks.
+// rows go at once (a prompt's end) the next stage compacts the slots, in order, and memory shrinks.
 //
 // Such a cache commits all staged rows or none, cannot be truncated except to nothing, and is exact
 // for every cut of a prompt whose end was announced: until then nothing is evicted and no free slot
@@ -80,7 +80,7 @@ class SlotBook {
                                                ? scorer().signature(key, layout_.key_dim)
                                                : 0);
                 streams_.keys().put(h, slot, key);
-                if (!streams_.leading())
+                if (!streams_.from_keys())
                     streams_.values().put(h, slot, v.data + r * v.stride + h * layout_.value_dim);
             }
         }

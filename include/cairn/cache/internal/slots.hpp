@@ -19,7 +19,7 @@ struct Slots {
     int used = 0;                           // slots in use, holes included
     int held = 0;                           // rows
     int staged = 0;
-    int hole = -1;     // the one free slot, if any (and no gaps wait to be closed)
+    int hole = -1;     // the one free slot, if any (and no slots wait to be compacted)
     int filled = -1;   // the hole that a staged row took
     int evicted = -1;  // evicted before attending, not committed yet
     int evicted_position = -1;

@@ -1,5 +1,5 @@
-// The row streams of one layer's cache: keys and values, or one stream of rows whose leading
-// numbers serve as values. What a store, two codecs and a layout come to; bookkeeping and planner
+// The row streams of one layer's cache: keys and values, or one stream of rows that values are read
+// from too. What a store, two codecs and a layout come to; bookkeeping and planner
 // start here.
 #pragma once
 
@@ -29,19 +29,24 @@ struct CachePlanSpec {
 /// of the first rule that is broken.
 inline CachePlanSpec plan_streams(const AnyStore& store, const KeepFacts& keep,
                                   const HeadLayout& layout, int layer) {
-    PlannedStream keys = planned(store.keys, {layer, layout.kv_heads, layout.key_dim, true});
-    PlannedStream values = planned(store.values, {layer, layout.kv_heads, layout.value_dim, false});
+    PlannedStream keys =
+        planned(store.keys, {layer, layout.kv_heads, layout.key_dim, true, layout.input});
+    PlannedStream values =
+        planned(store.values, {layer, layout.kv_heads, layout.value_dim, false, layout.input});
     CachePlanSpec result;
     result.facts = {store.facts_now(), keys.facts, values.facts, keep};
     const std::string_view sentence = broken_rule(result.facts);
     require(sentence.empty(), ErrorCode::invalid_argument, "cache ", store.spec(), " of ",
             store.keys.spec(), " and ", store.values.spec(), ": ", sentence);
-    const bool leading = values.plan.leading;
-    require(!leading || layout.value_dim <= layout.key_dim, ErrorCode::invalid_argument,
+    const bool from_keys = values.plan.from_keys();
+    require(!values.plan.leading || layout.value_dim <= layout.key_dim, ErrorCode::invalid_argument,
             "values of ", layout.value_dim, " numbers are not the leading ones of keys of ",
             layout.key_dim);
-    result.streams.push_back({std::move(keys.plan), layout.kv_heads, layout.key_dim});
-    if (!leading)
+    if (keys.plan.kind == RowKind::input)
+        result.streams.push_back({std::move(keys.plan), 1, layout.input});
+    else
+        result.streams.push_back({std::move(keys.plan), layout.kv_heads, layout.key_dim});
+    if (!from_keys)
         result.streams.push_back({std::move(values.plan), layout.kv_heads, layout.value_dim});
     return result;
 }
@@ -76,10 +81,12 @@ class Streams {
 
     AgedRows& keys() noexcept { return streams_.front(); }
     const AgedRows& keys() const noexcept { return streams_.front(); }
-    /// The same stream as keys() where its leading numbers are the values.
+    /// The same stream as keys() where values are read from it.
     AgedRows& values() noexcept { return streams_.back(); }
     const AgedRows& values() const noexcept { return streams_.back(); }
-    bool leading() const noexcept { return streams_.size() == 1; }
+    bool from_keys() const noexcept { return streams_.size() == 1; }
+    /// What a stage is given.
+    RowsWanted rows_wanted() const noexcept { return {keys().plan().kind, !from_keys()}; }
     /// False once it was moved from.
     bool valid() const noexcept { return !streams_.empty(); }
 
@@ -112,14 +119,14 @@ class Streams {
         for (const AgedRows& stream : streams_) most = std::max(most, 2 * stream.plan().count());
         return most;
     }
-    /// Rows that may be read as values: of a stream of their own, or the leading numbers of keys.
+    /// Rows that may be read as values: of a stream of their own, or those of the keys.
     void as_values(Run& run) const noexcept {
-        if (leading()) run.dims = keys().dims();
+        if (from_keys()) run.dims = keys().dims();
     }
     /// What every stage checks of rows from outside. Error{non_finite}.
     void check_finite(const TokenRows& k, const TokenRows& v) const {
         check_finite_rows(keys(), k, "key");
-        if (!leading()) check_finite_rows(values(), v, "value");
+        if (!from_keys()) check_finite_rows(values(), v, "value");
     }
 
   private:

@@ -1,6 +1,8 @@
 // The words of the library, one line a policy, and the registry that a program adds its own to.
 #pragma once
 
+#include "cairn/cache/codec/bare_keys.hpp"
+#include "cairn/cache/codec/inputs.hpp"
 #include "cairn/cache/codec/kivi.hpp"
 #include "cairn/cache/codec/rotated.hpp"
 #include "cairn/cache/keep/h2o.hpp"
@@ -38,6 +40,8 @@ namespace detail {
     words.codec(Kivi<4>{});
     words.codec(Kivi<2>{});
     words.wrapper<Rotated<AnyCodec>>();
+    words.wrapper<BareKeys<AnyCodec>>();
+    words.wrapper<Inputs<AnyCodec>>();
     words.keep(KeepAll{});
     words.keep(WindowSinks<1024, 0>{});
     words.keep(H2O<512>{});

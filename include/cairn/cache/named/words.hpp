@@ -92,8 +92,14 @@ class CacheWords {
     /// Whether a codec of this name exists.
     bool has_codec(std::string_view word) const {
         const std::shared_lock lock(mutex_);
-        for (const auto& [suffix, entry] : wrappers_)
-            if (word.ends_with(suffix)) word.remove_suffix(suffix.size());
+        for (bool more = true; more;) {
+            more = false;
+            for (const auto& [suffix, entry] : wrappers_) {
+                if (!word.ends_with(suffix)) continue;
+                word.remove_suffix(suffix.size());
+                more = true;
+            }
+        }
         return codecs_.find(word) != codecs_.end();
     }
 

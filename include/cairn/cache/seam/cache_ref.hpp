@@ -41,6 +41,8 @@ class CacheRef {
     int capacity() const { return functions_->capacity(object_); }
     int max_rows() const { return functions_->max_rows(object_); }
     HeadLayout layout() const { return functions_->layout(object_); }
+    /// What stage() wants.
+    RowsWanted rows_wanted() const { return functions_->rows_wanted(object_); }
     /// Runs of a stream at most, now: room for a RunList.
     int most_runs() const { return functions_->most_runs(object_); }
 
@@ -74,6 +76,7 @@ class CacheRef {
         int (*capacity)(const void*);
         int (*max_rows)(const void*);
         HeadLayout (*layout)(const void*);
+        RowsWanted (*rows_wanted)(const void*);
         int (*most_runs)(const void*);
         void (*expect_prompt)(void*, int);
         bool (*wants_scores)(const void*, int);
@@ -104,6 +107,7 @@ class CacheRef {
         [](const void* o) { return as<C>(o).capacity(); },
         [](const void* o) { return as<C>(o).max_rows(); },
         [](const void* o) -> HeadLayout { return as<C>(o).layout(); },
+        [](const void* o) { return cache_wants(as<C>(o)); },
         [](const void* o) -> int {
             (void)o;
             if constexpr (requires(const C& c) { c.most_runs(); })

@@ -120,8 +120,9 @@ struct PlannedStream {
 /// say otherwise than the rows that are written.
 inline PlannedStream planned(const AnyCodec& codec, const StreamShape& shape) {
     PlannedStream result{codec.plan(shape), {}};
-    if (result.plan.leading && !shape.keys) {
-        result.facts.leading = true;
+    if (result.plan.from_keys() && !shape.keys) {
+        result.facts.leading = result.plan.leading;
+        result.facts.kind = result.plan.kind;
         return result;
     }
     require(!result.plan.forms.empty(), ErrorCode::invalid_argument, "codec ", codec.spec(),

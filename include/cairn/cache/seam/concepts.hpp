@@ -17,6 +17,14 @@ struct TokenRows {
     int rows = 0;
 };
 
+/// What stage() wants of a layer's tokens. k: keys, keys before rotation, or the layer's input rows
+/// ([rows][width], one head); v: values, or anything where they are read from the rows of k.
+struct RowsWanted {
+    RowKind keys = RowKind::ready;
+    bool values = true;
+    constexpr bool operator==(const RowsWanted&) const = default;
+};
+
 /// One layer's cache. stage() writes rows that only attention sees, commit(n) keeps the first n of
 /// them and forgets the others, rollback() is commit(0); commit and rollback cannot fail.
 template <class C>
@@ -94,6 +102,14 @@ bool cache_commits_part(const C& cache) {
         return cache.commits_part();
     else
         return true;
+}
+/// What stage() wants; keys and values for caches that do not say.
+template <AttentionCache C>
+RowsWanted cache_wants(const C& cache) {
+    if constexpr (requires { cache.rows_wanted(); })
+        return cache.rows_wanted();
+    else
+        return {};
 }
 /// Rows held now.
 template <AttentionCache C>

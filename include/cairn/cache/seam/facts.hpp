@@ -8,13 +8,14 @@ namespace cairn::inline CAIRN_ABI {
 
 /// Of a codec, keys and values alike where nothing else is said.
 struct CodecFacts {
-    int key_unit = 1;         ///< rows that share a unit, in the form that old keys end in
-    int value_unit = 1;       ///< the same of values
-    bool movable = true;      ///< rows can be copied one by one
-    bool ages = false;        ///< rows change form as they age
-    bool ages_twice = false;  ///< ... and one of the forms is itself a codec whose rows age
-    bool turned = false;      ///< rows are turned by a Hadamard matrix first
-    bool leading = false;     ///< values have no rows: they are the first numbers of the keys
+    int key_unit = 1;               ///< rows that share a unit, in the form that old keys end in
+    int value_unit = 1;             ///< the same of values
+    bool movable = true;            ///< rows can be copied one by one
+    bool ages = false;              ///< rows change form as they age
+    bool ages_twice = false;        ///< ... and one of the forms is itself a codec whose rows age
+    bool turned = false;            ///< rows are turned by a Hadamard matrix first
+    bool leading = false;           ///< values have no rows: they are the first numbers of the keys
+    RowKind kind = RowKind::ready;  ///< what rows are made into keys or values when they are read
     bool operator==(const CodecFacts&) const = default;
 };
 
@@ -48,7 +49,8 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
             .value_unit = unit,
             .movable = !plan.ages() && plan.coldest().movable,
             .ages = plan.ages(),
-            .turned = plan.rotated};
+            .turned = plan.rotated,
+            .kind = plan.kind};
 }
 
 /// What cannot work, as RULE(holds, sentence): the one list that the compiler (KvCache), the SPEC
@@ -69,7 +71,14 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
          "rows of this codec come in units that do not divide the block")                           \
     RULE(!f.values.leading || !f.keys.turned,                                                       \
          "a Hadamard matrix mixes the leading numbers of a row, which are the values, "             \
-         "into the others")
+         "into the others")                                                                         \
+    RULE(!f.keep.by_score || f.keys.kind == RowKind::ready,                                         \
+         "a keep that chooses rows by score looks at keys as queries meet them; "                   \
+         "rows that become keys only when they are read (BareKeys, Inputs) go by position")                 \
+    RULE(f.values.kind != RowKind::bare_key || f.keys.kind == RowKind::bare_key,                    \
+         "values are never rotated, so none of them are kept before that: BareKeys is for keys")    \
+    RULE(f.values.kind != RowKind::input || f.keys.kind == RowKind::input,                          \
+         "values that are made of a layer's inputs need the inputs, which stand in place of keys")
 // clang-format on
 
 /// The same list as data.
@@ -79,6 +88,7 @@ struct CacheRule {
 };
 #define CAIRN_CACHE_RULE(predicate, sentence) \
     CacheRule{sentence, [](const CacheFacts& f) { return predicate; }},
+/// The rules that every cache keeps.
 inline constexpr CacheRule cache_rules[] = {CAIRN_CACHE_RULES(CAIRN_CACHE_RULE)};
 #undef CAIRN_CACHE_RULE
 

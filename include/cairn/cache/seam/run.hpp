@@ -14,6 +14,7 @@
 #include <span>
 
 #include "cairn/cache/seam/codec.hpp"
+#include "cairn/cache/seam/row_kind.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -52,7 +53,8 @@ struct Run {
     int hot_unit = 1;
     int hot_to = 0;
     bool rotated = false;  ///< rows are turned by the Hadamard matrix; so must the query be
-    int dims = 0;          ///< of values: numbers in a row of which the first are read; 0: all are
+    RowKind kind = RowKind::ready;  ///< what a row is, once turned back
+    int dims = 0;  ///< numbers in a row: of inputs, and of values whose first ones are read; else 0
     // Store: where.
     int head = 0;
     std::byte* data = nullptr;         ///< this KV head's units in block 0
@@ -86,6 +88,12 @@ struct Run {
     }
     /// Whether queries of different positions may read a row in different forms.
     bool ages() const noexcept { return age_to != forever || hot_to != 0; }
+    /// Whether products with these rows want queries turned by the Hadamard matrix.
+    bool turned() const noexcept { return rotated && kind == RowKind::ready; }
+    /// The position of a row.
+    int position_of(int row) const noexcept {
+        return positions != nullptr ? positions[row] : row + offset;
+    }
     /// Where query q stands for these rows.
     int place_of(int q) const noexcept { return std::min(q - shift, max_query); }
     /// Whether queries stand elsewhere than at their positions.

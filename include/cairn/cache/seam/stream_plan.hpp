@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cairn/cache/seam/codec.hpp"
+#include "cairn/cache/seam/row_kind.hpp"
 
 namespace cairn::inline CAIRN_ABI {
 
@@ -32,6 +33,7 @@ struct StreamPlan {
     std::vector<Form> forms;
     bool rotated = false;
     bool leading = false;  ///< of values: no rows of their own, but the first numbers of the keys
+    RowKind kind = RowKind::ready;  ///< what the rows are; of values `input`: no rows of their own
 
     StreamPlan() = default;
     /// One form for ever, in a codec that lives as long as the program.
@@ -50,6 +52,8 @@ struct StreamPlan {
     const Codec& codec(int f) const noexcept { return *form(f).codec; }
     /// The codec that old rows end in.
     const Codec& coldest() const noexcept { return *forms.back().codec; }
+    /// Of values: whether they are read from the rows of the keys.
+    bool from_keys() const noexcept { return leading || (kind == RowKind::input && forms.empty()); }
     /// Whether rows change form as they age.
     bool ages() const noexcept { return forms.size() > 1; }
 };
@@ -60,6 +64,9 @@ struct StreamShape {
     int heads = 1;
     int dims = 0;      ///< of a row of one head
     bool keys = true;  ///< keys or values
+    int input = 0;     ///< of a row of the layer's input; 0: not said
+    /// The stream of a layer's inputs, which are written as values are.
+    StreamShape of_inputs() const noexcept { return {layer, 1, input, false, input}; }
 };
 
 /// A type that names how keys and values are written: F32, F16, Q8_0, Kivi<4>, ... or one of your

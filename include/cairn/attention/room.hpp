@@ -1,0 +1,102 @@
+// The room that a worker needs to read rows: for long lists of runs, for codecs, for rows that are
+// not in memory, and for rows that are not yet keys and values.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+
+#include "cairn/attention/parameters.hpp"
+#include "cairn/cache/seam/row_source.hpp"
+#include "cairn/core/checked.hpp"
+#include "cairn/core/types.hpp"
+
+namespace cairn::inline CAIRN_ABI::detail {
+
+/// Row numbers that are reduced together before merging. Part of the numerics.
+inline constexpr int segment_rows = 256;
+static_assert(segment_rows == fetch_rows, "what is fetched at once is attended at once");
+
+/// Whether a run of a list of keys, or of values, is made of its rows before it is multiplied.
+/// Values are never rotated: those that are the leading numbers of bare keys stand as they are.
+inline bool is_made(const Run& run, Made part) noexcept {
+    return run.kind == RowKind::input || (run.kind == RowKind::bare_key && part == Made::keys);
+}
+
+/// Where the rows of a segment are made: row r of it in place r of a room, runs that overlap (rows
+/// of a chunk in two forms, by age) in different rooms. Runs come in the order of their rows.
+class RowRooms {
+  public:
+    static constexpr int most = 8;
+    /// The room for rows [begin, end); `most` where none is left.
+    int take(int begin, int end) noexcept {
+        int room = 0;
+        while (room < most && ends_[room] > begin) ++room;
+        if (room < most) ends_[room] = end;
+        return room;
+    }
+    /// Rooms that the runs of a list need. Error{unsupported}.
+    static int of(const RunList& runs, Made part) {
+        RowRooms rooms;
+        int count = 0;
+        for (const Run& run : runs)
+            if (is_made(run, part)) count = std::max(count, rooms.take(run.begin, run.end) + 1);
+        require(count <= most, ErrorCode::unsupported, "attend: rows in more than ", most,
+                " forms at once that become keys when they are read");
+        return count;
+    }
+
+  private:
+    int ends_[most] = {};
+};
+
+/// What workers need besides their tile; and where they say that rows could not be read.
+struct SegmentRoom {
+    std::size_t keys = 0;  ///< bytes of a fetch; 0 for both: all rows are in memory
+    std::size_t values = 0;
+    int made_keys = 0;  ///< rooms for rows that are made; 0 for both: all rows are ready
+    int made_values = 0;
+    std::size_t codec = 0;               ///< floats of codecs' scratch
+    std::size_t input = 0;               ///< floats of the rows that are made at once
+    int runs = 0;                        ///< of a list; 0: the lists' own room is enough
+    std::atomic<int>* failed = nullptr;  ///< an errno
+    /// Rows that are made at once.
+    static constexpr int piece = 32;
+
+    /// Whether a segment's rows must be brought or made before they are multiplied.
+    bool opens() const noexcept { return keys + values > 0 || made_keys + made_values > 0; }
+    /// Room for what a cache of these runs needs.
+    void add(const RunList& key_runs, const RunList& value_runs, const HeadLayout& layout) {
+        for (const Run& run : key_runs) {
+            keys = std::max(keys, round_up(fetch_bytes(run), 64));
+            codec = std::max(codec, run.codec->scratch_floats(std::max(run.dims, layout.key_dim)));
+            if (run.kind == RowKind::input)
+                input = std::max(
+                    input, static_cast<std::size_t>(piece) * static_cast<std::size_t>(run.dims));
+        }
+        for (const Run& run : value_runs) {
+            values = std::max(values, round_up(fetch_bytes(run), 64));
+            codec =
+                std::max(codec, run.codec->scratch_floats(std::max(run.dims, layout.value_dim)));
+        }
+        made_keys = std::max(made_keys, RowRooms::of(key_runs, Made::keys));
+        made_values = std::max(made_values, RowRooms::of(value_runs, Made::values));
+    }
+    std::size_t list_floats() const noexcept {
+        return round_up(static_cast<std::size_t>(runs) * sizeof(Run), 64) / sizeof(float);
+    }
+    std::size_t codec_floats() const noexcept { return round_up(codec, 16); }
+    std::size_t input_floats() const noexcept { return round_up(input, 16); }
+    std::size_t fetched_floats() const noexcept { return (keys + values) / sizeof(float); }
+    /// Of one room of rows.
+    static std::size_t made_floats(int dims) noexcept {
+        return segment_rows * round_up(static_cast<std::size_t>(dims), 16);
+    }
+    std::size_t floats(const HeadLayout& layout) const noexcept {
+        return 4 * list_floats() + codec_floats() + input_floats() + fetched_floats() +
+               static_cast<std::size_t>(made_keys) * made_floats(layout.key_dim) +
+               static_cast<std::size_t>(made_values) * made_floats(layout.value_dim);
+    }
+};
+
+}  // namespace cairn::inline CAIRN_ABI::detail

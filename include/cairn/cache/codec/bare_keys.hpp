@@ -1,0 +1,39 @@
+// Keys kept as they are before rotation, and rotated when they are read (KVQuant, Hooper et al.
+// 2024, arXiv 2401.18079): channels that stand out stay where they are, and few bits lose less.
+#pragma once
+
+#include "cairn/cache/seam/codec_policy.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// The keys of another codec, before rotation; values are its own. stage() takes keys that are not
+/// rotated; attention rotates 32 rows at a time for all queries that read them, by the rotation of
+/// its parameters. A cache of BareKeys<F32> gives the bits of one of F32.
+template <CodecPolicy T>
+struct BareKeys {
+    T inner{};
+
+    static constexpr std::string_view suffix = "+bare";
+    static constexpr std::string_view help = "keeps keys before rotation";
+    static constexpr CodecFacts bare(CodecFacts inner) noexcept {
+        inner.kind = RowKind::bare_key;
+        return inner;
+    }
+    static constexpr CodecFacts facts = bare(codec_facts<T>());
+    std::optional<CodecFacts> facts_now() const {
+        const std::optional<CodecFacts> said = AnyCodec(inner).facts_now();
+        return said ? std::optional(bare(*said)) : std::nullopt;
+    }
+    /// Throws Error{invalid_argument} for keys that are kept in another way already.
+    StreamPlan plan(const StreamShape& shape) const {
+        StreamPlan plan = plan_of(inner, shape);
+        if (!shape.keys) return plan;
+        require(plan.kind == RowKind::ready, ErrorCode::invalid_argument,
+                "keys before rotation: ", detail::codec_word(inner), " keeps no keys");
+        plan.kind = RowKind::bare_key;
+        return plan;
+    }
+    std::string spec() const { return detail::codec_word(inner) + std::string(suffix); }
+};
+
+}  // namespace cairn::inline CAIRN_ABI

@@ -1,0 +1,50 @@
+// The input rows of a layer in place of its keys and values, which are projected anew when they are
+// read: less memory where the layer's width is below that of its keys and values together, for many
+// times the computation.
+#pragma once
+
+#include "cairn/cache/seam/codec_policy.hpp"
+
+namespace cairn::inline CAIRN_ABI {
+
+/// A layer's input rows, written once as `T` writes values. stage() takes them as k ([rows][width],
+/// the layout's `input`); attention makes keys and values of 32 rows at a time, by the projections
+/// and the rotation of its parameters, for all queries that read them. With values of their own
+/// (Contiguous<Inputs<F16>, Q8_0>) only keys are made. A cache of Inputs<F32> gives the bits of one
+/// of F32.
+template <CodecPolicy T>
+struct Inputs {
+    T inner{};
+
+    static constexpr std::string_view suffix = "+inputs";
+    static constexpr std::string_view help = "keeps the layer's inputs, projects them when read";
+    static constexpr CodecFacts input(CodecFacts inner) noexcept {
+        inner.key_unit = inner.value_unit;
+        inner.kind = RowKind::input;
+        return inner;
+    }
+    static constexpr CodecFacts facts = input(codec_facts<T>());
+    std::optional<CodecFacts> facts_now() const {
+        const std::optional<CodecFacts> said = AnyCodec(inner).facts_now();
+        return said ? std::optional(input(*said)) : std::nullopt;
+    }
+    /// Throws Error{invalid_argument} where the layout does not say how wide inputs are, or for a
+    /// codec that keeps something else.
+    StreamPlan plan(const StreamShape& shape) const {
+        StreamPlan plan;
+        if (shape.keys) {
+            require(shape.input > 0, ErrorCode::invalid_argument,
+                    "a cache of layer inputs: the layout does not say how wide they are");
+            plan = plan_of(inner, shape.of_inputs());
+            const CodecFacts said = AnyCodec(inner).facts_now().value_or(CodecFacts{});
+            require(plan.kind == RowKind::ready && said.kind == RowKind::ready && !plan.leading,
+                    ErrorCode::invalid_argument, "layer inputs: ", detail::codec_word(inner),
+                    " keeps no plain rows");
+        }
+        plan.kind = RowKind::input;
+        return plan;
+    }
+    std::string spec() const { return detail::codec_word(inner) + std::string(suffix); }
+};
+
+}  // namespace cairn::inline CAIRN_ABI
