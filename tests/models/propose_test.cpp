@@ -45,7 +45,12 @@ const char* const positional[] = {"contiguous:f32",
                                   "tiered=20,disk=33:q5_1+rot",
                                   "paged=16:f16:window=30,sinks=4",
                                   "contiguous:q8_0:window=25,sinks=2",
-                                  "mapped:f32:window=20,sinks=0"};
+                                  "mapped:f32:window=20,sinks=0",
+                                  "paged=16:f16+bare",
+                                  "contiguous:q4_0+rot+bare",
+                                  "mapped:f16+inputs",
+                                  "tiered=20:q8_0+inputs",
+                                  "paged=16:k=f16+inputs,v=q8_0"};
 const char* const by_score[] = {"contiguous:f32:h2o=24,recent=8", "paged=16:f16:snapkv=24",
                                 "mapped:f32:nacl=20", "contiguous:f16:hashevict=24"};
 

@@ -34,7 +34,8 @@ class Session final : public SessionState {
     /// Room for `capacity` tokens. The executor must outlive the session. Throws
     /// Error{invalid_argument} if the capacity is below 1 or beyond the model's context; only a
     /// cache that forgets old rows, under a model whose positions are relative, may go beyond.
-    /// Error{unsupported} for a keep by score under a sliding window of fewer keys than `capacity`.
+    /// Error{unsupported} for a keep by score under a sliding window of fewer keys than `capacity`,
+    /// and for unrotated keys or inputs in a cache that another layer attends too.
     /// And if a cache was made for another layout than its layer's.
     Session(Model model, int capacity,
             Executor& executor = Serial::instance()) requires SessionCache<Cache>
