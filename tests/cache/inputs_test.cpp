@@ -1,6 +1,7 @@
 // A layer's inputs kept in place of keys and values: attention gives the bits of "read the row,
 // project it, turn the key, multiply", row by row, whatever store, keep, cut, threads and branches.
 #include <cairn/cache/cache_spec.hpp>
+#include <cairn/cache/planner.hpp>
 
 #include "layers/layers_support.hpp"
 #include "quantised_support.hpp"
@@ -116,6 +117,9 @@ TEST_CASE("inputs are kept once, and what attention needs of them is said", "[in
     CHECK(cache.rows_wanted() == RowsWanted{RowKind::input, false});
     CHECK(cache.payload_bytes(40) == std::size_t{40} * 64 * 2);
     cache.append(token_rows(text.x), token_rows(text.v));
+    const CachePlan plan = plan_cache(CacheSpec::parse("f16+inputs"), input_heads, {100, 40, 0});
+    CHECK(plan.payload == cache.payload_bytes(40));
+    CHECK(plan.committed == cache.bytes());
     RowMatrix out(40, input_heads.heads * input_heads.value_dim);
     Context context;
     const auto attended = [&](const RowMaker* maker) {

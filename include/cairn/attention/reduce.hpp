@@ -78,7 +78,7 @@ class Reducer {
         int positions[tile_queries];
     };
     static constexpr int round_segments = 32;
-    static constexpr int most_block = 16;
+    static constexpr int most_block = 64;  // a quarter where rows need not be projected
 
     int count() const noexcept { return static_cast<int>(members_.size()); }
     const Member& member(int m) const noexcept { return members_[static_cast<std::size_t>(m)]; }
@@ -102,8 +102,9 @@ class Reducer {
         // them.
         const int strands = tiling_.strands();
         const int tiles = count() * strands * tiling_.strips();
-        const int block =
-            room_.opens() ? std::clamp(tiles / (2 * executor_.workers()), 1, most_block) : 1;
+        const int block = room_.opens() ? std::clamp(tiles / (2 * executor_.workers()), 1,
+                                                     room_.input > 0 ? most_block : most_block / 4)
+                                        : 1;
         const int blocks = (strands + block - 1) / block;
         state_floats_ = TileState::floats(layout_.value_dim);
         const std::size_t floats =

@@ -2,6 +2,8 @@
 // 2024, arXiv 2401.18079): channels that stand out stay where they are, and few bits lose less.
 #pragma once
 
+#include <utility>
+
 #include "cairn/cache/seam/codec_policy.hpp"
 
 namespace cairn::inline CAIRN_ABI {
@@ -30,6 +32,14 @@ struct BareKeys {
         if (!shape.keys) return plan;
         require(plan.kind == RowKind::ready, ErrorCode::invalid_argument,
                 "keys before rotation: ", detail::codec_word(inner), " keeps no keys");
+        // Rows that nobody multiplies as they lie are read fastest one after another, as a codec
+        // that writes both alike writes values.
+        const Codec& keys = plan.coldest();
+        if (!plan.ages() && keys.movable && keys.fingerprint() == 0) {
+            StreamPlan rows =
+                plan_of(inner, {shape.layer, shape.heads, shape.dims, false, shape.input});
+            if (rows.count() == 1 && rows.coldest().name == keys.name) plan = std::move(rows);
+        }
         plan.kind = RowKind::bare_key;
         return plan;
     }
