@@ -2,10 +2,12 @@
 #include "cairn/io/gguf_export.hpp"
 #include "cairn/io/model_file.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn {
+inline namespace CAIRN_ABI {
 
 namespace detail {
 template Forward open_forward(const AnyModel&, std::span<const Slice>, Context&, Sessions);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}
+}  // namespace cairn

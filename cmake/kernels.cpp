@@ -2,7 +2,9 @@
 #include "cairn/kernels/cached/products.hpp"
 #include "cairn/kernels/quantised/kernels.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels {
+namespace cairn {
+inline namespace CAIRN_ABI {
+namespace kernels {
 
 template void Table::gemv<ElementType::f32>(const FloatProduct&) const;
 template void Table::gemm<ElementType::f32>(const FloatProduct&) const;
@@ -29,9 +31,13 @@ template void Table::weigh_rows<ElementType::bf16>(const RowsIn&, const float*, 
 template void Table::encode<ElementType::bf16>(const float*, std::ptrdiff_t, std::byte*) const;
 template void Table::decode<ElementType::bf16>(const std::byte*, std::ptrdiff_t, float*) const;
 
-}  // namespace cairn::inline CAIRN_ABI::kernels
+}
+}
+}  // namespace cairn::kernels
 
-namespace cairn::inline CAIRN_ABI::kernels::cached {
+namespace cairn {
+inline namespace CAIRN_ABI {
+namespace kernels::cached {
 
 template const Products& products_for<q8_0>(const Table&) noexcept;
 template const Products& products_for<q5_1>(const Table&) noexcept;
@@ -46,4 +52,6 @@ template const Products& products_for<fp8_e5m2>(const Table&) noexcept;
 template const Products& channel_products_for<4>(const Table&) noexcept;
 template const Products& channel_products_for<2>(const Table&) noexcept;
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::cached
+}
+}
+}  // namespace cairn::kernels::cached

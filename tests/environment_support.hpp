@@ -45,7 +45,10 @@ struct Bytes {
     void add(const std::vector<float>& row) { add(std::span<const float>(row)); }
     void add(const RowMatrix& m) { add(m.data(), static_cast<std::size_t>(m.size()) * 4); }
     template <class T>
-    requires(std::is_arithmetic_v<T>) void add(T value) { add(&value, sizeof value); }
+    requires(std::is_arithmetic_v<T>)
+    void add(T value) {
+        add(&value, sizeof value);
+    }
 };
 
 /// Checks that `body` gives the same Bytes in every environment, and leaves it as it was.

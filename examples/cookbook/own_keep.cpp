@@ -24,8 +24,7 @@ class MostFamous final : public cairn::Scorer {
         const auto worth = [&](int i) {  // the first four rows are above any score
             return held.positions[std::size_t(i)] < 4 ? 1e9F : held.scores[std::size_t(i)];
         };
-        cairn::keep_best(
-            held, held.budget, [](int) { return true; }, worth, keep, order);
+        cairn::keep_best(held, held.budget, [](int) { return true; }, worth, keep, order);
     }
     std::string name() const override { return "famous=" + std::to_string(rows_); }
 

@@ -113,9 +113,8 @@ TEST_CASE("positions at the end of all numbers are refused, not added up", "[eng
     cache.append(token_rows(k), token_rows(k));
     constexpr int last = std::numeric_limits<int>::max();
     const auto at = [&](int rows, int position) {
-        return code_of([&] {
-            attend(cache, {q.data(), 2, rows, position}, {}, 1, out.data(), 2, context);
-        });
+        return code_of(
+            [&] { attend(cache, {q.data(), 2, rows, position}, {}, 1, out.data(), 2, context); });
     };
     CHECK(at(1, last) == ErrorCode::bad_state);
     CHECK(at(last, last) == ErrorCode::bad_state);

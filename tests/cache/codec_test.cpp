@@ -285,13 +285,11 @@ TEST_CASE("a codec that cannot hold NaN refuses it", "[codec]") {
     std::vector<float> good(32, 1.0F);
     std::vector<float> bad(good);
     bad[17] = std::numeric_limits<float>::quiet_NaN();
-    CHECK(code_of([&] {
-              cache.stage({bad.data(), 32, 1}, {good.data(), 32, 1});
-          }) == ErrorCode::non_finite);
+    CHECK(code_of([&] { cache.stage({bad.data(), 32, 1}, {good.data(), 32, 1}); }) ==
+          ErrorCode::non_finite);
     bad[17] = std::numeric_limits<float>::infinity();
-    CHECK(code_of([&] {
-              cache.stage({good.data(), 32, 1}, {bad.data(), 32, 1});
-          }) == ErrorCode::non_finite);
+    CHECK(code_of([&] { cache.stage({good.data(), 32, 1}, {bad.data(), 32, 1}); }) ==
+          ErrorCode::non_finite);
     CHECK(cache.length() == 0);
     cache.append({good.data(), 32, 1}, {good.data(), 32, 1});
     CHECK(cache.committed() == 1);
@@ -307,9 +305,8 @@ TEST_CASE("a head too wide for a codec is refused before anything is written", "
     CHECK(Q8_0::keys().unit_bytes(4097) > 0);
     CHECK(code_of([] { Q4_0::keys().unit_bytes(1 << 27); }) == ErrorCode::limit);
     CHECK(code_of([] { Kivi<2>::keys().codec(1).unit_bytes(1 << 27); }) == ErrorCode::limit);
-    CHECK(code_of([] {
-              KvCache<Contiguous<F16, Int8>>({1, 1, 64, 5000}, 16);
-          }) == ErrorCode::limit);
+    CHECK(code_of([] { KvCache<Contiguous<F16, Int8>>({1, 1, 64, 5000}, 16); }) ==
+          ErrorCode::limit);
     KvCache<Contiguous<Int8>> widest({1, 1, 4096, 4096}, 2);
     const std::vector<float> row(4096, 1.0F);
     widest.append({row.data(), 4096, 1}, {row.data(), 4096, 1});

@@ -133,9 +133,8 @@ TEST_CASE("inputs are kept once, and what attention needs of them is said", "[in
     const JoinedLinear narrow(random_linear(random, 80, 32, ElementType::f32));
     const NaiveMaker wrong(narrow);
     CHECK(attended(&wrong) == ErrorCode::shape_mismatch);
-    CHECK(code_of([] {
-              KvCache<Contiguous<Inputs<F16>>>({6, 2, 24, 16}, 10);
-          }) == ErrorCode::invalid_argument);
+    CHECK(code_of([] { KvCache<Contiguous<Inputs<F16>>>({6, 2, 24, 16}, 10); }) ==
+          ErrorCode::invalid_argument);
     for (const char* spec : {"f16+inputs:h2o=10", "k=f16,v=f16+inputs"})
         CHECK(code_of([&] { (void)CacheSpec::parse(spec); }) == ErrorCode::usage);
     for (const char* spec : {"f16+bare+inputs", "f16+inputs+bare"})

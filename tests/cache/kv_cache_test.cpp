@@ -50,9 +50,8 @@ TEST_CASE("everything refused leaves the cache as it was", "[kv_cache]") {
           ErrorCode::capacity);
     CHECK(code_of([&] { cache.stage(token_rows(nine.k), token_rows(eight.v)); }) ==
           ErrorCode::shape_mismatch);
-    CHECK(code_of([&] {
-              cache.stage({nullptr, 40, 1}, {nullptr, 24, 1});
-          }) == ErrorCode::invalid_argument);
+    CHECK(code_of([&] { cache.stage({nullptr, 40, 1}, {nullptr, 24, 1}); }) ==
+          ErrorCode::invalid_argument);
     CHECK(code_of([&] { cache.truncate(13); }) == ErrorCode::bad_state);
     CHECK(code_of([&] { cache.truncate(-1); }) == ErrorCode::bad_state);
     CHECK_FALSE(cache.can_truncate(13));
@@ -70,9 +69,8 @@ TEST_CASE("everything refused leaves the cache as it was", "[kv_cache]") {
     CHECK(code_of([&] { cache.stage(token_rows(one.k), token_rows(one.v)); }) ==
           ErrorCode::bad_state);
     CHECK(code_of([&] { (void)cache.copy(); }) == ErrorCode::bad_state);
-    CHECK(code_of([&] {
-              KvCache<>({64, 64, 1 << 20, 1 << 20}, 2147480000);
-          }) != ErrorCode::usage);  // typed, not a crash
+    CHECK(code_of([&] { KvCache<>({64, 64, 1 << 20, 1 << 20}, 2147480000); }) !=
+          ErrorCode::usage);  // typed, not a crash
 }
 
 TEMPLATE_TEST_CASE("forks share rows and never see each other's", "[kv_cache][contiguous]", F32,

@@ -82,7 +82,6 @@ TEST_CASE("latent rows: values are the leading numbers of the keys", "[latent]")
     CHECK(fork.committed() == 400);
     CHECK(cache.committed() == 100);
     // What cannot work is said.
-    CHECK(code_of([] {
-              KvCache<Contiguous<Latent<F32>>>({4, 1, 16, 24}, 10);
-          }) == ErrorCode::invalid_argument);
+    CHECK(code_of([] { KvCache<Contiguous<Latent<F32>>>({4, 1, 16, 24}, 10); }) ==
+          ErrorCode::invalid_argument);
 }

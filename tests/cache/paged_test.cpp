@@ -46,9 +46,8 @@ TEST_CASE("blocks: the lowest free one, counted references, a full pool", "[page
     CHECK(code_of([&] { pool.take(); }) == ErrorCode::capacity);
     pool.let_go(1);
     CHECK(pool.take() == 1);
-    CHECK(code_of([&] {
-              BlockPool({lasting(F16::keys()), 1, 4}, 8, 4);
-          }) == ErrorCode::invalid_argument);
+    CHECK(code_of([&] { BlockPool({lasting(F16::keys()), 1, 4}, 8, 4); }) ==
+          ErrorCode::invalid_argument);
 }
 
 TEST_CASE("10^5 operations on many sequences against a map of vectors", "[paged]") {
@@ -175,15 +174,13 @@ TEST_CASE("a full pool refuses a stage and changes nothing", "[paged]") {
     a.stage({rows.data(), 16, 20}, {rows.data(), 16, 20});
     a.commit(20);
     AnyCache b = a.fork();
-    CHECK(code_of([&] {
-              b.stage({rows.data(), 16, 30}, {rows.data(), 16, 30});
-          }) == ErrorCode::capacity);
+    CHECK(code_of([&] { b.stage({rows.data(), 16, 30}, {rows.data(), 16, 30}); }) ==
+          ErrorCode::capacity);
     CHECK(b.length() == 20);
     b.stage({rows.data(), 16, 12}, {rows.data(), 16, 12});
     b.commit(12);
-    CHECK(code_of([&] {
-              a.stage({rows.data(), 16, 13}, {rows.data(), 16, 13});
-          }) == ErrorCode::capacity);
+    CHECK(code_of([&] { a.stage({rows.data(), 16, 13}, {rows.data(), 16, 13}); }) ==
+          ErrorCode::capacity);
     b.truncate(0);
     a.stage({rows.data(), 16, 28}, {rows.data(), 16, 28});
     a.commit(28);

@@ -215,9 +215,8 @@ TEST_CASE("a disk that fails is an error, and the cache is as it was", "[spilled
           ErrorCode::io);
     CHECK(code_of([&] { rows_of(cache); }) == ErrorCode::io);
     cache.truncate(500);
-    CHECK(code_of([&] {
-              cache.stage({k.data(), k.cols(), 1}, {v.data(), v.cols(), 1});
-          }) == ErrorCode::io);
+    CHECK(code_of([&] { cache.stage({k.data(), k.cols(), 1}, {v.data(), v.cols(), 1}); }) ==
+          ErrorCode::io);
     CHECK(cache.length() == 500);
     cache.clear();
     AnyCache fresh = CacheSpec::parse("contiguous:f32").make(four_heads, 3000);

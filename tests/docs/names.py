@@ -30,8 +30,8 @@ def names_of(text):
     comment = []
     for line in text.splitlines():
         if line.startswith("namespace "):
-            inside = "namespace cairn::inline CAIRN_ABI {" != line
-        elif line.startswith("}  // namespace"):
+            inside = "namespace cairn { inline namespace CAIRN_ABI {" != line
+        elif re.match(r"\}+  // namespace", line):
             inside = False
         elif line.startswith("///"):
             comment.append(line)

@@ -1,5 +1,5 @@
-// A whole cache from outside: rows in vectors. One file; the engine, sessions and generate take it by
-// its type, and verify_equivalence proves it, or finds out one that is wrong.
+// A whole cache from outside: rows in vectors. One file; the engine, sessions and generate take it
+// by its type, and verify_equivalence proves it, or finds out one that is wrong.
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -105,10 +105,9 @@ cairn::Equivalence verify(const cairn::Gpt2& model, cairn::Tokens tokens) {
 }  // namespace
 
 int main() {
-    const auto model =
-        cairn::TinyGpt::random(
-            {.layers = 2, .heads = 2, .width = 32, .vocab = 50, .context = 300}, 1)
-            .model();
+    const auto model = cairn::TinyGpt::random(
+                           {.layers = 2, .heads = 2, .width = 32, .vocab = 50, .context = 300}, 1)
+                           .model();
     std::vector<cairn::Token> tokens;
     cairn::Random random(1);
     for (int i = 0; i < 280; ++i) tokens.push_back(cairn::Token(random.below(50)));

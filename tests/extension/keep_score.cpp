@@ -22,8 +22,7 @@ class LoudRows final : public cairn::Scorer {
         const auto score = [&](int i) { return rows.scores[static_cast<std::size_t>(i)]; };
         cairn::keep_best(
             rows, front_, [&](int i) { return position(i) < front_; }, position, keep, order);
-        cairn::keep_best(
-            rows, rows.budget - front_, [](int) { return true; }, score, keep, order);
+        cairn::keep_best(rows, rows.budget - front_, [](int) { return true; }, score, keep, order);
     }
     std::string name() const override {
         return "loud=" + std::to_string(rows_) + ",front=" + std::to_string(front_);

@@ -224,7 +224,7 @@ TEST_CASE("every flipped bit and every truncation is refused", "[session_file]")
         CHECK(target.position() == 0);
         return code == ErrorCode::bad_file;
     };
-    for (std::size_t bit = 0; bit<good.size() * 8; bit += good.size()> 4000 ? 5 : 1) {
+    for (std::size_t bit = 0; bit < good.size() * 8; bit += good.size() > 4000 ? 5 : 1) {
         std::string bytes = good;
         bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
         REQUIRE(refused(bytes));
@@ -416,10 +416,7 @@ TEST_CASE("settings that no sampler takes are refused at load, and at save", "[s
 
     for (const auto& spoil : std::vector<std::function<void(SamplingSettings&)>>{
              [&](auto& s) { s.temperature = nan; }, [](auto& s) { s.top_k = -1; },
-             [](auto& s) { s.top_p = 0.0F; },
-             [&](auto& s) {
-                 s.logit_bias = {{1, nan}};
-             }}) {
+             [](auto& s) { s.top_p = 0.0F; }, [&](auto& s) { s.logit_bias = {{1, nan}}; }}) {
         SessionText bad = text;
         spoil(bad.sampling);
         CHECK(code_of([&] { save_session(path, session, bad, owner); }) ==

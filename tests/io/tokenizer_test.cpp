@@ -182,15 +182,12 @@ TEST_CASE("broken tokenizers are typed errors", "[tokenizer]") {
         CHECK(changed([&](Json& j) { j["model"]["merges"].push_back(merge); }) ==
               ErrorCode::bad_tokenizer);
     CHECK(changed([](Json& j) { j["model"]["unk_token"] = "<unk>"; }) == ErrorCode::bad_tokenizer);
-    CHECK(changed([](Json& j) {
-              j["added_tokens"].push_back({{"id", 2000}, {"content", ""}});
-          }) == ErrorCode::bad_tokenizer);
-    CHECK(changed([](Json& j) {
-              j["added_tokens"].push_back({{"id", 5}, {"content", "<x>"}});
-          }) == ErrorCode::bad_tokenizer);
-    CHECK(changed([](Json& j) {
-              j["truncation"] = {{"max_length", 0}};
-          }) == ErrorCode::bad_tokenizer);
+    CHECK(changed([](Json& j) { j["added_tokens"].push_back({{"id", 2000}, {"content", ""}}); }) ==
+          ErrorCode::bad_tokenizer);
+    CHECK(changed([](Json& j) { j["added_tokens"].push_back({{"id", 5}, {"content", "<x>"}}); }) ==
+          ErrorCode::bad_tokenizer);
+    CHECK(changed([](Json& j) { j["truncation"] = {{"max_length", 0}}; }) ==
+          ErrorCode::bad_tokenizer);
     CHECK(changed([](Json& j) { j["padding"] = {{"pad_id", -1}}; }) == ErrorCode::bad_tokenizer);
 }
 
@@ -268,15 +265,13 @@ TEST_CASE("duplicate merges and pairs as lists are fine", "[tokenizer]") {
 TEST_CASE("parts that are not known are named, never skipped", "[tokenizer]") {
     CHECK(changed([](Json& j) { j["model"]["type"] = "Unigram"; }) == ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["normalizer"] = {{"type", "NFKC"}}; }) == ErrorCode::unsupported);
-    CHECK(changed([](Json& j) {
-              j["pre_tokenizer"] = {{"type", "Metaspace"}};
-          }) == ErrorCode::unsupported);
+    CHECK(changed([](Json& j) { j["pre_tokenizer"] = {{"type", "Metaspace"}}; }) ==
+          ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["pre_tokenizer"] = nullptr; }) == ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["decoder"] = {{"type", "Fuse"}}; }) == ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["decoder"] = nullptr; }) == ErrorCode::unsupported);
-    CHECK(changed([](Json& j) {
-              j["post_processor"] = {{"type", "Roberta"}};
-          }) == ErrorCode::unsupported);
+    CHECK(changed([](Json& j) { j["post_processor"] = {{"type", "Roberta"}}; }) ==
+          ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["added_tokens"][0]["lstrip"] = true; }) ==
           ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["model"]["dropout"] = 0.1; }) == ErrorCode::unsupported);

@@ -61,10 +61,8 @@ TEST_CASE("f32 functions are accurate and equal everywhere", "[kernels]") {
             REQUIRE(std::abs(y[i] - wanted) <= tolerance * std::abs(wanted) + least);
         }
     };
-    check(
-        &Table::exp, [](double v) { return std::exp(std::min(v, 88.0)); }, 3e-7, 1.3e-38);
-    check(
-        &Table::silu, [](double v) { return v / (1 + std::exp(-v)); }, 1e-6, 1e-36);
+    check(&Table::exp, [](double v) { return std::exp(std::min(v, 88.0)); }, 3e-7, 1.3e-38);
+    check(&Table::silu, [](double v) { return v / (1 + std::exp(-v)); }, 1e-6, 1e-36);
     check(
         &Table::gelu_erf, [](double v) { return 0.5 * v * std::erfc(-v * std::sqrt(0.5)); }, 1e-5,
         1e-30);

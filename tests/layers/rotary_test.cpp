@@ -47,15 +47,12 @@ TEST_CASE("rotation of one pair is the definition, half or interleaved", "[rotar
     CHECK(a[3] == b[3]);
     CHECK(a[0] == Approx(std::cos(7.0) - 3 * std::sin(7.0)));
     CHECK(a[3] == Approx(4 * std::cos(0.7) + 2 * std::sin(0.7)));
-    CHECK(code_of([] {
-              RotaryHalf(RotarySettings{3, 1e4, 5, {}, {}});
-          }) == ErrorCode::invalid_argument);
-    CHECK(code_of([] {
-              RotaryHalf(RotarySettings{4, 0.0, 5, {}, {}});
-          }) == ErrorCode::invalid_argument);
-    CHECK(code_of([] {
-              RotaryHalf(RotarySettings{4, std::nan(""), 5, {}, {}});
-          }) == ErrorCode::invalid_argument);
+    CHECK(code_of([] { RotaryHalf(RotarySettings{3, 1e4, 5, {}, {}}); }) ==
+          ErrorCode::invalid_argument);
+    CHECK(code_of([] { RotaryHalf(RotarySettings{4, 0.0, 5, {}, {}}); }) ==
+          ErrorCode::invalid_argument);
+    CHECK(code_of([] { RotaryHalf(RotarySettings{4, std::nan(""), 5, {}, {}}); }) ==
+          ErrorCode::invalid_argument);
 }
 
 TEST_CASE("scaled frequencies follow their formulas", "[rotary]") {

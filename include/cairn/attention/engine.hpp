@@ -12,7 +12,7 @@
 #include "cairn/attention/scores.hpp"
 #include "cairn/core/fp_environment.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// One finished call of `attend`, for caches that watch.
 struct Attended {
@@ -104,4 +104,4 @@ inline void attend_batch(std::span<const BatchQuery> batch, const AttentionParam
     detail::attend_members({members, batch.size()}, parameters, heads, context);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,7 +10,7 @@
 #include "cairn/core/error.hpp"
 #include "cairn/core/types.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Which keys a query sees by position: itself and what lies before it, up to a window.
 class Mask {
@@ -80,4 +80,4 @@ struct AttentionParameters {
     const RowMaker* maker = nullptr;  ///< for caches of layer inputs
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

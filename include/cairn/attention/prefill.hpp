@@ -6,7 +6,7 @@
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/kernels/dispatch.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Rows of a matrix as a cache takes them.
 inline TokenRows token_rows(const MatrixIn& m) {
@@ -127,4 +127,4 @@ MatrixView value_view(const C& cache, int kv_head) {
                            cache.layout().kv_heads);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -11,7 +11,7 @@
 #include "cairn/core/eigen.hpp"
 #include "cairn/core/fp_environment.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 template <class Scalar>
 using MatrixOf = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -71,4 +71,4 @@ MatrixOf<Scalar> reference_attention(const MatrixOf<Scalar>& q, const MatrixOf<S
     return out;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

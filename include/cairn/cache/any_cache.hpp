@@ -14,7 +14,7 @@
 #include "cairn/cache/internal/moved_cache.hpp"
 #include "cairn/cache/seam/cache_ref.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Owns a cache. Every operation either succeeds or leaves the cache as it was. Movable; `fork` and
 /// `copy` branch it by name. One thread at a time may change it (another one gets
@@ -31,9 +31,8 @@ class AnyCache {
         : self_(made(layout, capacity, store, std::move(keep), layer)) {}
     /// A cache of one's own that can be truncated and forked (and copied: see `copy`).
     template <class C>
-    requires(Rewindable<C>&& Forkable<C> &&
-             !std::derived_from<C, AnyCache>) explicit AnyCache(C cache)
-        : self_(std::make_unique<Holder<C>>(std::move(cache))) {}
+    requires(Rewindable<C> && Forkable<C> && !std::derived_from<C, AnyCache>)
+    explicit AnyCache(C cache) : self_(std::make_unique<Holder<C>>(std::move(cache))) {}
 
     AnyCache(AnyCache&&) noexcept = default;
     AnyCache& operator=(AnyCache&&) noexcept = default;
@@ -309,4 +308,4 @@ class AnyCache {
     std::unique_ptr<Interface> self_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -6,7 +6,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A flag that is up while somebody changes its object, and counts those who only read it. Copying
 /// or moving an object does not move its flag.
@@ -97,7 +97,8 @@ class BusyFlag {
     /// The error of who comes second.
     [[noreturn]] static void refuse(const char* what) {
         fail(ErrorCode::concurrent_use, what,
-             " is in use by another thread, or by a call or a forward of this one that has not ended");
+             " is in use by another thread, or by a call or a forward of this one that has not "
+             "ended");
     }
 
   private:
@@ -120,4 +121,4 @@ class BusyFlag {
     std::atomic<const void*> writer_{nullptr};
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

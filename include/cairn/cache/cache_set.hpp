@@ -6,7 +6,7 @@
 
 #include "cairn/cache/seam/cache_ref.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The caches of one sequence, by layer. A layer has a cache of its own, with a layout and policies
 /// of its own, or follows an earlier layer: it attends the rows that that one staged and stages
@@ -85,4 +85,4 @@ class CacheSet {
     std::vector<Layer> layers_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -8,7 +8,7 @@
 #include "cairn/cache/keep/keep_all.hpp"
 #include "cairn/cache/store/contiguous.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -59,16 +59,36 @@ class KvCache : public AnyCache {
     /// A deep copy: costs the bytes of all committed rows.
     KvCache copy() const { return KvCache(AnyCache::copy()); }
     // What the types exclude is not there, so that code may ask for it (Shiftable).
-    bool can_drop(int begin, int end) const noexcept requires shiftable {
+    bool can_drop(int begin, int end) const noexcept
+    requires shiftable
+    {
         return AnyCache::can_drop(begin, end);
     }
-    void drop(int begin, int end) requires shiftable { AnyCache::drop(begin, end); }
-    bool can_close(int rows) const noexcept requires shiftable { return AnyCache::can_close(rows); }
-    void close(int rows) requires shiftable { AnyCache::close(rows); }
-    bool can_shift(int keep, int rows) const noexcept requires shiftable {
+    void drop(int begin, int end)
+    requires shiftable
+    {
+        AnyCache::drop(begin, end);
+    }
+    bool can_close(int rows) const noexcept
+    requires shiftable
+    {
+        return AnyCache::can_close(rows);
+    }
+    void close(int rows)
+    requires shiftable
+    {
+        AnyCache::close(rows);
+    }
+    bool can_shift(int keep, int rows) const noexcept
+    requires shiftable
+    {
         return AnyCache::can_shift(keep, rows);
     }
-    void pin(int begin, int end) requires scored { AnyCache::pin(begin, end); }
+    void pin(int begin, int end)
+    requires scored
+    {
+        AnyCache::pin(begin, end);
+    }
     /// Context shift; see AnyCache::shift.
     void shift(int keep, int rows) {
         static_assert(!scored,
@@ -86,4 +106,4 @@ class KvCache : public AnyCache {
 
 #undef CAIRN_CACHE_RULES
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

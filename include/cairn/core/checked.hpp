@@ -10,7 +10,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// a * b, or Error{limit} naming `what`.
 inline std::size_t checked_mul(std::size_t a, std::size_t b, std::string_view what) {
@@ -41,4 +41,4 @@ constexpr std::size_t round_up(std::size_t n, std::size_t unit) noexcept {
     return (n + unit - 1) / unit * unit;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

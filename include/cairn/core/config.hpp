@@ -39,7 +39,7 @@
 #define CAIRN_ABI v0_1_0
 #endif
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 static_assert(std::endian::native == std::endian::little,
               "Cairn stores little-endian data and is not ported to big-endian machines.");
@@ -48,4 +48,4 @@ static_assert(sizeof(void*) * CHAR_BIT == 64, "Cairn is not ported to 32-bit mac
 /// Raised whenever a change alters any bit of any output; session files store it.
 inline constexpr int numerics_version = 1;
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -13,7 +13,7 @@
 #include "cairn/core/executor.hpp"
 #include "cairn/core/memory.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Scratch floats handed out first in, last out; blocks are kept, so steady use allocates nothing.
 class Workspace {
@@ -100,4 +100,4 @@ class Context {
     Workspace workspace_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

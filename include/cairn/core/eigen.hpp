@@ -17,7 +17,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The matrix of the interface: rows are tokens.
 using RowMatrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -28,4 +28,4 @@ using MatrixOut = Eigen::Ref<RowMatrix, 0, Eigen::OuterStride<>>;
 /// A view with the row stride of whoever owns the memory.
 using MatrixView = Eigen::Map<const RowMatrix, 0, Eigen::OuterStride<>>;
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -12,7 +12,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What went wrong, for code that reacts to it. `code_name` gives the word that programs print.
 enum class ErrorCode : std::uint8_t {
@@ -150,4 +150,4 @@ void require(bool condition, ErrorCode code, const Parts&... parts) {
         fail(code, parts...);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

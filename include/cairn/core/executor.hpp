@@ -7,14 +7,14 @@
 #include "cairn/core/config.hpp"
 #include "cairn/core/fp_environment.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A reference to a callable `void(int task, int worker)`; it does not own it.
 class TaskRef {
   public:
     template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, TaskRef>) TaskRef(F& callable)
-    noexcept  // NOLINT(google-explicit-constructor)
+    requires(!std::is_same_v<std::remove_cvref_t<F>, TaskRef>)
+    TaskRef(F& callable) noexcept  // NOLINT(google-explicit-constructor)
         : object_(const_cast<void*>(static_cast<const void*>(std::addressof(callable)))),
           call_([](void* object, int task, int worker) {
               const FpEnvironment environment;  // the thread may be the host's
@@ -62,4 +62,4 @@ class Serial final : public Executor {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,7 +10,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Gets the settings of a model that are no weights, each by its name and with a number of its own:
 /// so that an error can say what differs. Layers of one kind hand over the same name.
@@ -64,4 +64,4 @@ class Fingerprint {
     SettingSink* settings_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -9,7 +9,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI::detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 inline std::atomic<std::uint32_t>& fork_counter() noexcept {
     static std::atomic<std::uint32_t> count{0};
@@ -30,4 +30,4 @@ inline std::uint32_t watch_forks() {
     return static_cast<void>(watching), forks();
 }
 
-}  // namespace cairn::inline CAIRN_ABI::detail
+}}}  // namespace cairn::detail

@@ -10,7 +10,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// While it lives, this thread rounds to nearest and keeps denormals, as on every other machine.
 class FpEnvironment {
@@ -86,4 +86,4 @@ inline bool exact() noexcept {
     return result;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

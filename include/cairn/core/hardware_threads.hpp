@@ -14,7 +14,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -130,4 +130,4 @@ inline int hardware_threads() noexcept {
     return std::max(1, threads);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -14,7 +14,7 @@
 #include "cairn/core/checked.hpp"
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Bytes of a page of this machine.
 inline std::size_t page_size() noexcept {
@@ -102,7 +102,7 @@ class FloatBuffer {
     void reserve(std::size_t count) {
         if (count <= size_) return;
         auto* grown = static_cast<float*>(
-            ::operator new (checked_mul(count, sizeof(float), "buffer"), std::align_val_t{64}));
+            ::operator new(checked_mul(count, sizeof(float), "buffer"), std::align_val_t{64}));
         release();
         data_ = grown;
         size_ = count;
@@ -113,10 +113,10 @@ class FloatBuffer {
 
   private:
     void release() noexcept {
-        if (data_ != nullptr) ::operator delete (data_, std::align_val_t{64});
+        if (data_ != nullptr) ::operator delete(data_, std::align_val_t{64});
     }
     float* data_ = nullptr;
     std::size_t size_ = 0;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

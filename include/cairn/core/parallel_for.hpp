@@ -10,7 +10,7 @@
 
 #include "cairn/core/executor.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -88,4 +88,4 @@ void parallel_for(Executor& executor, std::ptrdiff_t count, std::ptrdiff_t grain
     executor.run(static_cast<int>(tasks), task);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -8,7 +8,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// While it lives, writes of this thread that a limit on file sizes forbids fail with EFBIG;
 /// SIGXFSZ would end the process.
@@ -51,4 +51,4 @@ class QuietWrites {
     sigset_t before_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

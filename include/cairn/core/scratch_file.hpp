@@ -21,7 +21,7 @@
 #include "cairn/core/quiet_writes.hpp"
 #include "cairn/core/system_call.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Slots are counted by reference; free ones are used again for the same size. Any thread may call
 /// anything. The file is opened by the first write and is gone with the object, or the process. A
@@ -166,4 +166,4 @@ class ScratchFile {
     Slot end_ = 0;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -6,7 +6,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Calls again what a signal interrupted (EINTR), and returns what `call` returned. Not for close:
 /// that has closed even then. Bounded: what a thousand calls could not finish is a failure and no
@@ -25,4 +25,4 @@ template <class... Parts>
     fail(ErrorCode::io, parts..., ": ", std::generic_category().message(error));
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -9,7 +9,7 @@
 #include "cairn/core/executor.hpp"
 #include "cairn/core/hardware_threads.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// An Executor with `threads` workers, the calling thread being one of them. If the system grants
 /// fewer threads, it works with those. May be shared by any number of sessions and threads: calls
@@ -60,4 +60,4 @@ class ThreadPool final : public Executor {
     const int workers_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -9,7 +9,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A token id: 0 <= id < vocabulary size.
 using Token = std::int32_t;
@@ -54,4 +54,4 @@ inline std::vector<Token> bytes(std::string_view text) {
     return ids;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,7 +10,7 @@
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/generate/generate.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// How a beam search runs.
 struct BeamSettings {
@@ -230,12 +230,12 @@ std::vector<std::vector<Token>> parallel_samples(S& session, Tokens prompt,
 
 // Steps alone are no sampler.
 template <class S, SamplerStep P>
-requires(!Sampler<P>) std::vector<std::vector<Token>> parallel_samples(S&, Tokens, std::vector<P>&,
-                                                                       const Limits&) {
+requires(!Sampler<P>)
+std::vector<std::vector<Token>> parallel_samples(S&, Tokens, std::vector<P>&, const Limits&) {
     static_assert(sizeof(P) == 0,
                   "parallel_samples: a sampler chain ends with what picks the token: "
                   "temperature(0.8f) | draw(seed), or top_k(40) | greedy().");
     return {};
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

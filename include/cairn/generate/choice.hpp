@@ -9,9 +9,7 @@
 #include "cairn/generate/limits.hpp"
 #include "cairn/generate/sampler.hpp"
 
-namespace cairn::inline CAIRN_ABI {
-
-namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 // Ids of a model that stand for no text: rows that pad its vocabulary. Models that know of none
 // need not say so.
@@ -79,4 +77,4 @@ class Choice {
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -17,7 +17,7 @@
 #include "cairn/models/session.hpp"
 #include "cairn/numeric/log_probability.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Why a generation ended.
 enum class StopReason : std::uint8_t { eos, stop, length, context, cancelled };
@@ -157,11 +157,12 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits)
 
 // Steps alone are no sampler: one sentence instead of all the constraints that they do not meet.
 template <class S, SamplerStep P, class... More>
-requires(!Sampler<P>) Generation generate(S&, Tokens, P&, const Limits&, More&&...) {
+requires(!Sampler<P>)
+Generation generate(S&, Tokens, P&, const Limits&, More&&...) {
     static_assert(sizeof(P) == 0,
                   "generate: a sampler chain ends with what picks the token: "
                   "temperature(0.8f) | draw(seed), or top_k(40) | greedy().");
     return {};
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

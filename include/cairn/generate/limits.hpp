@@ -9,7 +9,7 @@
 
 #include "cairn/core/types.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// May change a row of logits before sampling; sees the tokens so far.
 using LogitsHook = std::function<void(std::span<float> logits, Tokens so_far)>;
@@ -37,4 +37,4 @@ struct Limits {
     bool log_probabilities = false;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

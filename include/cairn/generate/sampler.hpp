@@ -18,7 +18,7 @@
 #include "cairn/numeric/elementary.hpp"
 #include "cairn/numeric/random.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A token that may still be chosen.
 struct Candidate {
@@ -104,9 +104,8 @@ class Candidates {
 
 /// One step of a chain: changes or drops candidates, seeing the tokens so far.
 template <class S>
-concept SamplerStep = requires(S step, Candidates& candidates, Tokens history) {
-    step.apply(candidates, history);
-};
+concept SamplerStep =
+    requires(S step, Candidates& candidates, Tokens history) { step.apply(candidates, history); };
 /// What ends a chain: picks one candidate.
 template <class P>
 concept SamplerPick = requires(P pick, Candidates& candidates) {
@@ -214,4 +213,4 @@ inline Greedy greedy() { return {}; }
 /// Picks by probability, from a generator of its own.
 inline Draw draw(std::uint64_t seed) { return Draw(seed); }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -11,7 +11,7 @@
 
 #include "cairn/generate/sampler.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// logits / t. t = 0 means greedy: only the best candidate stays.
 struct Temperature {
@@ -219,4 +219,4 @@ inline auto make_sampler(const SamplingSettings& s) {
            temperature(s.temperature) | draw(s.seed);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -9,7 +9,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Feed it the text piece by piece; it lets through what cannot be the start of a stop string.
 class StopStrings {
@@ -50,4 +50,4 @@ class StopStrings {
     bool stopped_ = false;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

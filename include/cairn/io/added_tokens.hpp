@@ -9,7 +9,7 @@
 
 #include "cairn/io/vocabulary.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Whether the text of special tokens in a prompt stands for them.
 enum class SpecialTokens : std::uint8_t { as_text, recognised };
@@ -69,4 +69,4 @@ class AddedTokens {
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

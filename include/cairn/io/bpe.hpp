@@ -15,7 +15,7 @@
 #include "cairn/core/types.hpp"
 #include "cairn/io/number_map.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What two neighbouring symbols become; merged < 0: they stay apart.
 struct PairMerge {
@@ -152,4 +152,4 @@ class BytePairs {
     Fingerprint print_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,9 +10,7 @@
 
 #include "cairn/io/utf8.hpp"
 
-namespace cairn::inline CAIRN_ABI {
-
-namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 // GPT-2's alphabet: every byte as a printable character; 256 + n for those that are not.
 inline const std::array<char32_t, 256>& byte_alphabet() {
@@ -51,4 +49,4 @@ inline std::string token_bytes(std::string_view token) {
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,7 +10,7 @@
 
 #include "cairn/io/tokenizer.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Who speaks.
 enum class ChatRole : std::uint8_t { system, user, assistant };
@@ -150,4 +150,4 @@ class ChatFormat {
     Kind kind_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -6,9 +6,7 @@
 
 #include "cairn/io/json.hpp"
 
-namespace cairn::inline CAIRN_ABI {
-
-namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 // The template lies in tokenizer_config.json, as a string or as a list of named ones.
 inline std::string folder_chat_template(const std::filesystem::path& folder,
@@ -35,4 +33,4 @@ inline std::string folder_chat_template(const std::filesystem::path& folder,
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

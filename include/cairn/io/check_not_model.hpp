@@ -11,7 +11,7 @@
 
 #include "cairn/core/system_call.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -78,4 +78,4 @@ inline void check_not_model(const std::string& model, const std::string& output)
     }
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -14,9 +14,7 @@
 #include "cairn/io/utf8.hpp"
 #include "cairn/io/vocabulary.hpp"
 
-namespace cairn::inline CAIRN_ABI {
-
-namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 /// What encoding looks up besides the vocabulary itself; made once from it.
 struct EncoderTables {
@@ -207,4 +205,4 @@ class Encoder {
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -15,7 +15,7 @@
 #include "cairn/core/system_call.hpp"
 #include "cairn/io/output_file.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// An open regular file. Movable; reads may come from several threads.
 class InputFile {
@@ -88,4 +88,4 @@ inline std::string read_text(const std::string& path, std::size_t most) {
     return text;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

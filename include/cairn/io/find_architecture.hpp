@@ -10,7 +10,7 @@
 #include "cairn/models/architecture.hpp"
 #include "cairn/models/library_architectures.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The architecture that one of these names stands for in files of this kind: one that the program
 /// has added (`register_architecture`), or the library's. Error{unsupported} naming those that are
@@ -58,4 +58,4 @@ namespace detail {
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -21,7 +21,7 @@
 #include "cairn/io/utf8.hpp"
 #include "cairn/numeric/element_type.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// One tensor of a file.
 struct GgufTensor {
@@ -356,4 +356,4 @@ inline GgufHeader parse_gguf(std::span<const std::byte> bytes, const std::string
         bytes.size(), where, limits);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

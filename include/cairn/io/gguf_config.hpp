@@ -9,7 +9,7 @@
 #include "cairn/io/find_architecture.hpp"
 #include "cairn/io/gguf_source.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The numbers of a GGUF file. Keeps references to both.
 class GgufNumbers final : public ModelNumbers {
@@ -79,4 +79,4 @@ inline void check_unread(const std::vector<std::string>& unread, const GgufSourc
     }
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -25,7 +25,7 @@
 #include "cairn/io/tokenizer_json.hpp"
 #endif
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What an export had to say.
 struct ExportReport {
@@ -335,4 +335,4 @@ CAIRN_IO_LINKAGE ExportReport export_gguf(const std::string& from, const std::st
 #undef CAIRN_IO_LINKAGE
 #endif
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -12,7 +12,7 @@
 #include "cairn/layers/quantised.hpp"
 #include "cairn/models/tensor_source.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A TensorSource over GGUF files; names are the file's.
 class GgufSource final : public TensorSource {
@@ -132,4 +132,4 @@ class GgufSource final : public TensorSource {
     std::map<std::string, Tensor, std::less<>> tensors_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

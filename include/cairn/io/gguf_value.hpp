@@ -13,7 +13,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The value types of the format, by their numbers.
 enum class GgufType : std::uint32_t {
@@ -137,4 +137,4 @@ class GgufMetadata {
     std::map<std::string, GgufValue, std::less<>> values_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

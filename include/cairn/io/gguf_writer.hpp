@@ -9,7 +9,7 @@
 #include "cairn/io/file.hpp"
 #include "cairn/io/gguf.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Collects metadata and tensors, then writes them.
 class GgufWriter {
@@ -145,4 +145,4 @@ class GgufWriter {
     std::vector<Tensor> tensors_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -11,7 +11,7 @@
 #include "cairn/io/find_architecture.hpp"
 #include "cairn/io/json.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What a config.json says.
 struct HfConfig {
@@ -164,4 +164,4 @@ inline std::vector<Token> known_end_of_text(const std::vector<Token>& ids, int v
     return result;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

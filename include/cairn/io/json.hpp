@@ -23,7 +23,7 @@
 #include "cairn/io/json_fwd.hpp"
 #include "cairn/io/limits.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -285,4 +285,4 @@ class JsonObject {
     std::string where_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

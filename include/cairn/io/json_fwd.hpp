@@ -6,9 +6,9 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A JSON value.
 using Json = nlohmann::json;
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -7,7 +7,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Defaults fit every published model; crossing one is Error{limit} or Error{bad_file}.
 struct FileLimits {
@@ -44,4 +44,4 @@ inline void check_limit(std::size_t found, std::size_t most, std::string_view na
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

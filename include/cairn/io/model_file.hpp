@@ -30,7 +30,7 @@
 #include "cairn/io/tokenizer_json.hpp"
 #endif
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Everything a model's files hold. Ids of the model without a token are never sampled.
 struct LoadedModel {
@@ -162,4 +162,4 @@ CAIRN_IO_LINKAGE LoadedModel load_model(const std::string& path, const LoadOptio
 #undef CAIRN_IO_LINKAGE
 #endif
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -11,7 +11,7 @@
 #include "cairn/io/json_fwd.hpp"
 #include "cairn/io/unicode_nfc.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// SentencePiece writes a space as this character (U+2581).
 inline constexpr std::string_view visible_space = "\xE2\x96\x81";
@@ -98,4 +98,4 @@ class Normalizer {
     std::vector<Step> steps_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

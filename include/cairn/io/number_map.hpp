@@ -8,7 +8,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Values by number, in one array with open addressing, at most half full. Numbers may come from a
 /// hostile file: where many fall on one place, another hash is taken, so that a search stays short.
@@ -77,4 +77,4 @@ class NumberMap {
     std::uint64_t seed_ = 0;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

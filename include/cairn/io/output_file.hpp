@@ -27,7 +27,7 @@
 #include "cairn/core/quiet_writes.hpp"
 #include "cairn/core/system_call.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -228,4 +228,4 @@ class OutputFile {
     int descriptor_ = -1;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,9 +10,7 @@
 
 #include "cairn/core/types.hpp"
 
-namespace cairn::inline CAIRN_ABI {
-
-namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 /// Where the ids of a piece lie among those written so far. Every piece has one place, which the
 /// last comer takes: bounded, and a hostile text loses what the cache would have saved, no more.
@@ -73,4 +71,4 @@ class PieceCache {
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

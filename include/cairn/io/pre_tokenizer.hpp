@@ -20,7 +20,7 @@
 #include "cairn/io/limits.hpp"
 #include "cairn/io/utf8.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A compiled pattern that splits text into matches and what lies between them.
 class SplitPattern {
@@ -283,4 +283,4 @@ class PreTokenizer {
     bool byte_level_ = false;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

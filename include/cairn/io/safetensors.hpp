@@ -17,7 +17,7 @@
 #include "cairn/io/json.hpp"
 #include "cairn/models/tensor_source.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// One tensor of a header.
 struct SafetensorsEntry {
@@ -264,4 +264,4 @@ class SafetensorsFile {
     SafetensorsHeader header_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

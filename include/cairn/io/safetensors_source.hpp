@@ -13,7 +13,7 @@
 
 #include "cairn/io/safetensors.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A TensorSource over one or more safetensors files.
 class SafetensorsSource final : public TensorSource {
@@ -123,4 +123,4 @@ class SafetensorsSource final : public TensorSource {
     std::map<std::string, Tensor, std::less<>> tensors_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -19,7 +19,7 @@
 #include "cairn/io/session_stream.hpp"
 #include "cairn/models/session.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What a session is besides its caches.
 struct SessionText {
@@ -158,8 +158,8 @@ void archive_layer(CacheArchive& a, CacheSet<Cache>& caches, int layer) {
 template <class S>
 class FreshCaches {
     using Cache = typename S::CacheType;
-    static constexpr bool copies = requires(const Cache& cache) { Cache(cache.copy()); }
-    &&std::is_nothrow_move_assignable_v<Cache>;
+    static constexpr bool copies = requires(const Cache& cache) { Cache(cache.copy()); } &&
+                                   std::is_nothrow_move_assignable_v<Cache>;
 
   public:
     explicit FreshCaches(S& session) : session_(session) {
@@ -249,4 +249,4 @@ SessionText load_session(const std::string& path, S& session, const SessionOwner
     return text;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -13,7 +13,7 @@
 #include "cairn/io/model_file.hpp"
 #include "cairn/io/tokenizer_print.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A part of a model or of its tokenizer with a number of its own: an error names it.
 struct OwnerPart {
@@ -94,4 +94,4 @@ inline SessionOwner SessionOwner::of(const LoadedModel& loaded, Compute compute)
     return {weights, words.value(), compute, std::move(collected.parts)};
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -17,9 +17,7 @@
 #include "cairn/core/fingerprint.hpp"
 #include "cairn/io/file.hpp"
 
-namespace cairn::inline CAIRN_ABI {
-
-namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 inline constexpr std::string_view session_magic = "CAIRNSES";
 inline constexpr std::uint32_t session_version = 3;
@@ -170,4 +168,4 @@ class SessionReader final : public CacheArchive {
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -9,7 +9,7 @@
 #include "cairn/generate/stop_strings.hpp"
 #include "cairn/io/tokenizer.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Feed it tokens; it returns valid UTF-8. Special tokens and those of `end_of_text` show nothing.
 class TextStream {
@@ -38,4 +38,4 @@ class TextStream {
     StopStrings stops_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -13,7 +13,7 @@
 #include "cairn/io/added_tokens.hpp"
 #include "cairn/io/encoder.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A tokenizer. Const after loading; shared by threads. One that was moved from has no tokens:
 /// encoding and decoding then throw Error{bad_state}.
@@ -105,4 +105,4 @@ class Tokenizer {
     std::vector<bool> special_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -13,7 +13,7 @@
 #include "cairn/io/gguf_value.hpp"
 #include "cairn/io/tokenizer.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -185,4 +185,4 @@ inline std::vector<Token> gguf_end_of_text(const GgufMetadata& metadata,
     return result;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

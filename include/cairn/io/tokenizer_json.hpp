@@ -14,7 +14,7 @@
 #include "cairn/io/tokenizer.hpp"
 #include "cairn/io/tokenizer_json_steps.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -292,4 +292,4 @@ inline Tokenizer Tokenizer::parse(std::string_view text, const FileLimits& limit
     return Tokenizer(std::move(reader.v));
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,7 +10,7 @@
 #include "cairn/io/normalizer.hpp"
 #include "cairn/io/pre_tokenizer.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 inline void Normalizer::add(const Json& json, int depth) {
     require(depth < 8, ErrorCode::bad_tokenizer, "tokenizer: normalizer nested deeper than 8");
@@ -86,4 +86,4 @@ inline void PreTokenizer::add(const Json& json, const FileLimits& limits, int de
     }
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

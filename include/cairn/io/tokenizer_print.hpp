@@ -6,7 +6,7 @@
 #include "cairn/core/fingerprint.hpp"
 #include "cairn/io/tokenizer.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -68,4 +68,4 @@ inline void print_tokenizer(const Tokenizer& tokenizer, SettingSink& to) {
     to.setting("tokenizer's pre-tokenizer", pre.value());
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

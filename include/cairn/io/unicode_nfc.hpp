@@ -12,7 +12,7 @@
 #include "cairn/core/error.hpp"
 #include "cairn/io/utf8.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Combining marks in a row that a text may have: ordering them costs the square of it, and no
 /// script needs a tenth of this.
@@ -79,4 +79,4 @@ inline std::string unicode_nfc(std::string_view text) {
     return result.append(text.substr(done));
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,7 +10,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What stands at the beginning of some bytes.
 struct Utf8Char {
@@ -133,4 +133,4 @@ inline std::string to_utf8(std::string_view bytes) {
     return result + stream.finish();
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

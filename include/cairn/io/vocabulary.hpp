@@ -12,7 +12,7 @@
 #include "cairn/io/normalizer.hpp"
 #include "cairn/io/pre_tokenizer.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Tokens, merges and the steps around them. Filled by a reader of tokenizer.json or of GGUF
 /// metadata, then owned by a Tokenizer.
@@ -98,4 +98,4 @@ inline std::string sentence_bytes(std::string_view name) {
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

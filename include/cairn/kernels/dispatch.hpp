@@ -19,7 +19,7 @@
 #include "cairn/kernels/each.inl"
 #endif
 
-namespace cairn::inline CAIRN_ABI::kernels {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels {
 
 #if defined(CAIRN_EXTERN_KERNELS) && !defined(CAIRN_KERNELS_IMPLEMENTATION)
 /// The tables this processor can run, slowest first. Compiled in the library `cairn::kernels`.
@@ -94,4 +94,4 @@ class Override {
     const Table* before_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI::kernels
+}}}  // namespace cairn::kernels

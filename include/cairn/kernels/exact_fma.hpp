@@ -6,7 +6,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels {
 
 /// fma(a, b, c) rounded once. Without the instruction: the product of two floats is exact in
 /// double, two-sum gives the rounding error of the addition, and rounding to odd makes the last
@@ -28,4 +28,4 @@ inline float exact_fma(float a, float b, float c) noexcept {
 #endif
 }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels
+}}}  // namespace cairn::kernels

@@ -6,7 +6,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels {
 
 /// Turns x[n] in place by the orthonormal Hadamard matrix, in blocks of the largest power of two
 /// that divides n. Its own inverse.
@@ -26,4 +26,4 @@ namespace cairn::inline CAIRN_ABI::kernels {
     }
 }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels
+}}}  // namespace cairn::kernels

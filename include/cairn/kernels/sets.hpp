@@ -30,11 +30,11 @@
 #define CAIRN_KERNEL_SETS(SET, ...) SET(portable, portable, __VA_ARGS__)
 #endif
 
-namespace cairn::inline CAIRN_ABI::kernels {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels {
 
 /// The instruction sets of this architecture, slowest first.
 #define CAIRN_ENUMERATOR(set, floats, ...) set,
 enum class Isa : std::uint8_t { CAIRN_KERNEL_SETS(CAIRN_ENUMERATOR) };
 #undef CAIRN_ENUMERATOR
 
-}  // namespace cairn::inline CAIRN_ABI::kernels
+}}}  // namespace cairn::kernels

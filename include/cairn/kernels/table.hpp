@@ -9,7 +9,7 @@
 #include "cairn/kernels/sets.hpp"
 #include "cairn/numeric/plain_format.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels {
 
 /// Lanes of the library's one virtual vector, whatever the machine's are: 16 floats.
 inline constexpr int lanes = 16;
@@ -120,4 +120,4 @@ struct Table {
     void exp(float* x, std::ptrdiff_t n) const;
 };
 
-}  // namespace cairn::inline CAIRN_ABI::kernels
+}}}  // namespace cairn::kernels

@@ -9,8 +9,7 @@
 #include "cairn/kernels/each.inl"
 
 #define CAIRN_PICK_CASE(set, floats, ...) \
-    case Isa::set:                        \
-        return floats::__VA_ARGS__;
+    case Isa::set: return floats::__VA_ARGS__;
 #define CAIRN_PICK(...)                                              \
     switch (isa) { CAIRN_KERNEL_SETS(CAIRN_PICK_CASE, __VA_ARGS__) } \
     return portable::__VA_ARGS__
@@ -20,7 +19,7 @@
 #define CAIRN_KERNEL inline
 #endif
 
-namespace cairn::inline CAIRN_ABI::kernels {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels {
 
 namespace detail {
 
@@ -133,7 +132,7 @@ CAIRN_KERNEL void Table::codes(const float* x, std::ptrdiff_t n, float least, fl
 }
 CAIRN_KERNEL void Table::exp(float* x, std::ptrdiff_t n) const { CAIRN_PICK(exp_in_place(x, n)); }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels
+}}}  // namespace cairn::kernels
 
 #undef CAIRN_PICK
 #undef CAIRN_PICK_CASE

@@ -7,7 +7,7 @@
 #include "cairn/layers/multi_head.hpp"
 #include "cairn/layers/norm.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// to += x, row by row: how a sublayer's change joins the residual stream.
 inline void add_rows(const Activations& x, const Activations& to, std::ptrdiff_t width,
@@ -101,4 +101,4 @@ class ParallelBlock {
     FeedForward mlp_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

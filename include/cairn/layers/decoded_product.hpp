@@ -6,9 +6,7 @@
 
 #include "cairn/layers/linear.hpp"
 
-namespace cairn::inline CAIRN_ABI {
-
-namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 struct DecodedProduct {
     PlainProduct plain;  // weights are set panel by panel
@@ -61,4 +59,4 @@ inline PreparedProduct prepare_decoded(const Product& product, const Activations
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -6,7 +6,7 @@
 
 #include "cairn/layers/linear.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// One row a token. The matrix is packed like any other, so a tied output layer shares it.
 class Embedding {
@@ -58,4 +58,4 @@ struct NoPositions {
     void hash(Fingerprint&) const noexcept {}
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -15,7 +15,7 @@
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/layers/weight_matrix.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Activations of consecutive tokens: row r at data + r * stride. Owned by somebody else.
 struct Activations {
@@ -301,4 +301,4 @@ class JoinedLinear {
     std::ptrdiff_t out_ = 0;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

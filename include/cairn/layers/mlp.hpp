@@ -5,7 +5,7 @@
 
 #include "cairn/layers/linear.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// x * Phi(x), Phi the normal distribution function.
 struct Gelu {
@@ -93,4 +93,4 @@ class SwiGlu {
     Linear down_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -14,7 +14,7 @@
 #include "cairn/layers/linear.hpp"
 #include "cairn/layers/rotary.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The rows of one sequence inside a batch, and where its keys and values of this layer live.
 struct BatchSlice {
@@ -273,4 +273,4 @@ class MultiHead {
     AttentionSettings settings_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

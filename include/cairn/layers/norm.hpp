@@ -9,7 +9,7 @@
 #include "cairn/core/fingerprint.hpp"
 #include "cairn/layers/linear.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -87,4 +87,4 @@ class RmsNorm {
     float epsilon_ = 1e-5F;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -12,7 +12,7 @@
 #include "cairn/layers/decoded_product.hpp"
 #include "cairn/numeric/quantised/formats.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -265,4 +265,4 @@ inline WeightMatrix weight_matrix(std::ptrdiff_t out, std::ptrdiff_t in, Element
     return is_plain(type) ? WeightMatrix(out, in, type) : quantised_matrix(out, in, type);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

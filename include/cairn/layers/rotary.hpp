@@ -20,7 +20,7 @@
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/numeric/elementary.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// How frequencies change for contexts longer than the model was trained on.
 struct RotaryScaling {
@@ -246,4 +246,4 @@ using RotaryInterleaved = detail::Rotary<detail::PairLayout::interleaved>;
 /// For models whose positions enter by the embedding or by ALiBi.
 struct NoRotation {};
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,7 +10,7 @@
 
 #include "cairn/layers/decoded_product.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Immutable and shared by threads. A row's bytes depend on its numbers alone.
 class WeightFormat {
@@ -74,4 +74,4 @@ inline WeightMatrix weight_matrix(std::ptrdiff_t out, std::ptrdiff_t in,
     return {out, in, bytes, detail::FormatRows::operations, std::move(format)};
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -18,7 +18,7 @@
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/numeric/plain_format.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 struct BlockOperations;
 class WeightFormat;
@@ -282,4 +282,4 @@ inline void WeightMatrix::row(std::ptrdiff_t n, float* to) const {
     for (std::ptrdiff_t k = 0; k < in_; ++k) format.decode(at(n, k), 1, to + k);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

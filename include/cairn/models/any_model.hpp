@@ -12,30 +12,30 @@
 
 #include "cairn/models/decoder.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What a model's layer offers. Beside it `int window() const` if it sees a window of keys only,
 /// and `int leader() const` if it attends the keys and values of another layer (below 0: its own).
 template <class B>
-concept DecoderBlock = requires(const B& block, const Activations& x,
-                                std::span<const BatchSlice> slices, std::ptrdiff_t width,
-                                Context& context, Fingerprint& print) {
-    /// In place on x [rows][width]; stages keys and values in the slices' caches.
-    block.forward(x, slices, width, context);
-    { block.layout() } -> std::convertible_to<const HeadLayout&>;
-    { block.parameters() } -> std::convertible_to<std::size_t>;
-    { block.bytes() } -> std::convertible_to<std::size_t>;
-    /// Adds weights and settings to a fingerprint.
-    block.hash(print);
-};
+concept DecoderBlock =
+    requires(const B& block, const Activations& x, std::span<const BatchSlice> slices,
+             std::ptrdiff_t width, Context& context, Fingerprint& print) {
+        /// In place on x [rows][width]; stages keys and values in the slices' caches.
+        block.forward(x, slices, width, context);
+        { block.layout() } -> std::convertible_to<const HeadLayout&>;
+        { block.parameters() } -> std::convertible_to<std::size_t>;
+        { block.bytes() } -> std::convertible_to<std::size_t>;
+        /// Adds weights and settings to a fingerprint.
+        block.hash(print);
+    };
 
 /// Any final norm: forward(x, y, context), parameters(), hash(print).
 class AnyNorm {
   public:
     AnyNorm() = default;
     template <class Norm>
-    requires(!std::is_same_v<Norm, AnyNorm>) explicit AnyNorm(Norm norm)
-        : object_(std::make_shared<const Of<Norm>>(std::move(norm))) {}
+    requires(!std::is_same_v<Norm, AnyNorm>)
+    explicit AnyNorm(Norm norm) : object_(std::make_shared<const Of<Norm>>(std::move(norm))) {}
     void forward(const Activations& x, const Activations& y, Context& context) const {
         object_->forward(x, y, context);
     }
@@ -68,7 +68,8 @@ class AnyBlock {
     using NormType = AnyNorm;
     template <class Block>
     requires(DecoderBlock<std::remove_cvref_t<Block>> &&
-             !std::is_same_v<std::remove_cvref_t<Block>, AnyBlock>) explicit AnyBlock(Block&& block)
+             !std::is_same_v<std::remove_cvref_t<Block>, AnyBlock>)
+    explicit AnyBlock(Block&& block)
         : object_(
               std::make_shared<const Of<std::remove_cvref_t<Block>>>(std::forward<Block>(block))) {}
     void forward(const Activations& x, std::span<const BatchSlice> slices, std::ptrdiff_t width,
@@ -128,7 +129,8 @@ class AnyPositions {
   public:
     AnyPositions() : AnyPositions(NoPositions{}) {}
     template <class Positions>
-    requires(!std::is_same_v<Positions, AnyPositions>) explicit AnyPositions(Positions positions)
+    requires(!std::is_same_v<Positions, AnyPositions>)
+    explicit AnyPositions(Positions positions)
         : object_(std::make_shared<const Of<Positions>>(std::move(positions))) {}
     void add(int position, float* row, float* scratch) const {
         object_->add(position, row, scratch);
@@ -181,4 +183,4 @@ template <class Block, class Positions>
     return AnyModel(std::move(result));
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

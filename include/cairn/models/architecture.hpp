@@ -13,7 +13,7 @@
 #include "cairn/models/model_numbers.hpp"
 #include "cairn/models/weight_reader.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What a model's files say before any weight is read.
 struct ModelShape {
@@ -86,4 +86,4 @@ inline void register_architecture(const std::string& name, ArchitectureReader re
     register_architecture({name, name, std::move(reader)});
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

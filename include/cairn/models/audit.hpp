@@ -19,7 +19,7 @@
 #include "cairn/numeric/elementary.hpp"
 #include "cairn/numeric/log_probability.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Sums over rows of logits: how far `b` is from `a`.
 struct Divergence {
@@ -267,4 +267,4 @@ Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int promp
     return audit_cache(model, tokens, make, prompt, executor, [](int, int) {});
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

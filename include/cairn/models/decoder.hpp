@@ -15,7 +15,7 @@
 #include "cairn/layers/block.hpp"
 #include "cairn/layers/embedding.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 template <class Model, AttentionCache Cache>
 class Session;
@@ -223,4 +223,4 @@ class Decoder {
     std::shared_ptr<const std::vector<Token>> unused_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

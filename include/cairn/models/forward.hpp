@@ -10,7 +10,7 @@
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/models/forward_pass.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 class Forward;
 
@@ -141,4 +141,4 @@ Forward forward(const Model& model, std::span<const Slice> slices, Context& cont
     return detail::open_forward(model, slices, context, detail::Sessions::free);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,7 +10,7 @@
 #include "cairn/models/decoder.hpp"
 #include "cairn/models/slice.hpp"
 
-namespace cairn::inline CAIRN_ABI::detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 /// One pass over slices that were checked and whose sessions are held. Everything lies in a frame
 /// of the context's workspace, which ends with the pass.
@@ -115,4 +115,4 @@ class ForwardPass {
     Activations logits_;  // [wanted][vocabulary]
 };
 
-}  // namespace cairn::inline CAIRN_ABI::detail
+}}}  // namespace cairn::detail

@@ -14,7 +14,7 @@
 #include "cairn/models/weight_reader.hpp"
 #include "cairn/numeric/random.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 using Gpt2Block = SequentialBlock<LayerNorm, MultiHead<NoRotation>, Mlp<GeluNew>>;
 /// The model; `Gpt2::session<Cache>(capacity)` starts a sequence.
@@ -219,4 +219,4 @@ inline Gpt2 random_gpt2(const Gpt2Config& c, std::uint64_t seed, ElementType typ
     return random_gpt2(c, seed, plain_weights_of(type));
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

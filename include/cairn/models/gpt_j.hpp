@@ -10,7 +10,7 @@
 #include "cairn/models/session.hpp"
 #include "cairn/models/weight_reader.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 using GptJBlock = ParallelBlock<LayerNorm, MultiHead<RotaryInterleaved>, Mlp<GeluNew>>;
 using GptJ = Decoder<GptJBlock, NoPositions>;
@@ -126,4 +126,4 @@ inline GptJ load_gpt_j(const GptJConfig& c, const TensorSource& source,
     return c;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -8,7 +8,7 @@
 #include "cairn/models/gpt_j.hpp"
 #include "cairn/models/llama.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -49,4 +49,4 @@ namespace detail {
             {"qwen2", "qwen2", detail::read_llama}};
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -12,7 +12,7 @@
 #include "cairn/models/session.hpp"
 #include "cairn/models/weight_reader.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 template <class R>
 using LlamaBlock = SequentialBlock<RmsNorm, MultiHead<R>, SwiGlu>;
@@ -187,4 +187,4 @@ inline Llama load_llama(const LlamaConfig& c, const TensorSource& source,
     return c;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

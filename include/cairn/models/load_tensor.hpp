@@ -17,7 +17,7 @@
 #include "cairn/layers/weight_format.hpp"
 #include "cairn/models/tensor_source.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// All numbers of a tensor that exists, as f32. Throws Error{non_finite} naming the tensor, and
 /// what the source throws.
@@ -165,4 +165,4 @@ inline WeightMatrix load_matrix(const TensorSource& source, const std::string& n
     return result;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -14,7 +14,7 @@
 #include "cairn/core/error.hpp"
 #include "cairn/models/tensor_table.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What a number is called in config.json (a dot leads into an object: "rope_scaling.factor") and
 /// in GGUF metadata, behind the architecture's name. Empty: such files do not say it.
@@ -139,4 +139,4 @@ class ModelNumbers {
     std::vector<std::pair<std::string, NotedNumber>> noted_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

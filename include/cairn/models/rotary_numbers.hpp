@@ -6,7 +6,7 @@
 #include "cairn/layers/rotary.hpp"
 #include "cairn/models/model_numbers.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -100,4 +100,4 @@ inline RotarySettings read_rotary(ModelNumbers& n, int dims, int context) {
     to.add_numbers("rope_freqs.weight", std::move(divisors));
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -11,7 +11,7 @@
 #include "cairn/cache/kv_cache.hpp"
 #include "cairn/models/forward.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A sequence of one model. Movable; branch it with `fork` (shares rows) or `copy`. The model
 /// behind it lives as long as the session. One thread at a time may change it: every call holds it
@@ -37,8 +37,8 @@ class Session final : public SessionState {
     /// Error{unsupported} for a keep by score under a sliding window of fewer keys than `capacity`,
     /// and for unrotated keys or inputs in a cache that another layer attends too.
     /// And if a cache was made for another layout than its layer's.
-    Session(Model model, int capacity,
-            Executor& executor = Serial::instance()) requires SessionCache<Cache>
+    Session(Model model, int capacity, Executor& executor = Serial::instance())
+    requires SessionCache<Cache>
         : Session(std::move(model), capacity, executor,
                   [](int, const HeadLayout& layout, int rows) { return Cache(layout, rows); }) {}
     /// The same with caches from `make(layer, layout, capacity)`: chosen at run time, or by layer.
@@ -143,12 +143,16 @@ class Session final : public SessionState {
     [[nodiscard]] auto exclusive() { return Exclusive(*this); }
 
     /// Whether `drop(begin, end)` would succeed.
-    bool can_drop(int begin, int end) const requires Shiftable<Cache> {
+    bool can_drop(int begin, int end) const
+    requires Shiftable<Cache>
+    {
         return all([&](const Cache& c) { return c.can_drop(begin, end); });
     }
     /// Forgets tokens [begin, end) in the middle; distances and position() stay; see KvCache::drop.
     /// Error{bad_state}; then nothing has changed.
-    void drop(int begin, int end) requires Shiftable<Cache> {
+    void drop(int begin, int end)
+    requires Shiftable<Cache>
+    {
         const Exclusive hold(*this);
         require(can_drop(begin, end), ErrorCode::bad_state, "drop tokens ", begin, " to ", end,
                 ": the session has ", position(), "; it needs a paged store and all rows kept");
@@ -156,12 +160,16 @@ class Session final : public SessionState {
         edited_ = edited_ || begin < end;
     }
     /// Whether `close(tokens)` would succeed.
-    bool can_close(int tokens) const requires Shiftable<Cache> {
+    bool can_close(int tokens) const
+    requires Shiftable<Cache>
+    {
         return relative_positions(model_) &&
                all([&](const Cache& c) { return c.can_close(tokens); });
     }
     /// Closes a hole that drop() left; see KvCache::close. Error{bad_state}.
-    void close(int tokens) requires Shiftable<Cache> {
+    void close(int tokens)
+    requires Shiftable<Cache>
+    {
         const Exclusive hold(*this);
         require(can_close(tokens), ErrorCode::bad_state, "close ", tokens,
                 " tokens of a hole: not so many were dropped, or positions are not relative");
@@ -169,13 +177,17 @@ class Session final : public SessionState {
         widen(tokens);
     }
     /// Whether `shift(keep, tokens)` would succeed.
-    bool can_shift(int keep, int tokens) const requires Shiftable<Cache> {
+    bool can_shift(int keep, int tokens) const
+    requires Shiftable<Cache>
+    {
         return relative_positions(model_) &&
                all([&](const Cache& c) { return c.can_shift(keep, tokens); });
     }
     /// Context shift: forgets `tokens` tokens behind the first `keep` and makes room for as many
     /// new ones; see KvCache::shift. position() stays. Error{bad_state}; then nothing has changed.
-    void shift(int keep, int tokens) requires Shiftable<Cache> {
+    void shift(int keep, int tokens)
+    requires Shiftable<Cache>
+    {
         const Exclusive hold(*this);
         require(can_shift(keep, tokens), ErrorCode::bad_state, "shift by ", tokens,
                 " tokens behind ", keep, ": the session has ", position(),
@@ -211,7 +223,9 @@ class Session final : public SessionState {
     void clear() { truncate(0); }
 
     /// A branch that shares all rows until one of the two goes on.
-    Session fork() const requires Forkable<Cache> {
+    Session fork() const
+    requires Forkable<Cache>
+    {
         const BusyFlag::Share share(busy(), in_use);
         return Session(BranchTag{}, *this, [](const Cache& cache) { return cache.fork(); });
     }
@@ -387,4 +401,4 @@ class Session final : public SessionState {
     Context context_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

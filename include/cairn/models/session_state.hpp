@@ -6,7 +6,7 @@
 #include "cairn/cache/busy.hpp"
 #include "cairn/cache/seam/cache_ref.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The part of a session that `forward` works on: its caches, its position, who uses it.
 class SessionState {
@@ -65,4 +65,4 @@ class SessionState {
     Open open_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -9,7 +9,7 @@
 #include "cairn/core/types.hpp"
 #include "cairn/models/session_state.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Which rows of a slice want logits.
 enum class LogitRows : std::uint8_t { none, last, all };
@@ -71,4 +71,4 @@ void check_slices(const Model& model, std::span<const Slice> slices) {
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -12,7 +12,7 @@
 #include "cairn/core/error.hpp"
 #include "cairn/models/tensor_source.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Collects everything that a source lacks, so that one error lists it all, and knows what is read,
 /// so that the rest can be listed too. Recipes get one from their table.
@@ -85,4 +85,4 @@ class TensorCheck {
     int count_ = 0;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

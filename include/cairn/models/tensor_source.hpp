@@ -15,7 +15,7 @@
 #include "cairn/core/executor.hpp"
 #include "cairn/layers/weight_matrix.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Named tensors of floats, row-major.
 class TensorSource {
@@ -62,4 +62,4 @@ struct LoadOptions {
     std::shared_ptr<const WeightFormat> format{};
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -13,7 +13,7 @@
 
 #include "cairn/models/tensor_check.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The two kinds of file that models come in; their tensors have different names.
 enum class ModelFormat : std::uint8_t { hugging_face, gguf };
@@ -153,4 +153,4 @@ class TensorTable {
     std::map<std::string, std::size_t, std::less<>> index_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -7,7 +7,7 @@
 #include "cairn/models/gpt2.hpp"
 #include "cairn/numeric/random.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The numbers of a TinyGpt; usable as a template argument.
 struct TinyShape {
@@ -63,4 +63,4 @@ class TinyGpt : public Gpt2 {
     const Gpt2& model() const noexcept { return *this; }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

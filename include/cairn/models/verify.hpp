@@ -10,7 +10,7 @@
 #include "cairn/models/session.hpp"
 #include "cairn/numeric/random.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What `verify_equivalence` found.
 struct Equivalence {
@@ -81,4 +81,4 @@ Equivalence verify_equivalence(const Model& model, Tokens tokens, const Make& ma
     return result;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

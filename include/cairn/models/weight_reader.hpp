@@ -13,7 +13,7 @@
 #include "cairn/models/load_tensor.hpp"
 #include "cairn/models/tensor_table.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Reads tensors of one file. Names are those of the table (`TensorEntry::name`), whatever the file
 /// calls them; a name that is no line is Error{invalid_argument}. Every call that reads throws
@@ -118,4 +118,4 @@ class WeightReader {
     int total_ = 0;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -9,7 +9,7 @@
 
 #include "cairn/core/checked.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The formats the library can read. Up to bf16 a number stands alone; from q8_0 on, a block of
 /// 32 or 256 numbers shares its scales (formats of ggml).
@@ -75,4 +75,4 @@ constexpr const BlockSize& block_size(ElementType type) noexcept {
     return detail::block_sizes[static_cast<std::size_t>(type)];
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

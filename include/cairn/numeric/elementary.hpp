@@ -12,7 +12,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI::elementary {
+namespace cairn { inline namespace CAIRN_ABI { namespace elementary {
 
 namespace detail {
 
@@ -155,4 +155,4 @@ struct SinCos {
     }
 }
 
-}  // namespace cairn::inline CAIRN_ABI::elementary
+}}}  // namespace cairn::elementary

@@ -7,7 +7,7 @@
 
 #include "cairn/numeric/half.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Exact. 0x7F and 0xFF are NaN.
 constexpr float e4m3_to_f32(std::uint8_t code) noexcept {
@@ -56,4 +56,4 @@ constexpr std::uint8_t f32_to_e5m2(float value) noexcept {
     return detail::to_float8(value, 2, 15, 0x7B, 0x7F);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

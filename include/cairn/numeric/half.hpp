@@ -7,7 +7,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A binary16 number as its bits. 65504 is the largest finite value.
 using f16_bits = std::uint16_t;
@@ -74,4 +74,4 @@ constexpr bf16_bits f32_to_bf16(float value) noexcept {
     return static_cast<bf16_bits>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

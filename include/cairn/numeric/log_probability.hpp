@@ -10,7 +10,7 @@
 #include "cairn/core/types.hpp"
 #include "cairn/numeric/elementary.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -33,4 +33,4 @@ inline double log_probability(std::span<const float> logits, Token token) {
     return detail::log_probability_to_nearest(logits, token);
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

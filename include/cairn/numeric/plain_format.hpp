@@ -10,7 +10,7 @@
 #include "cairn/numeric/element_type.hpp"
 #include "cairn/numeric/half.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// One plain format and how it becomes f32 and back.
 struct PlainFormat {
@@ -74,4 +74,4 @@ inline const PlainFormat& format_of(ElementType type) noexcept {
     }
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

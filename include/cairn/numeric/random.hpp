@@ -9,7 +9,7 @@
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/numeric/elementary.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A small, fast generator whose whole state is four words. Copying it copies its future.
 class Random {
@@ -64,4 +64,4 @@ class Random {
     std::array<std::uint64_t, 4> state_{};
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -17,7 +17,7 @@
 #include "cairn/core/fingerprint.hpp"
 #include "cairn/models/session.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Why a lookup found less than the whole prompt.
 enum class MissReason : std::uint8_t {
@@ -295,4 +295,4 @@ class PrefixIndex {
     mutable BusyFlag busy_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -18,7 +18,7 @@
 #include "cairn/serve/prefix_index.hpp"
 #include "cairn/serve/swapped.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Tokens to feed to one sequence of a pool.
 struct PoolSlice {
@@ -350,4 +350,4 @@ class SequencePool {
     mutable BusyFlag busy_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -6,7 +6,7 @@
 
 #include "cairn/cache/seam/codec_policy.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The keys of another codec, before rotation; values are its own. stage() takes keys that are not
 /// rotated; attention rotates 32 rows at a time for all queries that read them, by the rotation of
@@ -46,4 +46,4 @@ struct BareKeys {
     std::string spec() const { return detail::codec_word(inner) + std::string(suffix); }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -14,7 +14,7 @@
 #include "cairn/kernels/cached/products.hpp"
 #include "cairn/numeric/float8.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace codec_detail {
 
@@ -336,4 +336,4 @@ using Fp8E4M3 = BlockFormat<kernels::cached::fp8_e4m3, "fp8_e4m3">;
 /// 8 bits a number, 3 significant bits, at most 57344.
 using Fp8E5M2 = BlockFormat<kernels::cached::fp8_e5m2, "fp8_e5m2">;
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

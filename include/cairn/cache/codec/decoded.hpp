@@ -5,7 +5,7 @@
 #include "cairn/cache/seam/codec.hpp"
 #include "cairn/kernels/dispatch.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Derive from it and write unit_bytes, encode and decode. Rows are decoded up to 32 at once into
 /// the worker's scratch and multiplied in the summation order of f32 rows, so a cache of such rows
@@ -57,4 +57,4 @@ class DecodedCodec : public Codec {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

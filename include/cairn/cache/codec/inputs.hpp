@@ -5,7 +5,7 @@
 
 #include "cairn/cache/seam/codec_policy.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A layer's input rows, written once as `T` writes values. stage() takes them as k ([rows][width],
 /// the layout's `input`); attention makes keys and values of 32 rows at a time, by the projections
@@ -47,4 +47,4 @@ struct Inputs {
     std::string spec() const { return detail::codec_word(inner) + std::string(suffix); }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -8,7 +8,7 @@
 #include "cairn/cache/codec/block.hpp"
 #include "cairn/cache/codec/plain.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace codec_detail {
 
@@ -110,4 +110,4 @@ struct Kivi {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -5,7 +5,7 @@
 #include "cairn/cache/codec/decoded.hpp"
 #include "cairn/cache/seam/codec_policy.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -68,4 +68,4 @@ struct Latent {
     std::string spec() const { return detail::codec_word(inner) + "+latent"; }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

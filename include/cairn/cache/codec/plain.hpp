@@ -12,7 +12,7 @@
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/numeric/plain_format.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -149,4 +149,4 @@ struct BF16 {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

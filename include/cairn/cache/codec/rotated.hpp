@@ -4,7 +4,7 @@
 
 #include "cairn/cache/seam/codec_policy.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The rows of another codec, turned first. It says of itself what the other one says.
 template <CodecPolicy T>
@@ -30,4 +30,4 @@ struct Rotated {
     std::string spec() const { return detail::codec_word(inner) + std::string(suffix); }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -5,7 +5,7 @@
 #include "cairn/cache/codec/block.hpp"
 #include "cairn/cache/codec/plain.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Keys and values of `Cold` behind the last `recent` tokens, which are of `Hot`.
 template <CodecPolicy Cold, CodecPolicy Hot = F16, int last = 512>
@@ -42,4 +42,4 @@ struct TwoTiers {
     std::string spec() const { return detail::codec_word(cold); }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

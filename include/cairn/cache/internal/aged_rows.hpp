@@ -23,7 +23,7 @@
 #include "cairn/core/types.hpp"
 #include "cairn/kernels/hadamard.hpp"
 
-namespace cairn::inline CAIRN_ABI::detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 /// Keys or values of one layer.
 class AgedRows {
@@ -304,4 +304,4 @@ class AgedRows {
     OwnScratch scratch_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI::detail
+}}}  // namespace cairn::detail

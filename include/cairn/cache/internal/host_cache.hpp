@@ -11,7 +11,7 @@
 #include "cairn/cache/internal/slot_book.hpp"
 #include "cairn/core/fp_environment.hpp"
 
-namespace cairn::inline CAIRN_ABI::detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 template <class Book>
 class HostCache {
@@ -130,13 +130,25 @@ class HostCache {
     RowsWanted rows_wanted() const noexcept {
         return valid() ? streams()->rows_wanted() : RowsWanted{};
     }
-    bool wants_scores(int query) const requires scored { return book_.wants_scores(query); }
-    bool wants_queries() const noexcept requires scored { return book_.wants_queries(); }
-    void on_queries(int kv_head, const float* q, int count, int position) requires scored {
+    bool wants_scores(int query) const
+    requires scored
+    {
+        return book_.wants_scores(query);
+    }
+    bool wants_queries() const noexcept
+    requires scored
+    {
+        return book_.wants_queries();
+    }
+    void on_queries(int kv_head, const float* q, int count, int position)
+    requires scored
+    {
         const FpEnvironment environment;
         book_.on_queries(kv_head, q, count, position);
     }
-    void on_scores(int kv_head, const float* p, int begin, int end) noexcept requires scored {
+    void on_scores(int kv_head, const float* p, int begin, int end) noexcept
+    requires scored
+    {
         const FpEnvironment environment;
         book_.on_scores(kv_head, p, begin, end);
     }
@@ -196,4 +208,4 @@ class HostCache {
     mutable BusyFlag busy_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI::detail
+}}}  // namespace cairn::detail

@@ -12,7 +12,7 @@
 #include "cairn/cache/internal/row_archive.hpp"
 #include "cairn/cache/internal/streams.hpp"
 
-namespace cairn::inline CAIRN_ABI::detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 class PositionBook {
   public:
@@ -321,4 +321,4 @@ class PositionBook {
     bool limited_ = false;
 };
 
-}  // namespace cairn::inline CAIRN_ABI::detail
+}}}  // namespace cairn::detail

@@ -19,7 +19,7 @@
 #include "cairn/cache/internal/row_archive.hpp"
 #include "cairn/cache/internal/slots.hpp"
 
-namespace cairn::inline CAIRN_ABI::detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace detail {
 
 class SlotBook {
   public:
@@ -339,4 +339,4 @@ class SlotBook {
     bool gaps_ = false;
 };
 
-}  // namespace cairn::inline CAIRN_ABI::detail
+}}}  // namespace cairn::detail

@@ -4,7 +4,7 @@
 
 #include "cairn/cache/seam/keep_policy.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Of `budget` rows the last `recent` stay by age, the others by score.
 class HeavyHitters final : public Scorer {
@@ -60,4 +60,4 @@ struct H2O {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

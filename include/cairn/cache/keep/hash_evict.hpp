@@ -9,7 +9,7 @@
 #include "cairn/cache/seam/keep_policy.hpp"
 #include "cairn/numeric/random.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What the keys are compared with.
 enum class HashOf : std::uint8_t { query, key };
@@ -90,4 +90,4 @@ struct HashEvict {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -3,7 +3,7 @@
 
 #include "cairn/cache/seam/keep_policy.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Every row stays, and every later query sees it.
 struct KeepAll {
@@ -19,4 +19,4 @@ struct KeepAll {
     static std::string label() { return "window=0,sinks=0"; }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

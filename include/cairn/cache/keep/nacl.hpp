@@ -9,7 +9,7 @@
 #include "cairn/numeric/elementary.hpp"
 #include "cairn/numeric/random.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Of `budget` rows up to 4 first and a tenth last ones stay; of what is left 63 % by the sum of
 /// the proxies' probabilities and 37 % by chance, without replacement, with probability
@@ -30,8 +30,7 @@ class ProxyRows final : public Scorer {
         const auto all = [](int) { return true; };
         const int first = std::min(4, rows.budget / 8);
         const int last = std::max(1, rows.budget / 10);
-        keep_best(
-            rows, first, [&](int i) { return position(i) < first; }, position, keep, order);
+        keep_best(rows, first, [&](int i) { return position(i) < first; }, position, keep, order);
         keep_best(rows, last, all, position, keep, order);
         const int rest = rows.budget - first - last;
         const int top = rest * 63 / 100;
@@ -84,4 +83,4 @@ struct Nacl {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

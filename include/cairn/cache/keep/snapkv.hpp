@@ -5,7 +5,7 @@
 
 #include "cairn/cache/seam/keep_policy.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Of `budget` rows the last `window` of the prompt stay, the others by the attention that these
 /// queries paid, pooled by the maximum over `pool` neighbours.
@@ -35,8 +35,7 @@ class ObservedRows final : public Scorer {
             return most;
         };
         const int recent = std::min(rows.budget, window_);
-        keep_best(
-            rows, recent, [](int) { return true; }, position, keep, order);
+        keep_best(rows, recent, [](int) { return true; }, position, keep, order);
         keep_best(rows, rows.budget - recent, observed, pooled, keep, order);
     }
     std::string name() const override { return "snapkv=" + std::to_string(budget_.of(0)); }
@@ -67,4 +66,4 @@ struct SnapKv {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -7,7 +7,7 @@
 
 #include "cairn/cache/seam/keep_policy.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The last `window` rows stay (a query sees itself and window - 1 before it) and the first `sinks`
 /// ones. The template's numbers are the settings' defaults.
@@ -44,4 +44,4 @@ struct WindowSinks {
     std::string label() const { return spec_of(*this); }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -9,7 +9,7 @@
 #include "cairn/cache/any_cache.hpp"
 #include "cairn/cache/named/library_words.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// SPEC = store ['=' N] {',' option '=' N} [':' [codec] [':' keep]]; codec = NAME | k=NAME,v=NAME;
 /// keep = NAME ['=' N] {',' option '=' N}. Without a store rows are contiguous: q8_0, k=f16,v=q8_0.
@@ -117,4 +117,4 @@ class CacheSpec {
     AnyKeep keep_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

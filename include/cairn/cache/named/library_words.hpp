@@ -15,7 +15,7 @@
 #include "cairn/cache/named/words.hpp"
 #include "cairn/cache/store/paged.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 namespace detail {
 
@@ -63,4 +63,4 @@ inline CacheWords& cache_words() {
     return words;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

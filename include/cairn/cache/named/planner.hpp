@@ -9,7 +9,7 @@
 #include "cairn/cache/named/cache_spec.hpp"
 #include "cairn/cache/named/textbook.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Bytes of caches.
 struct CachePlan {
@@ -149,4 +149,4 @@ inline std::size_t most_sequences(const CacheSpec& spec, const HeadLayout& layou
     return one.peak == 0 ? 0 : budget / one.peak;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

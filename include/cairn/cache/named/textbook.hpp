@@ -8,7 +8,7 @@
 #include "cairn/core/types.hpp"
 #include "cairn/kernels/cached/products.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Bytes of one row of keys or values in a codec by name; 0 for an unknown one. Kivi: old rows.
 constexpr std::size_t codec_row_bytes(std::string_view codec, int dims, bool keys) {
@@ -42,4 +42,4 @@ constexpr std::size_t payload_bytes(int layers, const HeadLayout& layout, std::s
             codec_row_bytes(codec, layout.value_dim, false));
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

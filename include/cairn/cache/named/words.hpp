@@ -16,7 +16,7 @@
 #include "cairn/cache/seam/keep_policy.hpp"
 #include "cairn/cache/seam/store_policy.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What a SPEC's store part was read into: how to make a store of two codecs, and how it is
 /// written.
@@ -178,4 +178,4 @@ class CacheWords {
     Words<Reader<AnyKeep>> keeps_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -9,7 +9,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Where numbers and bytes go to, or come from.
 class CacheArchive {
@@ -39,4 +39,4 @@ class CacheArchive {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

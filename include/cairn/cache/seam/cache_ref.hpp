@@ -3,15 +3,15 @@
 
 #include "cairn/cache/seam/concepts.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Two pointers, the cache and its functions, and whether they may change it. Valid as long as the
 /// cache.
 class CacheRef {
   public:
     template <AttentionCache C>
-    requires(!std::same_as<C, CacheRef>) CacheRef(C& cache)
-    noexcept  // NOLINT(google-explicit-constructor)
+    requires(!std::same_as<C, CacheRef>)
+    CacheRef(C& cache) noexcept  // NOLINT(google-explicit-constructor)
         : object_(&cache), functions_(&table<C>) {}
 
     /// The same cache for a layer that attends what another one staged: it reads rows and changes
@@ -87,7 +87,7 @@ class CacheRef {
     };
     template <class C>
     static constexpr auto watcher() -> void (*)(void*, const Attended&) {
-        if constexpr (requires(C & c, const Attended& a) { c.on_attended(a); })
+        if constexpr (requires(C& c, const Attended& a) { c.on_attended(a); })
             return [](void* o, const Attended& a) { static_cast<C*>(o)->on_attended(a); };
         else
             return nullptr;
@@ -116,7 +116,7 @@ class CacheRef {
                 return RunList::inside;
         },
         [](void* o, int end) {
-            if constexpr (requires(C & c) { c.expect_prompt(end); })
+            if constexpr (requires(C& c) { c.expect_prompt(end); })
                 static_cast<C*>(o)->expect_prompt(end);
             (void)o;
             (void)end;
@@ -138,12 +138,12 @@ class CacheRef {
         },
         [](void* o, int head, const float* q, int count, int position) {
             (void)o, (void)head, (void)q, (void)count, (void)position;
-            if constexpr (requires(C & c) { c.on_queries(head, q, count, position); })
+            if constexpr (requires(C& c) { c.on_queries(head, q, count, position); })
                 static_cast<C*>(o)->on_queries(head, q, count, position);
         },
         [](void* o, int head, const float* p, int begin, int end) {
             (void)o, (void)head, (void)p, (void)begin, (void)end;
-            if constexpr (requires(C & c) { c.on_scores(head, p, begin, end); })
+            if constexpr (requires(C& c) { c.on_scores(head, p, begin, end); })
                 static_cast<C*>(o)->on_scores(head, p, begin, end);
         },
         watcher<C>(),
@@ -154,4 +154,4 @@ class CacheRef {
     bool reads_ = false;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

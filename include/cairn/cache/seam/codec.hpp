@@ -9,7 +9,7 @@
 
 #include "cairn/cache/seam/scratch.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Consecutive encoded rows of one KV head, inside one block: what a codec works on. Codecs work on
 /// units: one row, a tile of 16 positions, or a group of 32 that share scales.
@@ -95,4 +95,4 @@ class Codec : public CodecTraits {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

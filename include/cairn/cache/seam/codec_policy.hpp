@@ -11,13 +11,13 @@
 #include "cairn/cache/seam/facts.hpp"
 #include "cairn/core/checked.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// How the rows of a stream are written: `plan(shape)`, called once a stream, or as a CodecTag.
 /// Optional: `word` (its name in a SPEC), `facts` (static CodecFacts; checked against the plan).
 template <class T>
-concept CodecPolicy = std::copyable<T> &&
-    (CodecTag<T> || requires(const T& t, const StreamShape& shape) {
+concept CodecPolicy =
+    std::copyable<T> && (CodecTag<T> || requires(const T& t, const StreamShape& shape) {
         { t.plan(shape) } -> std::convertible_to<StreamPlan>;
     });
 
@@ -91,7 +91,7 @@ class AnyCodec {
     AnyCodec() = default;
     template <class T>
     requires(!std::is_same_v<T, AnyCodec> && CodecPolicy<T>)
-        AnyCodec(T policy)  // NOLINT(google-explicit-constructor)
+    AnyCodec(T policy)  // NOLINT(google-explicit-constructor)
         : object_(std::make_shared<detail::CodecHolder<T>>(std::move(policy))) {}
 
     /// The forms of a stream. Error{bad_state} if nothing was chosen.
@@ -141,4 +141,4 @@ inline PlannedStream planned(const AnyCodec& codec, const StreamShape& shape) {
     return result;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

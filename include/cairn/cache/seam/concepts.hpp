@@ -8,7 +8,7 @@
 #include "cairn/cache/seam/run.hpp"
 #include "cairn/core/types.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Rows of tokens from outside a cache: row t at data + t * stride, its heads one after another.
 struct TokenRows {
@@ -28,23 +28,21 @@ struct RowsWanted {
 /// One layer's cache. stage() writes rows that only attention sees, commit(n) keeps the first n of
 /// them and forgets the others, rollback() is commit(0); commit and rollback cannot fail.
 template <class C>
-concept AttentionCache = requires(C cache, const C& constant, TokenRows rows, RunList& runs,
-                                  int n) {
-    cache.stage(rows, rows);
-    { cache.commit(n) }
-    noexcept;
-    { cache.rollback() }
-    noexcept;
-    cache.clear();
-    { constant.runs(n, runs, runs) } -> std::same_as<void>;
-    { constant.committed() } -> std::same_as<int>;
-    { constant.length() } -> std::same_as<int>;
-    { constant.capacity() } -> std::same_as<int>;
-    { constant.max_rows() } -> std::same_as<int>;
-    { constant.layout() } -> std::convertible_to<HeadLayout>;
-    { constant.bytes() } -> std::convertible_to<std::size_t>;
-    { constant.payload_bytes(n) } -> std::convertible_to<std::size_t>;
-};
+concept AttentionCache =
+    requires(C cache, const C& constant, TokenRows rows, RunList& runs, int n) {
+        cache.stage(rows, rows);
+        { cache.commit(n) } noexcept;
+        { cache.rollback() } noexcept;
+        cache.clear();
+        { constant.runs(n, runs, runs) } -> std::same_as<void>;
+        { constant.committed() } -> std::same_as<int>;
+        { constant.length() } -> std::same_as<int>;
+        { constant.capacity() } -> std::same_as<int>;
+        { constant.max_rows() } -> std::same_as<int>;
+        { constant.layout() } -> std::convertible_to<HeadLayout>;
+        { constant.bytes() } -> std::convertible_to<std::size_t>;
+        { constant.payload_bytes(n) } -> std::convertible_to<std::size_t>;
+    };
 
 /// A cache that can be cut back exactly, or says beforehand that it cannot.
 template <class C>
@@ -125,4 +123,4 @@ template <class C>
 concept SessionCache =
     AttentionCache<C> && std::constructible_from<C, const HeadLayout&, int> && std::movable<C>;
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

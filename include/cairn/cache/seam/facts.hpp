@@ -4,7 +4,7 @@
 
 #include "cairn/cache/seam/stream_plan.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Of a codec, keys and values alike where nothing else is said.
 struct CodecFacts {
@@ -99,4 +99,4 @@ inline std::string_view broken_rule(const CacheFacts& facts) noexcept {
     return {};
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

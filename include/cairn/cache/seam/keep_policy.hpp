@@ -14,7 +14,7 @@
 #include "cairn/cache/seam/row_store.hpp"
 #include "cairn/cache/seam/scorer.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Rows [begin, end) that queries see alike: query q sees row j iff from <= q - j < window, and
 /// stands at min(q - shift, max_query) for rotation, ALiBi and the model's window.
@@ -127,7 +127,7 @@ class AnyKeep {
     AnyKeep() = default;
     template <class K>
     requires(!std::is_same_v<K, AnyKeep> && Keep<K>)
-        AnyKeep(K policy)  // NOLINT(google-explicit-constructor)
+    AnyKeep(K policy)  // NOLINT(google-explicit-constructor)
         : object_(std::make_shared<detail::KeepHolder<K>>(std::move(policy))) {}
 
     KeepFacts facts_now() const { return object().facts(); }
@@ -154,4 +154,4 @@ class AnyKeep {
     std::shared_ptr<const detail::KeepObject> object_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,7 +10,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// One setting, as a policy describes it in its
 ///   template <class Self, class Visit> static void options(Self& self, Visit&& visit) {
@@ -27,9 +27,7 @@ struct Option {
 
 /// A policy that has settings.
 template <class T>
-concept HasOptions = requires(T& policy) {
-    T::options(policy, [](const Option&, auto&) {});
-};
+concept HasOptions = requires(T& policy) { T::options(policy, [](const Option&, auto&) {}); };
 
 namespace detail {
 
@@ -131,4 +129,4 @@ std::string usage_of() {
     return text;
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

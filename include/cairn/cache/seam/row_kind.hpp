@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What a row holds. Rows that are not ready are made into keys and values by the attention engine,
 /// a segment at a time, for all queries that read it.
@@ -13,4 +13,4 @@ enum class RowKind : std::uint8_t {
     input,     ///< of the layer: keys and values are projections of it
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

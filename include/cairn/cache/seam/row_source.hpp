@@ -10,7 +10,7 @@
 #include "cairn/cache/seam/run.hpp"
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Rows that one fetch brings at most, beginning at a multiple of it: a segment of attention.
 inline constexpr int fetch_rows = 256;
@@ -78,4 +78,4 @@ class RowReader {
     int low_ = 0;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

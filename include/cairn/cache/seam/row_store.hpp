@@ -10,7 +10,7 @@
 #include "cairn/core/checked.hpp"
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// How many rows a store has to hold at once.
 struct Extent {
@@ -85,4 +85,4 @@ class RowStore {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -16,7 +16,7 @@
 #include "cairn/cache/seam/codec.hpp"
 #include "cairn/cache/seam/row_kind.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Row numbers and positions are below this, in memory and in files.
 inline constexpr int row_limit = 1 << 30;
@@ -141,4 +141,4 @@ class RunList {
     int count_ = 0;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -14,7 +14,7 @@
 #include "cairn/core/error.hpp"
 #include "cairn/core/types.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The rows of one KV head when rows must go, in storage order.
 struct HeldRows {
@@ -128,4 +128,4 @@ void keep_best(const HeldRows& rows, int count, const Candidate& candidate, cons
                          keep, order.first(n));
 }
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -8,7 +8,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A stretch of floats of one worker, handed out from the front. It is passed by value: what a
 /// function takes is free again for its caller when it returns.
@@ -50,4 +50,4 @@ class OwnScratch {
     std::vector<float> memory_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -12,7 +12,7 @@
 #include "cairn/cache/seam/options.hpp"
 #include "cairn/cache/seam/row_store.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// What a store makes rows for.
 struct StreamRows {
@@ -26,12 +26,12 @@ struct StreamRows {
 /// pinned front [0, front) and [oldest, end) are there. Optional: `facts` (static StoreFacts),
 /// `facts_now()`, `word`, `over(plan)` (a store that writes recent rows in another form).
 template <class S>
-concept StorePolicy = std::copyable<S> && CodecPolicy<decltype(S::keys)> &&
-    CodecPolicy<decltype(S::values)> &&
+concept StorePolicy =
+    std::copyable<S> && CodecPolicy<decltype(S::keys)> && CodecPolicy<decltype(S::values)> &&
     requires(const S& s, const StreamRows& rows, const Extent& extent) {
-    { s.make(rows, extent) } -> std::convertible_to<std::unique_ptr<RowStore>>;
-    { s.bytes(*rows.codec, 1, 1, extent, 1, 1, 1) } -> std::convertible_to<std::size_t>;
-};
+        { s.make(rows, extent) } -> std::convertible_to<std::unique_ptr<RowStore>>;
+        { s.bytes(*rows.codec, 1, 1, extent, 1, 1, 1) } -> std::convertible_to<std::size_t>;
+    };
 
 /// The static facts of a store.
 template <class S>
@@ -93,7 +93,7 @@ class AnyStore {
     AnyStore() = default;
     template <class S>
     requires(!std::is_same_v<S, AnyStore> && StorePolicy<S>)
-        AnyStore(S policy)  // NOLINT(google-explicit-constructor)
+    AnyStore(S policy)  // NOLINT(google-explicit-constructor)
         : keys(policy.keys),
           values(policy.values),
           object_(std::make_shared<detail::StoreHolder<S>>(std::move(policy))) {}
@@ -120,4 +120,4 @@ class AnyStore {
     std::shared_ptr<const detail::StoreObject> object_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -11,7 +11,7 @@
 #include "cairn/cache/seam/codec.hpp"
 #include "cairn/cache/seam/row_kind.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// A codec that lives as long as the program, as the shared pointer that forms hold.
 inline std::shared_ptr<const Codec> lasting(const Codec& codec) noexcept {
@@ -41,8 +41,8 @@ struct StreamPlan {
         : StreamPlan(lasting(codec)) {}
     /// One form for ever.
     template <class C>
-    requires std::convertible_to<C*, const Codec*> StreamPlan(
-        std::shared_ptr<C> codec)  // NOLINT(google-explicit-constructor)
+    requires std::convertible_to<C*, const Codec*>
+    StreamPlan(std::shared_ptr<C> codec)  // NOLINT(google-explicit-constructor)
         : forms{Form{std::move(codec)}} {}
     /// Several forms, newest first.
     explicit StreamPlan(std::vector<Form> newest_first) : forms(std::move(newest_first)) {}
@@ -77,4 +77,4 @@ concept CodecTag = requires {
     { T::values() } -> std::convertible_to<StreamPlan>;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

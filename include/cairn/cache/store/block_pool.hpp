@@ -13,7 +13,7 @@
 #include "cairn/core/memory.hpp"
 #include "cairn/core/types.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Blocks of one form of one stream, shared by sequences and threads. Where fork(2)
 /// comes while another thread is inside a call, the child must not use the pool: it makes its own.
@@ -137,4 +137,4 @@ class BlockPools {
     std::vector<Entry> entries_;
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

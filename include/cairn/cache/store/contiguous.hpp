@@ -20,7 +20,7 @@
 #include "cairn/core/memory.hpp"
 #include "cairn/core/types.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// When pages of a contiguous stretch become memory, and whether they are given back.
 enum class Commit : std::uint8_t { on_touch, on_demand };
@@ -241,4 +241,4 @@ struct Mapped {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -10,7 +10,7 @@
 #include "cairn/cache/seam/options.hpp"
 #include "cairn/cache/store/block_pool.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Rows of one sequence in blocks of a pool.
 class PagedRows final : public RowStore {
@@ -182,4 +182,4 @@ struct Paged {
     }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

@@ -21,7 +21,7 @@
 #include "cairn/core/memory.hpp"
 #include "cairn/core/scratch_file.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// Rows of which the newest are in memory and the others on disk.
 class SpilledRows final : public RowStore, public RowSource {
@@ -231,4 +231,4 @@ struct Spilled {
     std::string spec() const { return "contiguous,disk=" + std::to_string(memory_rows); }
 };
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

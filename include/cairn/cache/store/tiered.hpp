@@ -5,7 +5,7 @@
 #include "cairn/cache/store/contiguous.hpp"
 #include "cairn/cache/store/spilled.hpp"
 
-namespace cairn::inline CAIRN_ABI {
+namespace cairn { inline namespace CAIRN_ABI {
 
 /// The store of `KvCache<Tiered<Q8_0>>`: recent rows hot, the others cold.
 template <CodecPolicy Cold = Q8_0, CodecPolicy Hot = F16, int recent = 512>
@@ -16,4 +16,4 @@ using Tiered = Contiguous<TwoTiers<Cold, Hot, recent>>;
 template <CodecPolicy Cold = Q8_0, CodecPolicy Hot = F16, int recent = 512, int memory_rows = 4096>
 using TieredToDisk = Spilled<TwoTiers<Cold, Hot, recent>, TwoTiers<Cold, Hot, recent>, memory_rows>;
 
-}  // namespace cairn::inline CAIRN_ABI
+}}  // namespace cairn

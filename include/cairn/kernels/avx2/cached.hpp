@@ -8,7 +8,7 @@
 
 #include "cairn/kernels/avx2/target.inl"
 
-namespace cairn::inline CAIRN_ABI::kernels::avx2::cached {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx2::cached {
 
 using kernels::cached::channel_group;
 using kernels::cached::iq4_nl_values;
@@ -89,7 +89,7 @@ CAIRN_INLINE V from_e5m2(const std::byte* x) {
 
 #include "cairn/kernels/body/cached.inl"
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::avx2::cached
+}}}  // namespace cairn::kernels::avx2::cached
 
 #include "cairn/kernels/body/target_end.inl"
 

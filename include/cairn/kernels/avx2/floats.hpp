@@ -10,7 +10,7 @@
 
 #include "cairn/kernels/avx2/target.inl"
 
-namespace cairn::inline CAIRN_ABI::kernels::avx2 {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx2 {
 
 inline constexpr int accumulators = 4;
 inline constexpr int gemm_rows = 6;
@@ -102,7 +102,7 @@ CAIRN_INLINE V reduce_each(const V* v) { return {reduce8(v), reduce8(v + 8)}; }
 
 #include "cairn/kernels/body/all.inl"
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::avx2
+}}}  // namespace cairn::kernels::avx2
 
 #include "cairn/kernels/body/target_end.inl"
 

@@ -9,7 +9,7 @@
 
 #include "cairn/kernels/avx2/target.inl"
 
-namespace cairn::inline CAIRN_ABI::kernels::avx2 {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx2 {
 
 // What every set of 256 bits has in common.
 namespace bytes {
@@ -142,7 +142,7 @@ CAIRN_INLINE Part dot(Part part, B codes, std::int32_t four) {
 #include "cairn/kernels/body/quantised.inl"
 
 }  // namespace blocks
-}  // namespace cairn::inline CAIRN_ABI::kernels::avx2
+}}}  // namespace cairn::kernels::avx2
 
 #include "cairn/kernels/body/target_end.inl"
 

@@ -5,13 +5,13 @@
 
 #if defined(__x86_64__)
 
-namespace cairn::inline CAIRN_ABI::kernels::avx2 {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx2 {
 
 inline bool supported() noexcept {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::avx2
+}}}  // namespace cairn::kernels::avx2
 
 #endif  // __x86_64__

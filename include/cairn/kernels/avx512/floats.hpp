@@ -10,7 +10,7 @@
 
 #include "cairn/kernels/avx512/target.inl"
 
-namespace cairn::inline CAIRN_ABI::kernels::avx512 {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx512 {
 
 inline constexpr int accumulators = 16;
 inline constexpr int gemm_rows = 8;
@@ -97,7 +97,7 @@ CAIRN_INLINE V reduce_each(const V* a) {
 
 #include "cairn/kernels/body/all.inl"
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::avx512
+}}}  // namespace cairn::kernels::avx512
 
 #include "cairn/kernels/body/target_end.inl"
 

@@ -8,7 +8,7 @@
 
 #include "cairn/kernels/avx512/target.inl"
 
-namespace cairn::inline CAIRN_ABI::kernels::avx512 {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx512 {
 
 // What every set of 512 bits has in common.
 namespace bytes {
@@ -114,7 +114,7 @@ CAIRN_INLINE Part dot(Part part, B codes, std::int32_t four) {
 #include "cairn/kernels/body/quantised.inl"
 
 }  // namespace blocks
-}  // namespace cairn::inline CAIRN_ABI::kernels::avx512
+}}}  // namespace cairn::kernels::avx512
 
 #include "cairn/kernels/body/target_end.inl"
 

@@ -5,7 +5,7 @@
 
 #if defined(__x86_64__)
 
-namespace cairn::inline CAIRN_ABI::kernels::avx512 {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx512 {
 
 inline bool supported() noexcept {
     return avx2::supported() && __builtin_cpu_supports("avx512f") &&
@@ -13,6 +13,6 @@ inline bool supported() noexcept {
            __builtin_cpu_supports("avx512vl");
 }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::avx512
+}}}  // namespace cairn::kernels::avx512
 
 #endif  // __x86_64__

@@ -8,7 +8,7 @@
 
 #include "cairn/kernels/avx512vnni/target.inl"
 
-namespace cairn::inline CAIRN_ABI::kernels::avx512vnni::blocks {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx512vnni::blocks {
 
 using namespace avx512;
 using namespace avx512::bytes;
@@ -27,7 +27,7 @@ CAIRN_INLINE I dot_wide(I sum, B codes, std::int32_t four) { return dot_narrow(s
 #include "cairn/kernels/body/quantised_group.inl"
 #include "cairn/kernels/body/quantised.inl"
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::avx512vnni::blocks
+}}}  // namespace cairn::kernels::avx512vnni::blocks
 
 #include "cairn/kernels/body/target_end.inl"
 

@@ -5,12 +5,12 @@
 
 #if defined(__x86_64__)
 
-namespace cairn::inline CAIRN_ABI::kernels::avx512vnni {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx512vnni {
 
 inline bool supported() noexcept {
     return avx512::supported() && __builtin_cpu_supports("avx512vnni");
 }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::avx512vnni
+}}}  // namespace cairn::kernels::avx512vnni
 
 #endif  // __x86_64__

@@ -8,7 +8,7 @@
 
 #include "cairn/kernels/avxvnni/target.inl"
 
-namespace cairn::inline CAIRN_ABI::kernels::avxvnni::blocks {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avxvnni::blocks {
 
 using namespace avx2;
 using namespace avx2::bytes;
@@ -28,7 +28,7 @@ CAIRN_INLINE I dot_wide(I sum, B codes, std::int32_t four) { return dot_narrow(s
 #include "cairn/kernels/body/quantised_group.inl"
 #include "cairn/kernels/body/quantised.inl"
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::avxvnni::blocks
+}}}  // namespace cairn::kernels::avxvnni::blocks
 
 #include "cairn/kernels/body/target_end.inl"
 

@@ -7,7 +7,7 @@
 
 #include <cpuid.h>
 
-namespace cairn::inline CAIRN_ABI::kernels::avxvnni {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avxvnni {
 
 inline bool supported() noexcept {
     // By hand: clang's __builtin_cpu_supports learned the name after clang 14.
@@ -15,6 +15,6 @@ inline bool supported() noexcept {
     return avx2::supported() && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1U) != 0;
 }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::avxvnni
+}}}  // namespace cairn::kernels::avxvnni
 
 #endif  // __x86_64__

@@ -14,7 +14,9 @@
 #endif
 #define CAIRN_UNROLL CAIRN_FULL_UNROLL
 
-namespace cairn::inline CAIRN_ABI::kernels {
+namespace cairn {
+inline namespace CAIRN_ABI {
+namespace kernels {
 
 // Storage types of 16-bit numbers, distinct so that load() can be overloaded.
 struct half_t {
@@ -24,4 +26,6 @@ struct brain_t {
     std::uint16_t bits;
 };
 
-}  // namespace cairn::inline CAIRN_ABI::kernels
+}
+}
+}  // namespace cairn::kernels

@@ -16,7 +16,7 @@
 
 #include "cairn/kernels/table.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels::cached {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::cached {
 
 /// What a code means before scale and least: itself, a signed byte, an entry of the iq4_nl table,
 /// or an 8-bit float without scale.
@@ -86,4 +86,4 @@ struct Products {
 inline constexpr float iq4_nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                             1,    13,   25,  38,  53,  69,  89,  113};
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::cached
+}}}  // namespace cairn::kernels::cached

@@ -11,7 +11,7 @@
 #include "cairn/kernels/each.inl"
 #endif
 
-namespace cairn::inline CAIRN_ABI::kernels::cached {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::cached {
 
 #if defined(CAIRN_EXTERN_KERNELS) && !defined(CAIRN_KERNELS_IMPLEMENTATION)
 /// The products of a format for the instruction set of `base`; the formats of the library are
@@ -52,4 +52,4 @@ inline constexpr RowLayout int2{2, 32, true, 0, Meaning::plain};
 inline constexpr RowLayout fp8_e4m3{8, 0, false, 0, Meaning::e4m3};
 inline constexpr RowLayout fp8_e5m2{8, 0, false, 0, Meaning::e5m2};
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::cached
+}}}  // namespace cairn::kernels::cached

@@ -6,7 +6,7 @@
 #include "cairn/kernels/cached/layout.hpp"
 #include "cairn/kernels/neon/floats.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels::neon::cached {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neon::cached {
 
 using kernels::cached::channel_group;
 using kernels::cached::iq4_nl_values;
@@ -112,6 +112,6 @@ CAIRN_INLINE V from_e5m2(const std::byte* x) {
 
 #include "cairn/kernels/body/cached.inl"
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::neon::cached
+}}}  // namespace cairn::kernels::neon::cached
 
 #endif  // __aarch64__

@@ -8,7 +8,7 @@
 #include "cairn/kernels/body/macros.inl"
 #include "cairn/kernels/portable/floats.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels::neon {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neon {
 
 inline constexpr int accumulators = 4;
 inline constexpr int gemm_rows = 6;
@@ -122,6 +122,6 @@ CAIRN_INLINE V reduce_each(const V* a) {
 
 #include "cairn/kernels/body/all.inl"
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::neon
+}}}  // namespace cairn::kernels::neon
 
 #endif  // __aarch64__

@@ -6,7 +6,7 @@
 #include "cairn/kernels/neon/floats.hpp"
 #include "cairn/kernels/quantised/packed.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels::neon {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neon {
 
 // What every set of AArch64 has in common.
 namespace bytes {
@@ -150,6 +150,6 @@ CAIRN_INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t q) {
 #include "cairn/kernels/body/quantised.inl"
 
 }  // namespace blocks
-}  // namespace cairn::inline CAIRN_ABI::kernels::neon
+}}}  // namespace cairn::kernels::neon
 
 #endif  // __aarch64__

@@ -5,10 +5,10 @@
 
 #if defined(__aarch64__)
 
-namespace cairn::inline CAIRN_ABI::kernels::neon {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neon {
 
 inline bool supported() noexcept { return true; }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::neon
+}}}  // namespace cairn::kernels::neon
 
 #endif  // __aarch64__

@@ -7,7 +7,7 @@
 
 #include "cairn/kernels/neondot/target.inl"
 
-namespace cairn::inline CAIRN_ABI::kernels::neondot::blocks {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neondot::blocks {
 
 using namespace neon;
 using namespace neon::bytes;
@@ -31,7 +31,7 @@ CAIRN_INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t q) {
 #include "cairn/kernels/body/quantised_group.inl"
 #include "cairn/kernels/body/quantised.inl"
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::neondot::blocks
+}}}  // namespace cairn::kernels::neondot::blocks
 
 #include "cairn/kernels/body/target_end.inl"
 

@@ -10,7 +10,7 @@
 #include <sys/auxv.h>
 #endif
 
-namespace cairn::inline CAIRN_ABI::kernels::neondot {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neondot {
 
 inline bool supported() noexcept {
 #if defined(__linux__)
@@ -20,6 +20,6 @@ inline bool supported() noexcept {
 #endif
 }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::neondot
+}}}  // namespace cairn::kernels::neondot
 
 #endif  // __aarch64__

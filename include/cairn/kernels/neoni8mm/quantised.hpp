@@ -6,7 +6,7 @@
 
 #include "cairn/kernels/neon/quantised.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels::neoni8mm::blocks {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neoni8mm::blocks {
 
 using namespace neon;
 using namespace neon::bytes;
@@ -23,11 +23,11 @@ CAIRN_INLINE void put_units(std::byte* to, B first, B second) {
     }
 }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::neoni8mm::blocks
+}}}  // namespace cairn::kernels::neoni8mm::blocks
 
 #include "cairn/kernels/neoni8mm/target.inl"
 
-namespace cairn::inline CAIRN_ABI::kernels::neoni8mm::blocks {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neoni8mm::blocks {
 
 inline constexpr int gemv_streams = 2;
 inline constexpr int gemm_rows = 4;
@@ -101,7 +101,7 @@ CAIRN_INLINE void group_dots(I (&dots)[R][P], const std::byte* codes, const std:
 
 #include "cairn/kernels/body/quantised.inl"
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::neoni8mm::blocks
+}}}  // namespace cairn::kernels::neoni8mm::blocks
 
 #include "cairn/kernels/body/target_end.inl"
 

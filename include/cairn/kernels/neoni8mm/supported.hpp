@@ -13,7 +13,7 @@
 #include <cstddef>
 #endif
 
-namespace cairn::inline CAIRN_ABI::kernels::neoni8mm {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neoni8mm {
 
 inline bool supported() noexcept {
 #if defined(__linux__)
@@ -27,6 +27,6 @@ inline bool supported() noexcept {
 #endif
 }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::neoni8mm
+}}}  // namespace cairn::kernels::neoni8mm
 
 #endif  // __aarch64__

@@ -5,7 +5,7 @@
 #include "cairn/kernels/portable/floats.hpp"
 #include "cairn/numeric/float8.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels::portable::cached {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::portable::cached {
 
 using kernels::cached::channel_group;
 using kernels::cached::iq4_nl_values;
@@ -97,4 +97,4 @@ inline V from_e5m2(const std::byte* x) {
 #define CAIRN_INLINE CAIRN_FORCE_INLINE
 #define CAIRN_UNROLL CAIRN_FULL_UNROLL
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::portable::cached
+}}}  // namespace cairn::kernels::portable::cached

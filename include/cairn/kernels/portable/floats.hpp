@@ -12,9 +12,7 @@
 #include "cairn/kernels/table.hpp"
 #include "cairn/numeric/half.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels {
-
-namespace portable {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels { namespace portable {
 
 inline constexpr int accumulators = 1;  // 16-lane accumulators worth keeping in registers
 inline constexpr int gemm_rows = 4;
@@ -136,4 +134,4 @@ inline V reduce_each(const V* a) {
 #define CAIRN_UNROLL CAIRN_FULL_UNROLL
 
 }  // namespace portable
-}  // namespace cairn::inline CAIRN_ABI::kernels
+}}}  // namespace cairn::kernels

@@ -4,7 +4,7 @@
 #include "cairn/kernels/portable/floats.hpp"
 #include "cairn/kernels/quantised/packed.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels::portable {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::portable {
 
 namespace bytes {
 
@@ -138,4 +138,4 @@ inline I dot_wide(const I& sum, const B& codes, std::int32_t four) {
 #define CAIRN_INLINE CAIRN_FORCE_INLINE
 #define CAIRN_UNROLL CAIRN_FULL_UNROLL
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::portable
+}}}  // namespace cairn::kernels::portable

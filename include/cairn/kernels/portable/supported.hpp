@@ -3,8 +3,8 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels::portable {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::portable {
 
 inline bool supported() noexcept { return true; }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::portable
+}}}  // namespace cairn::kernels::portable

@@ -10,7 +10,7 @@
 #include "cairn/kernels/each.inl"
 #endif
 
-namespace cairn::inline CAIRN_ABI::kernels::quantised {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::quantised {
 
 #if defined(CAIRN_EXTERN_KERNELS) && !defined(CAIRN_KERNELS_IMPLEMENTATION)
 /// The products of the instruction set of `base`. Compiled in the library `cairn::kernels`.
@@ -35,4 +35,4 @@ CAIRN_KERNELS_LINKAGE const BlockKernels& kernels_for(const Table& base) noexcep
 /// The products in use.
 inline const BlockKernels& active() { return kernels_for(kernels::active()); }
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::quantised
+}}}  // namespace cairn::kernels::quantised

@@ -14,7 +14,7 @@
 #include "cairn/kernels/table.hpp"
 #include "cairn/numeric/quantised/formats.hpp"
 
-namespace cairn::inline CAIRN_ABI::kernels::quantised {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::quantised {
 
 using cairn::quantised::BlockLayout;
 using cairn::quantised::GroupScales;
@@ -99,4 +99,4 @@ struct BlockKernels {
     std::ptrdiff_t (*gemm_scratch)(std::ptrdiff_t in);
 };
 
-}  // namespace cairn::inline CAIRN_ABI::kernels::quantised
+}}}  // namespace cairn::kernels::quantised

@@ -6,7 +6,7 @@
 
 #include "cairn/numeric/quantised/layout.hpp"
 
-namespace cairn::inline CAIRN_ABI::quantised {
+namespace cairn { inline namespace CAIRN_ABI { namespace quantised {
 
 namespace detail {
 
@@ -112,4 +112,4 @@ inline constexpr Format iq4_nl{ElementType::iq4_nl,
                                detail::parse_q4_0,
                                nullptr};
 
-}  // namespace cairn::inline CAIRN_ABI::quantised
+}}}  // namespace cairn::quantised

@@ -8,7 +8,7 @@
 #include "cairn/numeric/quantised/basic.hpp"
 #include "cairn/numeric/quantised/k_blocks.hpp"
 
-namespace cairn::inline CAIRN_ABI::quantised {
+namespace cairn { inline namespace CAIRN_ABI { namespace quantised {
 
 /// In the order of ElementType, which is the order of the kernels' tables: this list is the one
 /// place that says it.
@@ -58,4 +58,4 @@ inline void decode(ElementType type, const std::byte* from, std::size_t count, f
     }
 }
 
-}  // namespace cairn::inline CAIRN_ABI::quantised
+}}}  // namespace cairn::quantised

@@ -4,7 +4,7 @@
 
 #include "cairn/numeric/quantised/layout.hpp"
 
-namespace cairn::inline CAIRN_ABI::quantised {
+namespace cairn { inline namespace CAIRN_ABI { namespace quantised {
 
 namespace detail {
 
@@ -122,4 +122,4 @@ inline constexpr Format iq4_xs{ElementType::iq4_xs,
                                detail::parse_iq4_xs,
                                nullptr};
 
-}  // namespace cairn::inline CAIRN_ABI::quantised
+}}}  // namespace cairn::quantised

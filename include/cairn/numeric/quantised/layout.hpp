@@ -11,7 +11,7 @@
 #include "cairn/numeric/element_type.hpp"
 #include "cairn/numeric/half.hpp"
 
-namespace cairn::inline CAIRN_ABI::quantised {
+namespace cairn { inline namespace CAIRN_ABI { namespace quantised {
 
 /// How a group's own scale factor is stored beside the block's f16 scale.
 enum class GroupScales : std::uint8_t {
@@ -109,4 +109,4 @@ inline void nibbles_32(const std::byte* from, std::uint8_t* codes) noexcept {
 
 }  // namespace detail
 
-}  // namespace cairn::inline CAIRN_ABI::quantised
+}}}  // namespace cairn::quantised
