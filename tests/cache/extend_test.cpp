@@ -102,16 +102,14 @@ TEST_CASE("the pages show what is tested, and every rule", "[extend]") {
     const std::string extend = page("extend.md");
     std::ifstream self(std::filesystem::path(CAIRN_TEST_DATA) / ".." / "cache" / "extend_test.cpp");
     const std::string source{std::istreambuf_iterator<char>(self), {}};
-    for (std::size_t at = 0; (at = extend.find("```cpp\n", at)) != std::string::npos;) {
-        const std::size_t end = extend.find("```", at + 7);
-        std::string block = extend.substr(at + 7, end - at - 7);
-        for (std::size_t line = 0; line < block.size();) {
-            const std::size_t stop = block.find('\n', line);
-            INFO(block.substr(line, stop - line));
-            CHECK(source.find(block.substr(line, stop - line)) != std::string::npos);
-            line = stop + 1;
-        }
-        at = end + 3;
+    const std::string begin = "namespace extend_page {\n";
+    std::size_t at = source.find(begin) + begin.size();
+    const std::size_t end = source.find("}  // namespace extend_page");
+    while (at < end) {
+        const std::size_t stop = source.find('\n', at);
+        INFO(source.substr(at, stop - at));
+        CHECK(extend.find(source.substr(at, stop - at)) != std::string::npos);
+        at = stop + 1;
     }
     const std::string caches = page("caches.md");
     for (const CacheRule& rule : cache_rules) {

@@ -42,8 +42,10 @@ void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
     require(q.rows() <= k.rows() && q.rows() == out.rows() && k.rows() == v.rows(),
             ErrorCode::shape_mismatch, "prefill: q has ", q.rows(), " rows, k ", k.rows(), ", v ",
             v.rows(), ", out ", out.rows());
+    // In a cache of inputs k holds the layer's input rows.
+    const bool inputs = cache_wants(cache).keys == RowKind::input;
     require(q.cols() == layout.heads * layout.key_dim &&
-                k.cols() == layout.kv_heads * layout.key_dim &&
+                k.cols() == (inputs ? layout.input : layout.kv_heads * layout.key_dim) &&
                 v.cols() == layout.kv_heads * layout.value_dim &&
                 out.cols() == layout.heads * layout.value_dim,
             ErrorCode::shape_mismatch, "prefill: q has ", q.cols(), " columns, k ", k.cols(),

@@ -290,6 +290,9 @@ class AnyCache {
             require(std::int64_t{layout.heads} * dim <= row_limit, ErrorCode::invalid_argument,
                     "head layout: ", layout.heads, " heads of ", dim, " numbers; ", row_limit,
                     " numbers a row are possible");
+        require(layout.input >= 0 && layout.input <= row_limit, ErrorCode::invalid_argument,
+                "head layout: inputs of ", layout.input, " numbers; 0 to ", row_limit,
+                " are possible");
         const KeepFacts facts = keep.facts_now();
         std::vector<StreamSpec> specs = plan_streams(store, facts, layout, layer).streams;
         if (facts.by_score)

@@ -66,10 +66,13 @@ class Crew {
         if (!crowded_.load(std::memory_order_relaxed)) return size();
         int resting = 0;
         for (int i = 1; i < size(); ++i) resting += slot(i).crowding.rests() ? 1 : 0;
-        if (resting == 0)
-            crowded_.store(false, std::memory_order_relaxed);
-        else
+        if (resting > 0) {
             wake_resting();
+        } else if (crowded_.exchange(false, std::memory_order_acq_rel)) {
+            // A thread that begins to rest in between says so before it says that any does.
+            for (int i = 1; i < size(); ++i) resting += slot(i).crowding.rests() ? 1 : 0;
+            if (resting > 0) crowded_.store(true, std::memory_order_release);
+        }
         return size() - resting;
     }
 
@@ -186,7 +189,7 @@ class Crew {
                 if (now != seen) return now;
                 pause(spins);
                 if (spins % 64 == 63 && gap.lost_core()) {
-                    crowded_.store(true, std::memory_order_relaxed);
+                    crowded_.store(true, std::memory_order_release);
                     break;
                 }
             }
@@ -209,7 +212,7 @@ class Crew {
                 watch.give_way();
             }
         }
-        if (slot.crowding.rests()) crowded_.store(true, std::memory_order_relaxed);
+        if (slot.crowding.rests()) crowded_.store(true, std::memory_order_release);
     }
     // Polite spinning: after a while give the core to whoever else wants it.
     static void pause(int spins) noexcept {

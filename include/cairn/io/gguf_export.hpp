@@ -96,8 +96,10 @@ class GgufExport {
     using ReadRows = std::function<void(std::size_t first, std::size_t count, float* to)>;
     void add(const std::string& name, std::vector<std::size_t> shape, ReadRows read) {
         const ElementType type = type_for(name, shape);
-        const std::size_t columns = shape.empty() ? 1 : shape.back();
-        const std::size_t rows = shape.size() < 2 ? 1 : shape[0];
+        const std::size_t columns = shape.empty() ? 1 : std::max<std::size_t>(shape.back(), 1);
+        std::size_t rows = 1;
+        for (std::size_t i = 0; i + 1 < shape.size(); ++i)
+            rows = checked_mul(rows, shape[i], "rows of a tensor");
         writer.tensor(
             name, std::move(shape), type,
             [name, rows, columns, type, read = std::move(read)](const GgufWriter::Sink& sink) {
@@ -235,6 +237,8 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     TokenizerJson reader;
     reader.load(json, limits);
     const Vocabulary& v = reader.v;
+    require(v.bytes.size() <= static_cast<std::size_t>(vocabulary), ErrorCode::bad_tokenizer, where,
+            ": ", v.bytes.size(), " tokens for a vocabulary of ", vocabulary);
     const bool sentence = v.kind == Vocabulary::Kind::sentence;
     const Json& model = json["model"];
     GgufArray tokens{GgufType::string, {}, {}, {}};

@@ -36,11 +36,17 @@ class AnyNorm {
     template <class Norm>
     requires(!std::is_same_v<Norm, AnyNorm>)
     explicit AnyNorm(Norm norm) : object_(std::make_shared<const Of<Norm>>(std::move(norm))) {}
+    /// Error{bad_state} for one that was never given.
     void forward(const Activations& x, const Activations& y, Context& context) const {
+        require(object_ != nullptr, ErrorCode::bad_state, "a model without a final norm");
         object_->forward(x, y, context);
     }
-    std::size_t parameters() const noexcept { return object_->parameters(); }
-    void hash(Fingerprint& to) const { object_->hash(to); }
+    std::size_t parameters() const noexcept {
+        return object_ != nullptr ? object_->parameters() : 0;
+    }
+    void hash(Fingerprint& to) const {
+        if (object_ != nullptr) object_->hash(to);
+    }
 
   private:
     struct Object {

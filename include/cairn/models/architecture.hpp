@@ -77,8 +77,10 @@ class ArchitectureList {
 }  // namespace detail
 
 /// Adds an architecture for all models that are loaded from then on; a name that exists, the
-/// library's too, is replaced. Thread-safe.
+/// library's too, is replaced. Thread-safe. Throws Error{invalid_argument} for an empty reader.
 inline void register_architecture(Architecture architecture) {
+    require(architecture.read != nullptr, ErrorCode::invalid_argument,
+            "register_architecture: a reader that is empty");
     detail::ArchitectureList::instance().put(std::move(architecture));
 }
 /// The same under one name in both kinds of file.

@@ -46,7 +46,12 @@ class Decoder {
                 ErrorCode::shape_mismatch, "decoder: output layer ",
                 w().output ? w().output->in() : 0, " -> ", w().output ? w().output->out() : 0,
                 " for width ", width(), " and vocabulary ", vocabulary());
-        for (int layer = 0; layer < layers(); ++layer) check_leader(layer);
+        for (int layer = 0; layer < layers(); ++layer) {
+            check_leader(layer);
+            const int input = layout(layer).input;  // 0: a block that does not say it
+            require(input == 0 || input == width(), ErrorCode::shape_mismatch, "decoder: layer ",
+                    layer, " of width ", input, " in a model of width ", width());
+        }
     }
 
     int layers() const noexcept {

@@ -79,6 +79,9 @@ class ForwardPass {
             const std::ptrdiff_t from = slice.hidden != nullptr ? first : last;
             model_.finish({x_.row(from), x_.stride, end - from},
                           {finished_.row(from), x_.stride, end - from}, context_);
+            if (slice.hidden != nullptr)
+                require_finite_rows({finished_.row(first), x_.stride, slice.count()}, x_.stride,
+                                    "hidden states", context_);
             copy(finished_, last, end - last, selected.row(out));
             out += end - last;
             first = end;

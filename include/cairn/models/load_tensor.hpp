@@ -118,6 +118,8 @@ inline WeightMatrix load_matrix(const TensorSource& source, const std::string& n
                                 const TensorRows& part = {}) {
     const FpEnvironment environment;
     const std::vector<std::size_t>& shape = *source.shape(name);
+    require(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, ErrorCode::bad_config, "tensor ",
+            name, " has ", shape.size(), " dimensions, or one of them is 0; a matrix is needed");
     const auto rows = part.row ? part.count : static_cast<std::ptrdiff_t>(shape[0]);
     const auto columns = static_cast<std::ptrdiff_t>(shape[1]);
     const ElementType type = source.type(name);

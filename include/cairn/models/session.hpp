@@ -35,8 +35,8 @@ class Session final : public SessionState {
     /// Error{invalid_argument} if the capacity is below 1 or beyond the model's context; only a
     /// cache that forgets old rows, under a model whose positions are relative, may go beyond.
     /// Error{unsupported} for a keep by score under a sliding window of fewer keys than `capacity`,
-    /// and for unrotated keys or inputs in a cache that another layer attends too.
-    /// And if a cache was made for another layout than its layer's.
+    /// and for unrotated keys or inputs in a cache that another layer attends too;
+    /// Error{invalid_argument} for a cache of another layout than its layer's.
     Session(Model model, int capacity, Executor& executor = Serial::instance())
     requires SessionCache<Cache>
         : Session(std::move(model), capacity, executor,
@@ -51,15 +51,17 @@ class Session final : public SessionState {
         require(capacity > 0, ErrorCode::invalid_argument, "session of ", capacity, " tokens");
         caches_.reserve(model_.layers());
         for (int layer = 0; layer < model_.layers(); ++layer) {
-            const int leader = leader_of(model_, layer);
+            const int leader = detail::leader_of(model_, layer);
             if (leader == layer) {
                 caches_.add(make(layer, model_.layout(layer), capacity));
                 check_layout(layer, model_.layout(layer), caches_[layer].layout());
+                require(caches_[layer].length() == 0, ErrorCode::invalid_argument,
+                        "session: the cache of layer ", layer, " is not empty");
             } else {
                 caches_.follow(leader);
             }
             const Cache& cache = caches_[layer];
-            const bool beyond = cache_streams(cache) && relative_positions(model_);
+            const bool beyond = cache_streams(cache) && detail::relative_positions(model_);
             require((beyond ? cache_span(cache) : capacity) <= model_.context(),
                     ErrorCode::invalid_argument, "session of ", capacity,
                     " tokens; the model's context is ", model_.context());
@@ -94,27 +96,9 @@ class Session final : public SessionState {
     std::span<const float> decode(Token token) { return prefill({&token, 1}); }
     /// Logits of all tokens [tokens][vocabulary], for scoring. One forward, or as many as the
     /// caches need.
-    void score(Tokens tokens, float* logits) {
-        const Exclusive hold(*this);
-        check(tokens);
-        while (!tokens.empty()) {
-            const Tokens part = next_piece(tokens, tokens.size());
-            feed(part, LogitRows::all, logits, nullptr);
-            logits += part.size() * static_cast<std::size_t>(model_.vocabulary());
-            tokens = tokens.subspan(part.size());
-        }
-    }
+    void score(Tokens tokens, float* logits) { feed_all(tokens, LogitRows::all, logits, nullptr); }
     /// Hidden states after the final norm [tokens][width], for embeddings. Fed as in `score`.
-    void embed(Tokens tokens, float* hidden) {
-        const Exclusive hold(*this);
-        check(tokens);
-        while (!tokens.empty()) {
-            const Tokens part = next_piece(tokens, tokens.size());
-            feed(part, LogitRows::none, nullptr, hidden);
-            hidden += part.size() * static_cast<std::size_t>(model_.width());
-            tokens = tokens.subspan(part.size());
-        }
-    }
+    void embed(Tokens tokens, float* hidden) { feed_all(tokens, LogitRows::none, nullptr, hidden); }
     /// For speculation: feeds at most max_rows() tokens of which only the first may stay, in one
     /// forward, and writes the logits of all of them [tokens][vocabulary]. The result's `accept(n)`
     /// keeps the first n and forgets the others; so does its end with all of them. Until then the
@@ -163,7 +147,7 @@ class Session final : public SessionState {
     bool can_close(int tokens) const
     requires Shiftable<Cache>
     {
-        return relative_positions(model_) &&
+        return detail::relative_positions(model_) &&
                all([&](const Cache& c) { return c.can_close(tokens); });
     }
     /// Closes a hole that drop() left; see KvCache::close. Error{bad_state}.
@@ -180,7 +164,7 @@ class Session final : public SessionState {
     bool can_shift(int keep, int tokens) const
     requires Shiftable<Cache>
     {
-        return relative_positions(model_) &&
+        return detail::relative_positions(model_) &&
                all([&](const Cache& c) { return c.can_shift(keep, tokens); });
     }
     /// Context shift: forgets `tokens` tokens behind the first `keep` and makes room for as many
@@ -274,6 +258,9 @@ class Session final : public SessionState {
             require(cache.committed() == position && cache.length() == position,
                     ErrorCode::bad_state, "restore: ", position, " tokens, but a layer holds ",
                     cache.committed());
+        require(logits.empty() || logits.size() == static_cast<std::size_t>(model_.vocabulary()),
+                ErrorCode::invalid_argument, "restore: ", logits.size(), " logits, the model has ",
+                model_.vocabulary());
         // A cache that had forgotten rows numbers its room beyond what it was made for.
         const int room = std::max(capacity(), caches_.begin()->capacity());
         shifted_ += room - capacity();
@@ -318,6 +305,18 @@ class Session final : public SessionState {
       private:
         BusyFlag::Hold hold_;
     };
+    void feed_all(Tokens tokens, LogitRows rows, float* logits, float* hidden) {
+        const Exclusive hold(*this);
+        check(tokens);
+        while (!tokens.empty()) {
+            const Tokens part = next_piece(tokens, tokens.size());
+            feed(part, rows, logits, hidden);
+            if (logits != nullptr)
+                logits += part.size() * static_cast<std::size_t>(model_.vocabulary());
+            if (hidden != nullptr) hidden += part.size() * static_cast<std::size_t>(model_.width());
+            tokens = tokens.subspan(part.size());
+        }
+    }
     struct BranchTag {};
     template <class Branch>
     Session(BranchTag, const Session& other, Branch branch)
@@ -336,12 +335,6 @@ class Session final : public SessionState {
                 cache.value_dim, ", the model's layer has ", model.heads, "/", model.kv_heads,
                 " heads of ", model.key_dim, "/", model.value_dim);
     }
-    static bool relative_positions(const Model& model) noexcept {
-        if constexpr (requires { model.relative_positions(); })
-            return model.relative_positions();
-        else
-            return false;
-    }
     // Refused here and not when a sequence first gets beyond the window.
     void check_window(const Cache& cache, int layer, int capacity) const {
         if constexpr (requires { model_.window(layer); })
@@ -353,12 +346,6 @@ class Session final : public SessionState {
     }
     void alive() const {
         require(caches_.layers() > 0, ErrorCode::bad_state, "the session was moved from");
-    }
-    static int leader_of(const Model& model, int layer) {
-        if constexpr (requires { model.leader(layer); })
-            return model.leader(layer);
-        else
-            return (void)model, layer;
     }
     // False of a session that another thread changes, and of one that was moved from.
     template <class Condition>

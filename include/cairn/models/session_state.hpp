@@ -65,4 +65,24 @@ class SessionState {
     Open open_;
 };
 
+namespace detail {
+
+// What a model says of itself, or what holds for models that say nothing.
+template <class Model>
+bool relative_positions(const Model& model) noexcept {
+    if constexpr (requires { model.relative_positions(); })
+        return model.relative_positions();
+    else
+        return false;
+}
+template <class Model>
+int leader_of(const Model& model, int layer) {
+    if constexpr (requires { model.leader(layer); })
+        return model.leader(layer);
+    else
+        return (void)model, layer;
+}
+
+}  // namespace detail
+
 }}  // namespace cairn

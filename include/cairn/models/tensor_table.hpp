@@ -112,7 +112,9 @@ class TensorTable {
             shape.assign(line.shape.begin(), line.shape.end());
             if (line.transposed && format == ModelFormat::hugging_face)
                 shape.assign(line.shape.rbegin(), line.shape.rend());
-            if (line.need == Need::optional && (shape.empty() || source.shape(name) == nullptr))
+            // A line without a shape takes any.
+            const bool there = source.shape(name) != nullptr;
+            if (there ? shape.empty() : line.need == Need::optional)
                 check.allow(name);
             else
                 check.expect(name, shape);

@@ -18,6 +18,7 @@ struct BareKeys {
     static constexpr std::string_view suffix = "+bare";
     static constexpr std::string_view help = "keeps keys before rotation";
     static constexpr CodecFacts bare(CodecFacts inner) noexcept {
+        inner.nests |= inner.kind != RowKind::ready || inner.leading;
         inner.kind = RowKind::bare_key;
         return inner;
     }

@@ -19,6 +19,7 @@ struct Inputs {
     static constexpr std::string_view suffix = "+inputs";
     static constexpr std::string_view help = "keeps the layer's inputs, projects them when read";
     static constexpr CodecFacts input(CodecFacts inner) noexcept {
+        inner.nests |= inner.kind != RowKind::ready || inner.leading;
         inner.key_unit = inner.value_unit;
         inner.kind = RowKind::input;
         return inner;

@@ -43,6 +43,8 @@ struct Latent {
     T inner{};
 
     static constexpr CodecFacts lead(CodecFacts inner) noexcept {
+        inner.nests |=
+            inner.kind != RowKind::ready || inner.leading || inner.ages || inner.value_unit != 1;
         inner.key_unit = inner.value_unit;
         inner.leading = true;
         return inner;
@@ -60,6 +62,8 @@ struct Latent {
             return plan;
         }
         plan = plan_of(inner, {shape.layer, shape.heads, shape.dims, false});
+        require(plan.kind == RowKind::ready && !plan.forms.empty(), ErrorCode::invalid_argument,
+                "latent rows of ", detail::codec_word(inner), ", which keeps no plain rows");
         require(!plan.ages() && plan.coldest().rows_per_unit == 1, ErrorCode::invalid_argument,
                 "latent rows of ", plan.coldest().name, ": they age, or share a unit");
         plan.forms = {Form{std::make_shared<detail::LatentRows>(plan.forms.front().codec)}};

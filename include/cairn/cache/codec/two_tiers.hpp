@@ -15,16 +15,18 @@ struct TwoTiers {
     Hot hot{};
     int recent = last;
 
-    static constexpr CodecFacts over(CodecFacts cold, bool hot_ages) noexcept {
-        cold.ages_twice = cold.ages || hot_ages;
+    static constexpr CodecFacts over(CodecFacts cold, const CodecFacts& hot) noexcept {
+        cold.ages_twice = cold.ages || hot.ages;
+        cold.nests |=
+            hot.nests || hot.leading || hot.turned || hot.kind != RowKind::ready || cold.leading;
         cold.ages = true;
         cold.movable = false;
         return cold;
     }
-    static constexpr CodecFacts facts = over(codec_facts<Cold>(), codec_facts<Hot>().ages);
+    static constexpr CodecFacts facts = over(codec_facts<Cold>(), codec_facts<Hot>());
     std::optional<CodecFacts> facts_now() const {
         return over(AnyCodec(cold).facts_now().value_or(CodecFacts{}),
-                    AnyCodec(hot).facts_now().value_or(CodecFacts{}).ages);
+                    AnyCodec(hot).facts_now().value_or(CodecFacts{}));
     }
     /// Throws Error{invalid_argument} where a tier has several forms.
     StreamPlan plan(const StreamShape& shape) const {
@@ -32,6 +34,8 @@ struct TwoTiers {
         const bool inputs = old.kind == RowKind::input;
         if (inputs && !shape.keys) return old;  // read from the rows of the keys
         const StreamPlan fresh = plan_of(hot, inputs ? shape.of_inputs() : shape);
+        require(!old.forms.empty() && !fresh.forms.empty(), ErrorCode::invalid_argument,
+                "two tiers of ", detail::codec_word(cold), ": a tier keeps no rows of its own");
         require(!old.ages() && !fresh.ages() && recent > 0, ErrorCode::invalid_argument,
                 "two tiers, ", recent, " recent rows: a tier cannot itself change form with age");
         StreamPlan plan({{fresh.form(0).codec, 1, recent}, {old.form(0).codec}});

@@ -51,7 +51,8 @@ class AgedRows {
     /// Makes room for rows [begin, end). Only adds room: if it throws, nothing has changed.
     void reserve(int begin, int end) {
         scratch_.with(scratch_floats_);
-        if (plan_.rotated) turned_.resize(static_cast<std::size_t>(piece * heads_ * dims_));
+        if (plan_.rotated)
+            turned_.resize(std::size_t{piece} * static_cast<std::size_t>(heads_ * dims_));
         parts_[0].rows->reserve(begin, end);
         for (int f = 1; f < plan_.count(); ++f) {
             const int to = written_after(plan_, f, end);
@@ -86,7 +87,8 @@ class AgedRows {
     /// Makes rows [begin, end) writable among rows that stay; one form only.
     void rewrite(int begin, int end) {
         scratch_.with(scratch_floats_);
-        if (plan_.rotated) turned_.resize(static_cast<std::size_t>(piece * heads_ * dims_));
+        if (plan_.rotated)
+            turned_.resize(std::size_t{piece} * static_cast<std::size_t>(heads_ * dims_));
         parts_[0].rows->rewrite(begin, end);
         parts_[0].end = std::max(parts_[0].end, end);
     }

@@ -41,12 +41,12 @@ class PositionBook {
         ask_keep(end);
         try {
             for (AgedRows& stream : streams_) stream.reserve(length_, end);
+            streams_.keys().write(length_, k.rows, k.data, k.stride);
+            if (!streams_.from_keys()) streams_.values().write(length_, v.rows, v.data, v.stride);
         } catch (...) {
             cut(length_);
             throw;
         }
-        streams_.keys().write(length_, k.rows, k.data, k.stride);
-        if (!streams_.from_keys()) streams_.values().write(length_, v.rows, v.data, v.stride);
         length_ = end;
         see();
     }
@@ -221,6 +221,11 @@ class PositionBook {
         most = std::max(most, asked_.size());
         const Interval* displaced = nullptr;
         for (const Interval& rows : asked_) {
+            require(rows.begin >= 0 && rows.begin <= rows.end && rows.end <= length &&
+                        (extent_.recent == 0 || rows.end <= extent_.pinned ||
+                         rows.begin >= oldest_needed(committed_)),
+                    ErrorCode::invalid_argument, "keep ", keep_.spec(), " shows rows ", rows.begin,
+                    " to ", rows.end, " of ", length, ", which its extent does not hold");
             if (rows.shift == 0 && rows.max_query == Interval::forever) continue;
             if (displaced == nullptr) displaced = &rows;
             require(rows.shift == displaced->shift && rows.max_query == displaced->max_query,

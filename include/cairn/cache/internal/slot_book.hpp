@@ -69,20 +69,11 @@ class SlotBook {
             throw;
         }
         slots_ = std::max(slots_, slots);
-        for (int h = 0; h < layout_.kv_heads; ++h) {
-            Slots& head = heads_[static_cast<std::size_t>(h)];
-            head.evicted = -1;
-            if (length_ == committed_) head.pending.assign(head.scores.begin(), head.scores.end());
-            for (int r = 0; r < k.rows; ++r) {
-                const float* key = k.data + r * k.stride + h * layout_.key_dim;
-                const int slot = head.take(fills, length_ + r,
-                                           scorer().when() == Evicts::before_attending
-                                               ? scorer().signature(key, layout_.key_dim)
-                                               : 0);
-                streams_.keys().put(h, slot, key);
-                if (!streams_.from_keys())
-                    streams_.values().put(h, slot, v.data + r * v.stride + h * layout_.value_dim);
-            }
+        try {
+            put_rows(k, v, fills);
+        } catch (...) {  // of a codec or scorer from outside
+            rollback();
+            throw;
         }
         length_ += k.rows;
         if (scorer().when() == Evicts::before_attending && scorer().key_is_query() && k.rows == 1)
@@ -301,6 +292,24 @@ class SlotBook {
         return most;
     }
     // Takes staged rows back.
+    // Writes staged rows to slots, head by head.
+    void put_rows(const TokenRows& k, const TokenRows& v, bool fills) {
+        for (int h = 0; h < layout_.kv_heads; ++h) {
+            Slots& head = heads_[static_cast<std::size_t>(h)];
+            head.evicted = -1;
+            if (length_ == committed_) head.pending.assign(head.scores.begin(), head.scores.end());
+            for (int r = 0; r < k.rows; ++r) {
+                const float* key = k.data + r * k.stride + h * layout_.key_dim;
+                const int slot = head.take(fills, length_ + r,
+                                           scorer().when() == Evicts::before_attending
+                                               ? scorer().signature(key, layout_.key_dim)
+                                               : 0);
+                streams_.keys().put(h, slot, key);
+                if (!streams_.from_keys())
+                    streams_.values().put(h, slot, v.data + r * v.stride + h * layout_.value_dim);
+            }
+        }
+    }
     void rollback() noexcept {
         for (Slots& head : heads_) head.rollback();
         length_ = committed_;

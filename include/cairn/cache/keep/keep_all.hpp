@@ -14,8 +14,7 @@ struct KeepAll {
     void intervals(int, int length, Intervals& to) const {
         if (length > 0) to.push_back({0, length});
     }
-    constexpr bool covers(int) const noexcept { return true; }
-    // Files of before keeps were open call it so.
+    // Its name in files that were saved before keeps were open.
     static std::string label() { return "window=0,sinks=0"; }
 };
 

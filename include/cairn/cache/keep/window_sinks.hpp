@@ -38,8 +38,8 @@ struct WindowSinks {
         const int oldest = std::max(sinks, committed - window + 1);
         if (oldest < length) to.push_back({.begin = oldest, .end = length, .window = window});
     }
-    constexpr bool covers(int model_window) const noexcept {
-        return model_window != 0 && model_window <= window && sinks == 0;
+    std::string_view wrong() const noexcept {
+        return window > 0 && sinks >= 0 ? "" : "at least one recent row must stay";
     }
     std::string label() const { return spec_of(*this); }
 };

@@ -138,6 +138,7 @@ inline PlannedStream planned(const AnyCodec& codec, const StreamShape& shape) {
             said->ages ? "age" : "do not age", "; its rows come in units of ",
             result.facts.key_unit);
     result.facts.ages_twice = said->ages_twice;
+    result.facts.nests = said->nests;
     return result;
 }
 

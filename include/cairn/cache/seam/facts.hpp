@@ -15,6 +15,7 @@ struct CodecFacts {
     bool ages_twice = false;        ///< ... and one of the forms is itself a codec whose rows age
     bool turned = false;            ///< rows are turned by a Hadamard matrix first
     bool leading = false;           ///< values have no rows: they are the first numbers of the keys
+    bool nests = false;             ///< wraps rows that another wrapper made into something else
     RowKind kind = RowKind::ready;  ///< what rows are made into keys or values when they are read
     bool operator==(const CodecFacts&) const = default;
 };
@@ -57,6 +58,8 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
 /// parser and docs/caches.md read. `f` is a CacheFacts. Undefined again behind its readers.
 // clang-format off
 #define CAIRN_CACHE_RULES(RULE)                                                                     \
+    RULE(!f.keys.nests && !f.values.nests,                                                          \
+         "rows are kept in one way: what BareKeys, Inputs, Latent and two tiers wrap are plain rows")   \
     RULE(!f.keys.ages_twice && !f.values.ages_twice,                                                \
          "a tier cannot itself change form with age")                                               \
     RULE(!f.keep.by_score ||                                                                        \

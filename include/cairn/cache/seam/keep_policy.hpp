@@ -34,8 +34,9 @@ using Intervals = std::vector<Interval>;
 /// A keep by position. `extent` says what a store has to hold at once: the first `pinned` rows and
 /// of the others the last `recent` ones (0: all of them). `intervals` says which rows a query at
 /// `committed` or later, below `length`, may see; all that are displaced (shift, max_query) are so
-/// by the same numbers. It may allocate: the cache asks while it stages. Optional: `facts` (static
-/// KeepFacts), `word`, `options`, `covers(window)`.
+/// by the same numbers. It may allocate, but must not throw for lengths it was asked about: the
+/// cache asks while it stages, and a commit asks again. Optional: `facts` (static KeepFacts),
+/// `word`, `options`, `wrong()` (a sentence where its settings cannot work).
 template <class K>
 concept PositionalKeep = std::copyable<K> && requires(const K& keep, Intervals& to) {
     { keep.extent(1, 1) } -> std::convertible_to<Extent>;
@@ -70,7 +71,6 @@ class KeepObject {
     virtual KeepFacts facts() const = 0;
     virtual std::string word() const = 0;
     virtual std::string label() const = 0;
-    virtual bool covers(int model_window) const = 0;
     virtual Extent extent(int capacity, int chunk) const = 0;
     virtual void intervals(int committed, int length, Intervals& to) const = 0;
     virtual std::shared_ptr<const Scorer> scorer(const HeadLayout& layout) const = 0;
@@ -79,7 +79,11 @@ class KeepObject {
 template <class K>
 class KeepHolder final : public KeepObject {
   public:
-    explicit KeepHolder(K policy) : policy_(std::move(policy)) {}
+    explicit KeepHolder(K policy) : policy_(std::move(policy)) {
+        if constexpr (requires { policy_.wrong(); })
+            require(policy_.wrong().empty(), ErrorCode::invalid_argument, K::word, ": ",
+                    policy_.wrong());
+    }
     KeepFacts facts() const override { return keep_facts<K>(); }
     std::string word() const override {
         if constexpr (requires { K::word; })
@@ -92,12 +96,6 @@ class KeepHolder final : public KeepObject {
             return policy_.label();
         else
             return word();
-    }
-    bool covers(int model_window) const override {
-        if constexpr (requires { policy_.covers(model_window); })
-            return policy_.covers(model_window);
-        else
-            return false;
     }
     Extent extent(int capacity, int chunk) const override {
         if constexpr (PositionalKeep<K>)
@@ -135,8 +133,6 @@ class AnyKeep {
     std::string spec() const { return object().word(); }
     /// What a saved cache calls it.
     std::string label() const { return object().label(); }
-    /// Whether a model whose queries see `model_window` rows (0: all) is served without loss.
-    bool covers(int model_window) const { return object().covers(model_window); }
     Extent extent(int capacity, int chunk) const { return object().extent(capacity, chunk); }
     void intervals(int committed, int length, Intervals& to) const {
         object().intervals(committed, length, to);

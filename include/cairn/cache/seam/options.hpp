@@ -73,7 +73,7 @@ class OptionReader {
         bool taken = first && !given;
         if constexpr (HasOptions<Policy>)
             Policy::options(policy, [&](const Option& option, auto& value) {
-                if (option.name != name) return;
+                if (option.name != name || (!first && name.empty())) return;
                 if (!given && first && option.needed) refuse(word, " needs =N, ", option.help);
                 if (!given) return;
                 number(word, word.substr(equals + 1), option, value);
