@@ -185,4 +185,11 @@ TEST_CASE("an export refuses what would be no model", "[gguf_export]") {
     --layers;
     std::ofstream(config) << text;
     CHECK(copy.exported(ElementType::f32) == ErrorCode::bad_config);
+    ++layers;
+    std::ofstream(config) << text;
+    export_gguf(copy.path.string(), to.string(), ElementType::f32);
+    // More tokens than the model has rows for: their numbers would be written beyond the table.
+    fs::copy_file(fs::path(CAIRN_MODELS) / "shakespeare" / "tokenizer.json",
+                  copy.path / "tokenizer.json", fs::copy_options::overwrite_existing);
+    CHECK(copy.exported(ElementType::f32) == ErrorCode::bad_tokenizer);
 }

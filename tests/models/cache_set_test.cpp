@@ -263,3 +263,15 @@ TEST_CASE("an audit counts a shared cache once", "[cache_set]") {
     CHECK(lossy.attention[2].size == 0.0);
     CHECK(lossy.bytes < exact.bytes);
 }
+
+TEST_CASE("hidden states that became infinite are no embedding", "[cache_set]") {
+    auto weights = sharing_weights();
+    weights.final_norm = RmsNorm(std::vector<float>(sharing_width, 3e38F), 1e-5F);
+    const SharingModel model(std::move(weights));
+    auto session = model.session<KvCache<>>(20);
+    std::vector<float> hidden(sharing_width, 7.0F);
+    CHECK(code_of([&] { session.embed(std::vector<Token>{1}, hidden.data()); }) ==
+          ErrorCode::non_finite);
+    CHECK(session.position() == 0);
+    CHECK(hidden == std::vector<float>(sharing_width, 7.0F));
+}

@@ -338,4 +338,13 @@ TEST_CASE("caches of another layout than the model's are refused, with both", "[
     auto session = S(model, 20);
     CHECK(code_of([&] { session.expect_prompt(std::numeric_limits<std::size_t>::max()); }) ==
           ErrorCode::limit);
+    // Rows of strangers would be attended.
+    const auto used = [](int, const HeadLayout& layout, int rows) {
+        KvCache<> cache(layout, rows);
+        const std::vector<float> row(static_cast<std::size_t>(layout.kv_heads * layout.key_dim));
+        cache.stage({row.data(), 0, 1}, {row.data(), 0, 1});
+        cache.commit();
+        return cache;
+    };
+    CHECK(code_of([&] { S(model, 20, Serial::instance(), used); }) == ErrorCode::invalid_argument);
 }
