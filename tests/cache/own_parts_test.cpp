@@ -102,9 +102,9 @@ TEST_CASE("wrappers around rows that are no plain rows are refused, with facts o
     struct Silent {  // says no facts
         StreamPlan plan(const StreamShape& shape) const { return Inputs<F16>{}.plan(shape); }
     };
-    const HeadLayout latent{2, 1, 32, 16, 24};
+    const HeadLayout one_head{2, 1, 32, 16, 24};
     const auto code = [&](auto store) {
-        return code_of([&] { AnyCache(latent, 40, AnyStore(store), AnyKeep(KeepAll{})); });
+        return code_of([&] { AnyCache(one_head, 40, AnyStore(store), AnyKeep(KeepAll{})); });
     };
     CHECK(code(Contiguous<Latent<Silent>>{}) == ErrorCode::invalid_argument);
     CHECK(code(Contiguous<BareKeys<Silent>>{}) == ErrorCode::invalid_argument);
