@@ -28,7 +28,7 @@ class AnyCache {
     /// if the address space cannot be had.
     AnyCache(const HeadLayout& layout, int capacity, const AnyStore& store, AnyKeep keep,
              int layer = 0)
-        : self_(made(layout, capacity, store, std::move(keep), layer)) {}
+        : self_(made<Books::any>(layout, capacity, store, std::move(keep), layer)) {}
     /// A cache of one's own that can be truncated and forked (and copied: see `copy`).
     template <class C>
     requires(Rewindable<C> && Forkable<C> && !std::derived_from<C, AnyCache>)
@@ -279,7 +279,9 @@ class AnyCache {
   protected:
     explicit AnyCache(std::unique_ptr<Interface> self) : self_(std::move(self)) {}
 
-  private:
+    // Which bookkeepings are compiled: a type that names its keep needs one of them.
+    enum class Books : std::uint8_t { any, by_position, by_score };
+    template <Books books>
     static std::unique_ptr<Interface> made(const HeadLayout& layout, int capacity,
                                            const AnyStore& store, AnyKeep keep, int layer) {
         using namespace detail;
@@ -295,12 +297,19 @@ class AnyCache {
                 " are possible");
         const KeepFacts facts = keep.facts_now();
         std::vector<StreamSpec> specs = plan_streams(store, facts, layout, layer).streams;
-        if (facts.by_score)
-            return std::make_unique<Holder<HostCache<SlotBook>>>(HostCache(
-                SlotBook(layout, capacity, store, keep.scorer(layout), layer, std::move(specs))));
-        return std::make_unique<Holder<HostCache<PositionBook>>>(
-            HostCache(PositionBook(layout, capacity, store, std::move(keep), std::move(specs))));
+        if constexpr (books != Books::by_position)
+            if (facts.by_score)
+                return std::make_unique<Holder<HostCache<SlotBook>>>(HostCache(SlotBook(
+                    layout, capacity, store, keep.scorer(layout), layer, std::move(specs))));
+        if constexpr (books != Books::by_score)
+            if (!facts.by_score)
+                return std::make_unique<Holder<HostCache<PositionBook>>>(HostCache(
+                    PositionBook(layout, capacity, store, std::move(keep), std::move(specs))));
+        fail(ErrorCode::invalid_argument, "keep ", keep.spec(), ": its facts say ",
+             facts.by_score ? "by score" : "by position", ", its type does not");
     }
+
+  private:
     bool can(Edit edit, int a, int b) const noexcept {
         return self_ != nullptr && self_->can(edit, a, b);
     }

@@ -2,6 +2,7 @@
 // it a Codec) under a Keep (which rows stay). What cannot work is one sentence from the compiler.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "cairn/cache/any_cache.hpp"
@@ -52,7 +53,7 @@ class KvCache : public AnyCache {
     /// An empty cache. Throws what AnyCache's constructor throws.
     KvCache(const HeadLayout& layout, int capacity, const S& store = {}, const K& keep = {},
             int layer = 0)
-        : AnyCache(layout, capacity, store, keep, layer) {}
+        : AnyCache(made<books>(layout, capacity, store, keep, layer)) {}
 
     /// A branch with the same committed rows, shared until one of the two writes.
     KvCache fork() const { return KvCache(AnyCache::fork()); }
@@ -101,6 +102,10 @@ class KvCache : public AnyCache {
     }
 
   private:
+    static constexpr Books books = std::is_same_v<K, AnyKeep> ? Books::any
+                                   : scored                   ? Books::by_score
+                                                              : Books::by_position;
+
     explicit KvCache(AnyCache cache) : AnyCache(std::move(cache)) {}
 };
 
