@@ -320,4 +320,20 @@ class AnyCache {
     std::unique_ptr<Interface> self_;
 };
 
+#if defined(CAIRN_EXTERN_IO)
+// The compiled library has the caches of all policies: programs over it compile none.
+#if defined(CAIRN_IO_IMPLEMENTATION)
+#define CAIRN_CACHES_OF template
+#else
+#define CAIRN_CACHES_OF extern template
+#endif
+CAIRN_CACHES_OF std::unique_ptr<AnyCache::Interface> AnyCache::made<AnyCache::Books::any>(
+    const HeadLayout&, int, const AnyStore&, AnyKeep, int);
+CAIRN_CACHES_OF std::unique_ptr<AnyCache::Interface> AnyCache::made<AnyCache::Books::by_position>(
+    const HeadLayout&, int, const AnyStore&, AnyKeep, int);
+CAIRN_CACHES_OF std::unique_ptr<AnyCache::Interface> AnyCache::made<AnyCache::Books::by_score>(
+    const HeadLayout&, int, const AnyStore&, AnyKeep, int);
+#undef CAIRN_CACHES_OF
+#endif
+
 }}  // namespace cairn
