@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <thread>
 
@@ -399,6 +400,8 @@ TEST_CASE("a forked child reads its parent's swapped sequences and leaves their 
     pool->swap_out(a);
     pool->swap_out(b);
     pool->prefetch(b);
+    // What the reading thread has locked as the process forks, nobody unlocks in the child.
+    std::this_thread::sleep_for(std::chrono::seconds(1));
     const pid_t child = ::fork();
     if (child == 0) {
         ::alarm(20);
