@@ -111,4 +111,29 @@ RowMatrix read_and_attend(AnyCache& cache, const RowMatrix& q, int position,
     return out;
 }
 
+/// Attention over caches from `make()` gives `wanted`, whatever pieces 200 rows and the others come
+/// in, alone and by threads; rows that are taken back change nothing, nor does what a branch
+/// writes. `feed(cache, out, begin, end, piece, context)` attends rows of the text of k and v.
+template <class Make, class Feed>
+void same_however_fed(const Make& make, const RowMatrix& k, const RowMatrix& v,
+                      const RowMatrix& wanted, const Feed& feed) {
+    const auto rows = static_cast<int>(wanted.rows());
+    ThreadPool pool(3);
+    Context alone;
+    Context threads(pool);
+    for (const int piece : {1, 37, rows})
+        for (Context* context : {&alone, &threads}) {
+            INFO("pieces of " << piece);
+            AnyCache cache = make();
+            RowMatrix got(rows, wanted.cols());
+            feed(cache, got, 0, 200, piece, *context);
+            cache.stage(token_rows(k.topRows(50)), token_rows(v.topRows(50)));
+            cache.rollback();
+            AnyCache branch = cache.fork();
+            branch.append(token_rows(k.topRows(60)), token_rows(v.topRows(60)));
+            feed(cache, got, 200, rows, piece, *context);
+            REQUIRE(same_bits(got, wanted));
+        }
+}
+
 }  // namespace support

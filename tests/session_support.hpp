@@ -35,6 +35,17 @@ inline TinyLlama tiny_llama() {
     shape.context = 400;
     return random_llama<RotaryHalf>(random, shape);
 }
+/// Smaller still, of `words` tokens, for scripts of many steps.
+inline TinyLlama small_llama(int words, int context) {
+    Random random(3);
+    LlamaShape shape;
+    shape.layout = {4, 2, 16, 16};
+    shape.width = 16;
+    shape.hidden = 16;
+    shape.vocabulary = words;
+    shape.context = context;
+    return random_llama<RotaryHalf>(random, shape);
+}
 inline AnySession session_of(const TinyLlama& model, const CacheSpec& spec, int capacity,
                              Executor& executor = Serial::instance()) {
     return AnySession(model, capacity, executor,

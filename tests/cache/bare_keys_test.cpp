@@ -59,9 +59,6 @@ TEST_CASE("bare keys: rows are turned after they are read", "[bare_keys]") {
     const BareText text(rows);
     const RotaryHalf rotary = bare_rotary();
     const AttentionParameters parameters{.scale = 0.2F, .rotation = &rotary};
-    ThreadPool pool(3);
-    Context alone;
-    Context threads(pool);
     for (const BareCase& c : bare_cases) {
         INFO(c.spec);
         const CacheSpec spec = CacheSpec::parse(c.spec);
@@ -82,20 +79,11 @@ TEST_CASE("bare keys: rows are turned after they are read", "[bare_keys]") {
         }
         CHECK(spec.make(bare_heads, 400).payload_bytes(300) ==
               CacheSpec::parse(c.twin).make(bare_heads, 400).payload_bytes(300));
-        for (const int piece : {1, 37, rows})
-            for (Context* context : {&alone, &threads}) {
-                INFO("pieces of " << piece);
-                AnyCache cache = spec.make(bare_heads, 400);
-                RowMatrix got(rows, wanted.cols());
-                bare_feed(cache, text, got, 0, 200, piece, parameters, *context);
-                // Rows that are taken back change nothing, nor does what a branch writes.
-                cache.stage(token_rows(text.k.topRows(50)), token_rows(text.v.topRows(50)));
-                cache.rollback();
-                AnyCache branch = cache.fork();
-                branch.append(token_rows(text.k.topRows(60)), token_rows(text.v.topRows(60)));
-                bare_feed(cache, text, got, 200, rows, piece, parameters, *context);
-                REQUIRE(same_bits(got, wanted));
-            }
+        same_however_fed(
+            [&] { return spec.make(bare_heads, 400); }, text.k, text.v, wanted,
+            [&](AnyCache& cache, RowMatrix& out, int begin, int end, int piece, Context& context) {
+                bare_feed(cache, text, out, begin, end, piece, parameters, context);
+            });
     }
 }
 

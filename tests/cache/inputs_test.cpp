@@ -67,9 +67,7 @@ TEST_CASE("inputs: keys and values are made of rows after they are read", "[inpu
     const NaiveMaker maker(text.kv);
     const RotaryHalf rotary(RotarySettings{20, 1e4, 2000, {}, {}});
     const AttentionParameters parameters{.scale = 0.2F, .rotation = &rotary, .maker = &maker};
-    ThreadPool pool(3);
     Context alone;
-    Context threads(pool);
     for (const char* word :
          {"contiguous:f32+inputs", "paged=16:f16+inputs", "mapped:q8_0+inputs",
           "paged=32:kivi4+inputs", "contiguous:q4_0+rot+inputs", "tiered=40:q8_0+inputs",
@@ -95,19 +93,11 @@ TEST_CASE("inputs: keys and values are made of rows after they are read", "[inpu
                                 });
             read.commit();
         }
-        for (const int piece : {1, 37, rows})
-            for (Context* context : {&alone, &threads}) {
-                INFO("pieces of " << piece);
-                AnyCache cache = spec.make(input_heads, 400);
-                RowMatrix got(rows, wanted.cols());
-                input_feed(cache, text, got, 0, 200, piece, parameters, *context);
-                cache.stage(token_rows(text.x.topRows(50)), token_rows(text.v.topRows(50)));
-                cache.rollback();
-                AnyCache branch = cache.fork();
-                branch.append(token_rows(text.x.topRows(60)), token_rows(text.v.topRows(60)));
-                input_feed(cache, text, got, 200, rows, piece, parameters, *context);
-                REQUIRE(same_bits(got, wanted));
-            }
+        same_however_fed(
+            [&] { return spec.make(input_heads, 400); }, text.x, text.v, wanted,
+            [&](AnyCache& cache, RowMatrix& out, int begin, int end, int piece, Context& context) {
+                input_feed(cache, text, out, begin, end, piece, parameters, context);
+            });
     }
 }
 

@@ -27,16 +27,7 @@ std::uint64_t script_seed() {
     const char* text = std::getenv("CAIRN_SCRIPT_SEED");
     return text != nullptr ? std::strtoull(text, nullptr, 10) : 51;
 }
-Model script_model() {
-    Random random(3);
-    LlamaShape shape;
-    shape.layout = {4, 2, 16, 16};
-    shape.width = 16;
-    shape.hidden = 16;
-    shape.vocabulary = token_count;
-    shape.context = capacity;
-    return random_llama<RotaryHalf>(random, shape);
-}
+Model script_model() { return small_llama(token_count, capacity); }
 
 // How a session came about: its tokens, and at which of them a prompt was announced or the context
 // shifted.

@@ -15,16 +15,7 @@ namespace {
 constexpr int proposal_capacity = 200;
 constexpr int proposal_words = 13;
 
-TinyLlama proposal_model() {
-    Random random(3);
-    LlamaShape shape;
-    shape.layout = {4, 2, 16, 16};
-    shape.width = 16;
-    shape.hidden = 16;
-    shape.vocabulary = proposal_words;
-    shape.context = proposal_capacity;
-    return random_llama<RotaryHalf>(random, shape);
-}
+TinyLlama proposal_model() { return small_llama(proposal_words, proposal_capacity); }
 AnySession proposal_session(const TinyLlama& model, const char* spec) {
     return session_of(model, CacheSpec::parse(spec), proposal_capacity);
 }
