@@ -32,10 +32,9 @@ Contents read_contents(const std::string& path) {
         const cairn::GgufSource source(path);
         const cairn::ModelRecipe recipe = cairn::read_gguf_recipe(source.metadata(), source);
         Contents result{"GGUF", recipe.shape, {}, {}, source.file_bytes(), {}, {}};
-        result.shape.heads.input = result.shape.width;
         result.unread = recipe.tensors.check(source, cairn::ModelFormat::gguf).unread();
-        cairn::detail::known_end_of_text(cairn::gguf_end_of_text(source.metadata(), std::nullopt),
-                                         recipe.shape.vocabulary, result.notes);
+        cairn::known_end_of_text(cairn::gguf_end_of_text(source.metadata(), std::nullopt),
+                                 recipe.shape.vocabulary, result.notes);
         for (const auto& [name, tensor] : source.tensors())
             result.tensors.push_back({name, std::string(cairn::block_size(tensor->type).name),
                                       tensor->shape, tensor->bytes});
@@ -49,7 +48,6 @@ Contents read_contents(const std::string& path) {
     const cairn::SafetensorsSource source(folder);
     cairn::HfConfig read = cairn::parse_hf_config(text, config, {}, source);
     Contents result{"safetensors", read.recipe.shape, {}, {}, 0, {}, std::move(read.notes)};
-    result.shape.heads.input = result.shape.width;
     result.unread = read.recipe.tensors.check(source, cairn::ModelFormat::hugging_face).unread();
     for (const auto& [name, tensor] : source.tensors()) {
         result.tensors.push_back({name, tensor->dtype, tensor->shape, tensor->end - tensor->begin});

@@ -53,9 +53,8 @@ class Reducer {
 
     /// Throws Error{io} where rows on disk could not be read.
     void run() {
-        const int tiles = count() * tiling_.strips() * tiling_.strands();
         const int workers = executor_.workers();
-        const bool enough = workers == 1 || tiles >= 4 * workers || most_ < 2;
+        const bool enough = workers == 1 || tiles() >= 4 * workers || most_ < 2;
         if (tiling_.strands() > 1 || (shared_ == 0 && enough))
             walk();
         else
@@ -81,6 +80,7 @@ class Reducer {
     static constexpr int most_block = 64;  // a quarter where rows need not be projected
 
     int count() const noexcept { return static_cast<int>(members_.size()); }
+    int tiles() const noexcept { return count() * tiling_.strips() * tiling_.strands(); }
     const Member& member(int m) const noexcept { return members_[static_cast<std::size_t>(m)]; }
     Context* context_of(int worker) const noexcept {
         return own_.empty() ? nullptr : &own_[static_cast<std::size_t>(worker)];
@@ -101,8 +101,7 @@ class Reducer {
         // A segment that must be opened serves many tiles, as far as every worker has enough of
         // them.
         const int strands = tiling_.strands();
-        const int tiles = count() * strands * tiling_.strips();
-        const int block = room_.opens() ? std::clamp(tiles / (2 * executor_.workers()), 1,
+        const int block = room_.opens() ? std::clamp(tiles() / (2 * executor_.workers()), 1,
                                                      room_.input > 0 ? most_block : most_block / 4)
                                         : 1;
         const int blocks = (strands + block - 1) / block;

@@ -23,6 +23,18 @@
 #include "cairn/see_the_error_above"
 #endif
 
+// How functions are defined that a compiled library has and headers alone have inline.
+#if defined(CAIRN_KERNELS_IMPLEMENTATION)
+#define CAIRN_KERNELS_LINKAGE
+#else
+#define CAIRN_KERNELS_LINKAGE inline
+#endif
+#if defined(CAIRN_IO_IMPLEMENTATION)
+#define CAIRN_IO_LINKAGE
+#else
+#define CAIRN_IO_LINKAGE inline
+#endif
+
 #include <bit>
 #include <climits>
 

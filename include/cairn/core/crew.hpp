@@ -64,13 +64,12 @@ class Crew {
     /// Threads that have a core of their own, as far as is known; the caller's included.
     int useful() noexcept {
         if (!crowded_.load(std::memory_order_relaxed)) return size();
-        int resting = 0;
-        for (int i = 1; i < size(); ++i) resting += slot(i).crowding.rests() ? 1 : 0;
+        int resting = count_resting();
         if (resting > 0) {
             wake_resting();
         } else if (crowded_.exchange(false, std::memory_order_acq_rel)) {
             // A thread that begins to rest in between says so before it says that any does.
-            for (int i = 1; i < size(); ++i) resting += slot(i).crowding.rests() ? 1 : 0;
+            resting = count_resting();
             if (resting > 0) crowded_.store(true, std::memory_order_release);
         }
         return size() - resting;
@@ -120,6 +119,11 @@ class Crew {
     };
 
     Slot& slot(int thread) noexcept { return slots_[static_cast<std::size_t>(thread)]; }
+    int count_resting() noexcept {
+        int resting = 0;
+        for (int i = 1; i < size(); ++i) resting += slot(i).crowding.rests() ? 1 : 0;
+        return resting;
+    }
     // Now and then a run without tasks, so that threads that rest look whether they have a core
     // again. While a run goes on that can wait.
     void wake_resting() noexcept {

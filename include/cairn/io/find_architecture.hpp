@@ -43,7 +43,8 @@ namespace detail {
                                              ModelNumbers& numbers, const TensorSource& source,
                                              const FileLimits& limits) {
     ModelRecipe recipe = architecture.read(numbers, source);
-    const ModelShape& shape = recipe.shape;
+    ModelShape& shape = recipe.shape;
+    shape.heads.input = shape.width;
     const auto size = [](std::ptrdiff_t n) { return static_cast<std::size_t>(n); };
     const std::size_t row =
         checked_mul(size(shape.heads.kv_heads),

@@ -40,12 +40,6 @@ struct ExportReport {
 ExportReport export_gguf(const std::string& from, const std::string& to, ElementType type,
                          const Progress& progress = {}, const FileLimits& limits = {});
 #else
-#if defined(CAIRN_IO_IMPLEMENTATION)
-#define CAIRN_IO_LINKAGE
-#else
-#define CAIRN_IO_LINKAGE inline
-#endif
-
 namespace detail {
 
 // Encodes rows of f32 in any type that can be written.
@@ -237,8 +231,7 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     TokenizerJson reader;
     reader.load(json, limits);
     const Vocabulary& v = reader.v;
-    require(v.bytes.size() <= static_cast<std::size_t>(vocabulary), ErrorCode::bad_tokenizer, where,
-            ": ", v.bytes.size(), " tokens for a vocabulary of ", vocabulary);
+    check_vocabulary(v.bytes.size(), vocabulary, where);
     const bool sentence = v.kind == Vocabulary::Kind::sentence;
     const Json& model = json["model"];
     GgufArray tokens{GgufType::string, {}, {}, {}};
@@ -336,7 +329,6 @@ CAIRN_IO_LINKAGE ExportReport export_gguf(const std::string& from, const std::st
     job.writer.write(to, progress);
     return report;
 }
-#undef CAIRN_IO_LINKAGE
 #endif
 
 }}  // namespace cairn

@@ -81,19 +81,8 @@ class HfNumbers final : public ModelNumbers {
     std::string architecture_;
 };
 
-namespace detail {
-
-// A source that holds nothing, for who asks for the numbers alone.
-class NoTensors final : public TensorSource {
-  public:
-    const std::vector<std::size_t>* shape(std::string_view) const override { return nullptr; }
-    ElementType type(std::string_view) const override { return ElementType::f32; }
-    void read(std::string_view, std::size_t, std::span<float>) const override {}
-    void read_stored(std::string_view, std::size_t, std::span<std::byte>) const override {}
-};
-
-// The ids that a vocabulary has, and a note for each of the others: Hugging Face writes its
-// defaults into configurations whose vocabulary is smaller, and loads them.
+/// The ids that a vocabulary has, and a note for each of the others: Hugging Face writes its
+/// defaults into configurations whose vocabulary is smaller, and loads them.
 inline std::vector<Token> known_end_of_text(const std::vector<Token>& ids, int vocabulary,
                                             std::vector<std::string>& notes) {
     std::vector<Token> result;
@@ -106,6 +95,17 @@ inline std::vector<Token> known_end_of_text(const std::vector<Token>& ids, int v
                             " tokens");
     return result;
 }
+
+namespace detail {
+
+// A source that holds nothing, for who asks for the numbers alone.
+class NoTensors final : public TensorSource {
+  public:
+    const std::vector<std::size_t>* shape(std::string_view) const override { return nullptr; }
+    ElementType type(std::string_view) const override { return ElementType::f32; }
+    void read(std::string_view, std::size_t, std::span<float>) const override {}
+    void read_stored(std::string_view, std::size_t, std::span<std::byte>) const override {}
+};
 
 [[gnu::cold]] inline std::vector<Token> hf_end_of_text(const JsonObject& root,
                                                        const FileLimits& limits) {
@@ -159,8 +159,8 @@ inline std::vector<Token> known_end_of_text(const std::vector<Token>& ids, int v
     result.gguf = architecture.gguf;
     result.recipe = detail::read_recipe(architecture, numbers, source, limits);
     result.numbers = numbers.noted();
-    result.end_of_text = detail::known_end_of_text(detail::hf_end_of_text(root, limits),
-                                                   result.vocabulary(), result.notes);
+    result.end_of_text =
+        known_end_of_text(detail::hf_end_of_text(root, limits), result.vocabulary(), result.notes);
     return result;
 }
 

@@ -72,20 +72,7 @@ namespace detail {
 extern template Forward open_forward(const AnyModel&, std::span<const Slice>, Context&, Sessions);
 }
 #else
-#if defined(CAIRN_IO_IMPLEMENTATION)
-#define CAIRN_IO_LINKAGE
-#else
-#define CAIRN_IO_LINKAGE inline
-#endif
-
 namespace detail {
-
-inline void check_vocabulary(const std::optional<Tokenizer>& tokenizer, int vocabulary,
-                             const std::string& where) {
-    require(!tokenizer || tokenizer->size() <= static_cast<std::size_t>(vocabulary),
-            ErrorCode::bad_tokenizer, where, ": ", tokenizer ? tokenizer->size() : 0,
-            " tokens for a vocabulary of ", vocabulary);
-}
 
 inline AnyModel build_model(const ModelRecipe& recipe, const TensorSource& source,
                             ModelFormat format, const LoadOptions& options) {
@@ -103,7 +90,7 @@ inline AnyModel build_model(const ModelRecipe& recipe, const TensorSource& sourc
     const std::filesystem::path path = folder / "tokenizer.json";
     if (name_exists(path.string())) {
         tokenizer = Tokenizer::parse(read_json_file(path.string(), limits), limits);
-        check_vocabulary(tokenizer, config.vocabulary(), path.string());
+        check_vocabulary(tokenizer->size(), config.vocabulary(), path.string());
     }
     return {build_model(config.recipe, source, ModelFormat::hugging_face, options),
             std::move(config.end_of_text),
@@ -120,7 +107,7 @@ inline AnyModel build_model(const ModelRecipe& recipe, const TensorSource& sourc
     const ModelRecipe recipe = read_gguf_recipe(metadata, source, limits);
     std::optional<Tokenizer> tokenizer = gguf_tokenizer(metadata, limits);
     const int vocabulary = recipe.shape.vocabulary;
-    check_vocabulary(tokenizer, vocabulary, path);
+    if (tokenizer) check_vocabulary(tokenizer->size(), vocabulary, path);
     std::vector<std::string> unread = recipe.tensors.check(source, ModelFormat::gguf).unread();
     check_unread(unread, source);
     std::vector<std::string> notes;
@@ -159,7 +146,6 @@ CAIRN_IO_LINKAGE LoadedModel load_model(const std::string& path, const LoadOptio
     require(name_exists(path), ErrorCode::io, path, ": no such file or folder");
     return detail::without_padding(detail::load_gguf(path, options, limits));
 }
-#undef CAIRN_IO_LINKAGE
 #endif
 
 }}  // namespace cairn

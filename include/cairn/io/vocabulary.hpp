@@ -74,6 +74,12 @@ struct Vocabulary {
 
 namespace detail {
 
+/// Error{bad_tokenizer} for more tokens than a model has rows for.
+inline void check_vocabulary(std::size_t tokens, int vocabulary, const std::string& where) {
+    require(tokens <= static_cast<std::size_t>(vocabulary), ErrorCode::bad_tokenizer, where, ": ",
+            tokens, " tokens for a vocabulary of ", vocabulary);
+}
+
 /// The byte of a token spelt "<0x41>", or -1.
 inline int byte_token(std::string_view name) noexcept {
     if (name.size() != 6 || !name.starts_with("<0x") || name[5] != '>') return -1;

@@ -27,9 +27,6 @@ std::span<const Table* const> available() noexcept;
 #else
 #if defined(CAIRN_KERNELS_IMPLEMENTATION)
 std::span<const Table* const> available() noexcept;
-#define CAIRN_KERNELS_LINKAGE
-#else
-#define CAIRN_KERNELS_LINKAGE inline
 #endif
 /// The tables this processor can run, slowest first.
 CAIRN_KERNELS_LINKAGE std::span<const Table* const> available() noexcept {
@@ -53,7 +50,6 @@ CAIRN_KERNELS_LINKAGE std::span<const Table* const> available() noexcept {
 }
 #undef CAIRN_TABLE
 #undef CAIRN_SUPPORTED
-#undef CAIRN_KERNELS_LINKAGE
 #endif
 
 /// The table called `name`; Error{unsupported} naming those this processor can run.

@@ -18,9 +18,6 @@ const BlockKernels& kernels_for(const Table& base) noexcept;
 #else
 #if defined(CAIRN_KERNELS_IMPLEMENTATION)
 const BlockKernels& kernels_for(const Table& base) noexcept;
-#define CAIRN_KERNELS_LINKAGE
-#else
-#define CAIRN_KERNELS_LINKAGE inline
 #endif
 #define CAIRN_BLOCK_KERNELS(set, floats, ...) &set::blocks::block_kernels,
 /// The products of the instruction set of `base`.
@@ -29,7 +26,6 @@ CAIRN_KERNELS_LINKAGE const BlockKernels& kernels_for(const Table& base) noexcep
     return *all[static_cast<std::size_t>(base.isa)];
 }
 #undef CAIRN_BLOCK_KERNELS
-#undef CAIRN_KERNELS_LINKAGE
 #endif
 
 /// The products in use.
