@@ -5,7 +5,7 @@
 namespace cairn {
 inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 template Forward open_forward(const AnyModel&, std::span<const Slice>, Context&, Sessions);
 }
 

@@ -25,7 +25,7 @@ std::vector<ReadRow> read_rows(const RunList& runs, Made part, int kv_head, int 
     for (const Run& run : runs) {
         const int width = run.dims != 0 ? run.dims : dims;
         std::vector<float> row(static_cast<std::size_t>(width));
-        const auto seen = detail::visible(run, Run::forever, position, run.begin, run.end);
+        const auto seen = internal::visible(run, Run::forever, position, run.begin, run.end);
         for (int j = seen.begin; j < seen.end; ++j) {
             run.codec->decode(reader.at(run, j), width, row.data(), width,
                               scratch.with(run.codec->scratch_floats(width)));

@@ -11,7 +11,7 @@ namespace {
 
 const HeadLayout two_heads{2, 1, 16, 16};
 
-const PagedRows& paged(const detail::AgedRows& stream) {
+const PagedRows& paged(const internal::AgedRows& stream) {
     return dynamic_cast<const PagedRows&>(stream.rows());
 }
 // The committed rows of a cache, decoded, head 0.

@@ -14,8 +14,8 @@ namespace {
 const HeadLayout four_heads{4, 2, 8, 12};
 
 const SpilledRows& spilled(const AnyCache& cache, bool keys = true) {
-    const detail::Streams& pair = *cache.streams();
-    const detail::AgedRows& stream = keys ? pair.keys() : pair.values();
+    const internal::Streams& pair = *cache.streams();
+    const internal::AgedRows& stream = keys ? pair.keys() : pair.values();
     return dynamic_cast<const SpilledRows&>(stream.rows(stream.plan().count() - 1));
 }
 void fill(Random& random, AnyCache& cache, AnyCache& other, int rows) {

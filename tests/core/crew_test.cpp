@@ -66,9 +66,9 @@ TEST_CASE("a thread without a core holds up nobody", "[crew]") {
 }
 
 TEST_CASE("a thread that loses its core again and again rests for a while", "[crew]") {
-    detail::Crowding crowding;
+    internal::Crowding crowding;
     CHECK_FALSE(crowding.rests());
-    detail::Crowding::Gap gap(crowding);
+    internal::Crowding::Gap gap(crowding);
     const auto lose_core = [&] {
         gap.lost_core();
         std::this_thread::sleep_for(5ms);
@@ -85,14 +85,14 @@ TEST_CASE("a thread that loses its core again and again rests for a while", "[cr
     // It comes back when it was asked to look and could have a core; on a busy machine not at once.
     for (int i = 0; i < 1000 && crowding.rests(); ++i) {
         std::this_thread::sleep_for(20ms);
-        REQUIRE(crowding.due(detail::Crowding::now()));
+        REQUIRE(crowding.due(internal::Crowding::now()));
         crowding.ask();
-        CHECK_FALSE(crowding.due(detail::Crowding::now()));  // once for each look
+        CHECK_FALSE(crowding.due(internal::Crowding::now()));  // once for each look
         crowding.look_if_asked();
     }
     CHECK_FALSE(crowding.rests());
 #if defined(__linux__)
-    CHECK(detail::waited_for_core(detail::thread_number()) >= -1);
-    CHECK(detail::waited_for_core(-1) == -1);
+    CHECK(internal::waited_for_core(internal::thread_number()) >= -1);
+    CHECK(internal::waited_for_core(-1) == -1);
 #endif
 }

@@ -44,9 +44,9 @@ TEST_CASE("threads by default keep to the quota of the control group", "[hardwar
     const std::string mounts = folder.file("cgroup");
     const auto quota = [&](const char* groups) {
         write(list, groups);
-        return detail::cgroup_quota(list.c_str(), mounts.c_str());
+        return internal::cgroup_quota(list.c_str(), mounts.c_str());
     };
-    CHECK(detail::cgroup_quota(folder.file("none").c_str(), mounts.c_str()) == 0);
+    CHECK(internal::cgroup_quota(folder.file("none").c_str(), mounts.c_str()) == 0);
     CHECK(quota("0::/\n") == 0);
     // Version 2: the tightest of the group and those above it.
     write(mounts + "/cpu.max", "max 100000\n");

@@ -11,11 +11,11 @@ TEST_CASE("the longest added token is found, the first of equals", "[added_token
         return text;
     };
     for (int round = 0; round < 300; ++round) {
-        detail::AddedTokens::List list;
+        internal::AddedTokens::List list;
         for (int i = draw(random, 0, 12); i > 0; --i)
             list.push_back({word(5), i, random.below(2) == 0});
         for (const SpecialTokens special : {SpecialTokens::as_text, SpecialTokens::recognised}) {
-            const detail::AddedTokens added(list, special);
+            const internal::AddedTokens added(list, special);
             const std::string text = word(30);
             for (std::size_t at = 0; at < text.size(); ++at) {
                 const Vocabulary::Added* expected = nullptr;

@@ -8,7 +8,7 @@ using namespace support;
 TEST_CASE("a piece that is found again has the ids it had", "[piece_cache]") {
     Random random(51);
     for (const std::size_t bytes : {std::size_t{0}, std::size_t{1000}, std::size_t{1} << 30}) {
-        detail::PieceCache cache(bytes);
+        internal::PieceCache cache(bytes);
         std::vector<Token> ids;
         std::map<std::string, std::vector<Token>> expected;
         int found = 0;
@@ -23,7 +23,7 @@ TEST_CASE("a piece that is found again has the ids it had", "[piece_cache]") {
             const std::size_t at = ids.size();
             if (cache.append(piece, ids)) {
                 ++found;
-                REQUIRE(piece.size() <= detail::PieceCache::longest);
+                REQUIRE(piece.size() <= internal::PieceCache::longest);
                 REQUIRE(std::vector<Token>(ids.begin() + static_cast<std::ptrdiff_t>(at),
                                            ids.end()) == expected.at(piece));
                 continue;

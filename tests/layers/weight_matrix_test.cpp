@@ -70,11 +70,12 @@ TEST_CASE("the test for finite numbers is exact for every 16-bit pattern", "[wei
                 const auto* bytes = reinterpret_cast<const std::byte*>(numbers.data());
                 float x = 0.0F;
                 format_of(type).decode(bytes + 2 * (bits % count), 1, &x);
-                if (detail::finite_numbers(type, bytes, count) != std::isfinite(x))
+                if (internal::finite_numbers(type, bytes, count) != std::isfinite(x))
                     FAIL(bits << " of " << count);
             }
     for (const float x : {0.0F, -0.0F, 3.4e38F, -3.4e38F, 1e-45F, 1.0F})
-        CHECK(detail::finite_numbers(ElementType::f32, reinterpret_cast<const std::byte*>(&x), 1));
+        CHECK(
+            internal::finite_numbers(ElementType::f32, reinterpret_cast<const std::byte*>(&x), 1));
 }
 
 TEST_CASE("scales of blocks that are no numbers are refused", "[weight_matrix]") {

@@ -32,7 +32,7 @@ struct BatchQuery {
     float* out = nullptr;
 };
 
-namespace detail {
+namespace internal {
 
 // What attention asks of a cache and queries before it computes anything: the layout with its query
 // heads.
@@ -80,7 +80,7 @@ inline void attend_members(std::span<Member> members, const AttentionParameters&
     }
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// out[row][head * value_dim ...] = attention of the queries over the committed and staged rows of
 /// `cache`. Extra memory is a constant number of tiles. Throws Error{shape_mismatch,
@@ -88,8 +88,8 @@ inline void attend_members(std::span<Member> members, const AttentionParameters&
 /// read; the cache is never changed.
 inline void attend(CacheRef cache, const Queries& queries, const AttentionParameters& parameters,
                    int heads, float* out, std::ptrdiff_t out_stride, Context& context) {
-    detail::Member only{cache, queries, out, out_stride};
-    detail::attend_members({&only, 1}, parameters, heads, context);
+    internal::Member only{cache, queries, out, out_stride};
+    internal::attend_members({&only, 1}, parameters, heads, context);
 }
 
 /// attend() of one row for every sequence of the batch, in one go; the caches have one layout and
@@ -97,11 +97,11 @@ inline void attend(CacheRef cache, const Queries& queries, const AttentionParame
 inline void attend_batch(std::span<const BatchQuery> batch, const AttentionParameters& parameters,
                          int heads, Context& context) {
     Workspace::Frame frame(context.workspace());
-    auto* members = frame.array<detail::Member>(batch.size());
+    auto* members = frame.array<internal::Member>(batch.size());
     for (std::size_t i = 0; i < batch.size(); ++i)
-        new (members + i)
-            detail::Member{batch[i].cache, {batch[i].q, 0, 1, batch[i].position}, batch[i].out, 0};
-    detail::attend_members({members, batch.size()}, parameters, heads, context);
+        new (members + i) internal::Member{
+            batch[i].cache, {batch[i].q, 0, 1, batch[i].position}, batch[i].out, 0};
+    internal::attend_members({members, batch.size()}, parameters, heads, context);
 }
 
 }}  // namespace cairn

@@ -10,7 +10,7 @@
 #include "cairn/cache/seam/cache_ref.hpp"
 #include "cairn/core/context.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// The queries of one sequence: any number of rows where it is alone, one row in a batch.
 struct Member {
@@ -132,4 +132,4 @@ inline int find_shared(std::span<const Member> members, const HeadLayout& layout
     return segments;
 }
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -10,7 +10,7 @@
 #include "cairn/cache/codec/plain.hpp"
 #include "cairn/core/context.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Makes the runs of a segment runs in memory; returns 0 or an errno.
 inline int fetch_segment(RunList& runs, int low, std::byte* room) noexcept {
@@ -127,4 +127,4 @@ class OpenSegment {
     std::optional<RunList> values_here_;
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -13,7 +13,7 @@ inline TokenRows token_rows(const MatrixIn& m) {
     return {m.data(), m.outerStride(), checked_cast<int>(m.rows(), "rows")};
 }
 
-namespace detail {
+namespace internal {
 
 // Error{non_finite} naming the first row of a matrix that has a NaN or an infinity.
 inline void require_numbers(const MatrixIn& m, const char* name) {
@@ -22,7 +22,7 @@ inline void require_numbers(const MatrixIn& m, const char* name) {
                 ErrorCode::non_finite, "prefill: NaN or infinity in row ", r, " of ", name);
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Appends the rows of k and v to the cache and returns the attention of q's rows over all of it:
 /// stage, attend, commit. Row r of all three is one token; keys must already be rotated where the
@@ -58,9 +58,9 @@ void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
     const float* last = first + out.rows() * out.outerStride();
     require(q.size() == 0 || q.data() + q.rows() * q.outerStride() <= first || last <= q.data(),
             ErrorCode::invalid_argument, "prefill: out overlaps q");
-    detail::require_numbers(q, "q");
-    detail::require_numbers(k, "k");
-    detail::require_numbers(v, "v");
+    internal::require_numbers(q, "q");
+    internal::require_numbers(k, "k");
+    internal::require_numbers(v, "v");
     const int rows = checked_cast<int>(k.rows(), "rows");
     const int skipped = rows - static_cast<int>(q.rows());  // rows without queries
     for (int begin = 0; begin < rows;) {
@@ -75,7 +75,7 @@ void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
                     cache.length() - queries},
                    parameters, layout.heads, out.data() + query * out.outerStride(),
                    out.outerStride(), context);
-            detail::require_numbers(out.middleRows(query, queries), "the result");
+            internal::require_numbers(out.middleRows(query, queries), "the result");
         } catch (...) {
             cache.rollback();
             throw;
@@ -94,7 +94,7 @@ MatrixView key_view(const C& cache, int kv_head);
 template <AttentionCache C>
 MatrixView value_view(const C& cache, int kv_head);
 
-namespace detail {
+namespace internal {
 
 inline MatrixView view_of(const RunList& runs, int rows, int dims, int kv_head, int kv_heads) {
     require(kv_head >= 0 && kv_head < kv_heads, ErrorCode::invalid_argument, "view: KV head ",
@@ -110,23 +110,23 @@ inline MatrixView view_of(const RunList& runs, int rows, int dims, int kv_head, 
             Eigen::OuterStride<>(run.stride / static_cast<std::ptrdiff_t>(sizeof(float)))};
 }
 
-}  // namespace detail
+}  // namespace internal
 
 template <AttentionCache C>
 MatrixView key_view(const C& cache, int kv_head) {
     RunList keys;
     RunList values;
     cache.runs(kv_head, keys, values);
-    return detail::view_of(keys, cache.committed(), cache.layout().key_dim, kv_head,
-                           cache.layout().kv_heads);
+    return internal::view_of(keys, cache.committed(), cache.layout().key_dim, kv_head,
+                             cache.layout().kv_heads);
 }
 template <AttentionCache C>
 MatrixView value_view(const C& cache, int kv_head) {
     RunList keys;
     RunList values;
     cache.runs(kv_head, keys, values);
-    return detail::view_of(values, cache.committed(), cache.layout().value_dim, kv_head,
-                           cache.layout().kv_heads);
+    return internal::view_of(values, cache.committed(), cache.layout().value_dim, kv_head,
+                             cache.layout().kv_heads);
 }
 
 }}  // namespace cairn

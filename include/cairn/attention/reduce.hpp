@@ -24,7 +24,7 @@
 #include "cairn/attention/open.hpp"
 #include "cairn/core/parallel_for.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Attention of all members' queries. One call, one object.
 class Reducer {
@@ -315,4 +315,4 @@ class Reducer {
     float* parts_ = nullptr;   // of a round: [strips][items]
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

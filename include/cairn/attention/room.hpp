@@ -11,7 +11,7 @@
 #include "cairn/core/checked.hpp"
 #include "cairn/core/types.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Row numbers that are reduced together before merging. Part of the numerics.
 inline constexpr int segment_rows = 256;
@@ -99,4 +99,4 @@ struct SegmentRoom {
     }
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

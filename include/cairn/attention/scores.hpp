@@ -9,7 +9,7 @@
 #include "cairn/cache/seam/cache_ref.hpp"
 #include "cairn/core/context.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Shows the rotated queries of a single row to a cache that evicts before attending: the whole
 /// group of a KV head at once, however many heads that is.
@@ -112,4 +112,4 @@ inline void report_scores(CacheRef cache, const Queries& queries, const HeadLayo
     executor.run(layout.kv_heads, task);
 }
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -8,7 +8,7 @@
 
 #include "cairn/attention/tiling.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Rows of a run that a query at `position` sees inside [low, high): an interval.
 struct SeenRows {
@@ -182,4 +182,4 @@ inline void attend_rows(const RunList& keys, const RunList& values, const QueryT
     }
 }
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -14,7 +14,7 @@
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/kernels/hadamard.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Queries (rows x heads of a group) that share one pass over keys and values.
 inline constexpr int tile_queries = 16;
@@ -195,4 +195,4 @@ struct TileState {
         : max(at), sum(at + queries), out(at + 2 * queries) {}
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -161,14 +161,14 @@ class AnyCache {
     void archive(CacheArchive& archive) { self().archive(archive); }
     /// The cache itself as attention sees it, one indirection less.
     CacheRef ref() const noexcept {
-        return self_ != nullptr ? self_->ref() : CacheRef(detail::MovedCache::instance());
+        return self_ != nullptr ? self_->ref() : CacheRef(internal::MovedCache::instance());
     }
     /// The streams behind it, for tests and statistics; null if it is a cache of one's own.
-    const detail::Streams* streams() const noexcept {
+    const internal::Streams* streams() const noexcept {
         return self_ != nullptr ? self_->streams() : nullptr;
     }
     /// The slots behind a keep by score, for tests and statistics; null for others.
-    const detail::SlotBook* slots() const noexcept {
+    const internal::SlotBook* slots() const noexcept {
         return self_ != nullptr ? self_->slots() : nullptr;
     }
 
@@ -184,8 +184,8 @@ class AnyCache {
         virtual bool can(Edit edit, int a, int b) const noexcept = 0;
         virtual void edit(Edit edit, int a, int b) = 0;
         virtual void pin(int begin, int end) = 0;
-        virtual const detail::Streams* streams() const noexcept = 0;
-        virtual const detail::SlotBook* slots() const noexcept = 0;
+        virtual const internal::Streams* streams() const noexcept = 0;
+        virtual const internal::SlotBook* slots() const noexcept = 0;
         virtual std::unique_ptr<Interface> fork() const = 0;
         virtual std::unique_ptr<Interface> copy() const = 0;
         virtual int span() const noexcept = 0;
@@ -238,14 +238,14 @@ class AnyCache {
                 fail(ErrorCode::unsupported, "pin rows ", begin, " to ", end,
                      ": this cache's rows go by position");
         }
-        const detail::Streams* streams() const noexcept override {
+        const internal::Streams* streams() const noexcept override {
             if constexpr (requires { cache.streams(); })
                 return cache.streams();
             else
                 return nullptr;
         }
-        const detail::SlotBook* slots() const noexcept override {
-            if constexpr (std::is_same_v<C, detail::HostCache<detail::SlotBook>>)
+        const internal::SlotBook* slots() const noexcept override {
+            if constexpr (std::is_same_v<C, internal::HostCache<internal::SlotBook>>)
                 return &cache.book();
             else
                 return nullptr;
@@ -284,7 +284,7 @@ class AnyCache {
     template <Books books>
     static std::unique_ptr<Interface> made(const HeadLayout& layout, int capacity,
                                            const AnyStore& store, AnyKeep keep, int layer) {
-        using namespace detail;
+        using namespace internal;
         validate(layout);
         require(capacity > 0 && capacity <= row_limit, ErrorCode::invalid_argument,
                 "cache capacity ", capacity, "; 1 to ", row_limit, " rows are possible");
@@ -314,7 +314,7 @@ class AnyCache {
         return self_ != nullptr && self_->can(edit, a, b);
     }
     Interface& self() const {
-        if (self_ == nullptr) detail::MovedCache::refuse();
+        if (self_ == nullptr) internal::MovedCache::refuse();
         return *self_;
     }
     std::unique_ptr<Interface> self_;

@@ -11,7 +11,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // The facts of types; defaults where a type is no policy, so that the sentence about that comes
 // alone.
@@ -27,7 +27,7 @@ constexpr CacheFacts static_facts() {
     return facts;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// AnyCache with its policies in its type; the values of both may still be chosen at run time:
 /// KvCache<Paged<F16>>(layout, 4096, {.block_rows = 32}). Moves into an AnyCache.
@@ -39,7 +39,7 @@ class KvCache : public AnyCache {
     static_assert(Keep<K>,
                   "KvCache<Store, Keep>: the second argument must be a keep such as "
                   "cairn::KeepAll; it says which rows stay.");
-    static constexpr CacheFacts f = detail::static_facts<S, K>();
+    static constexpr CacheFacts f = internal::static_facts<S, K>();
 #define CAIRN_STATIC_RULE(predicate, sentence) \
     static_assert(predicate, "KvCache<Store, Keep>: " sentence);
     CAIRN_CACHE_RULES(CAIRN_STATIC_RULE)

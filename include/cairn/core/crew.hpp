@@ -25,7 +25,7 @@
 #include "cairn/core/forks.hpp"
 #include "cairn/core/fp_environment.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 // Every run has a number. Each thread, the caller's included, has one task of its own (the one with
 // its number) and a slot to claim it in; what is left goes to who is free. A task is claimed by its
@@ -249,4 +249,4 @@ class Crew {
     std::optional<TaskRef> task_;
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

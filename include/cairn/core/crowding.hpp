@@ -21,7 +21,7 @@
 
 #include "cairn/core/config.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 // The system's number of this thread; 0 where it has none.
 inline int thread_number() noexcept {
@@ -176,4 +176,4 @@ class Crowding {
     std::atomic<std::int64_t> counted_{0};
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -74,7 +74,7 @@ class Error : public std::runtime_error {
     ErrorCode code_;
 };
 
-namespace detail {
+namespace internal {
 
 // One piece of an error message. Erased, so that a call site costs an array and not a stream: there
 // are many of them, and compile time is part of the interface.
@@ -135,12 +135,12 @@ template <class... Parts>
     fail_with(code, {MessagePart(parts)...});
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Throws Error{code} with the parts (text and numbers) one after another.
 template <class... Parts>
 [[noreturn]] void fail(ErrorCode code, const Parts&... parts) {
-    detail::fail_widened(code, detail::widened(parts)...);
+    internal::fail_widened(code, internal::widened(parts)...);
 }
 
 /// `fail` unless the condition holds.

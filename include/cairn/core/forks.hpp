@@ -9,7 +9,7 @@
 
 #include "cairn/core/error.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 inline std::atomic<std::uint32_t>& fork_counter() noexcept {
     static std::atomic<std::uint32_t> count{0};
@@ -30,4 +30,4 @@ inline std::uint32_t watch_forks() {
     return static_cast<void>(watching), forks();
 }
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -55,7 +55,7 @@ class FpEnvironment {
     Word saved_;
 };
 
-namespace detail {
+namespace internal {
 
 // Three expressions that -ffast-math, -fassociative-math or flushed denormals change. volatile
 // keeps the compiler from folding them with other rules than it uses at run time.
@@ -77,12 +77,12 @@ inline bool canary() noexcept {
     return reassociated == 0.0F && denormal > 0.0F && magic == 0.0F && unordered;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Whether this build keeps the promise of docs/exactness.md. False under -ffast-math and the like:
 /// results are then still right, but not the same bits as elsewhere. Checked once, at first use.
 inline bool exact() noexcept {
-    static const bool result = detail::canary();
+    static const bool result = internal::canary();
     return result;
 }
 

@@ -16,7 +16,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // The first line of a file, cut to what fits; empty if there is none.
 template <std::size_t size>
@@ -116,15 +116,15 @@ inline int affinity_threads() noexcept {
     return 0;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Threads that this process can run at once (at least 1): processors, less what an affinity mask
 /// (taskset) or the CPU quota of a control group (a container) takes away.
 inline int hardware_threads() noexcept {
-    int threads = detail::affinity_threads();
+    int threads = internal::affinity_threads();
     if (threads == 0) threads = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
-    const int quota = detail::cgroup_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+    const int quota = internal::cgroup_quota("/proc/self/cgroup", "/sys/fs/cgroup");
     if (quota > 0) threads = std::min(threads, quota);
 #endif
     return std::max(1, threads);

@@ -12,7 +12,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // What is left of a worker's share of a loop. The owner takes from the front and reads memory in
 // one long stream; who has nothing left takes from the back.
@@ -55,7 +55,7 @@ class alignas(64) SharedRange {
     std::atomic<std::uint64_t> left_{0};
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// Calls `body(begin, end, worker)` on ranges that cover 0..count, each at least `grain` long where
 /// count is (the last of a worker's share may be shorter). `count` is below 2^32.
@@ -70,14 +70,14 @@ void parallel_for(Executor& executor, std::ptrdiff_t count, std::ptrdiff_t grain
         executor.run(1, all);
         return;
     }
-    std::array<detail::SharedRange, 64> ranges;
+    std::array<internal::SharedRange, 64> ranges;
     const std::ptrdiff_t shares = std::min(tasks, std::ssize(ranges));
     for (std::ptrdiff_t i = 0; i < shares; ++i)
         ranges[static_cast<std::size_t>(i)].reset(
             static_cast<std::uint32_t>(count * i / shares),
             static_cast<std::uint32_t>(count * (i + 1) / shares));
     auto task = [&](int i, int worker) {
-        using enum detail::SharedRange::Side;
+        using enum internal::SharedRange::Side;
         for (std::ptrdiff_t k = 0; k < shares; ++k) {
             auto& range = ranges[static_cast<std::size_t>((i + k) % shares)];
             while (const auto piece =

@@ -45,7 +45,7 @@ class ScratchFile {
         require(!foreign(), ErrorCode::bad_state, not_ours);
         const std::scoped_lock lock(mutex_);
         if (process_.load(std::memory_order_relaxed) == nobody)
-            process_.store(std::int64_t{detail::watch_forks()}, std::memory_order_relaxed);
+            process_.store(std::int64_t{internal::watch_forks()}, std::memory_order_relaxed);
         Free& free = free_[bytes];
         if (!free.slots.empty()) {
             const Slot slot = free.slots.back();
@@ -128,7 +128,7 @@ class ScratchFile {
     // Whether a parent's slots are in it, and its lock in any state.
     bool foreign() const noexcept {
         const std::int64_t process = process_.load(std::memory_order_relaxed);
-        return process != nobody && process != std::int64_t{detail::forks()};
+        return process != nobody && process != std::int64_t{internal::forks()};
     }
     struct Entry {
         std::size_t bytes;

@@ -20,10 +20,10 @@ class ThreadPool final : public Executor {
   public:
     /// Throws Error{invalid_argument, out_of_memory}, std::bad_alloc.
     explicit ThreadPool(int threads = hardware_threads())
-        : crew_(std::make_unique<detail::Crew>(checked(threads)).release()),
+        : crew_(std::make_unique<internal::Crew>(checked(threads)).release()),
           workers_(crew_.load(std::memory_order_relaxed)->size()) {}
     ~ThreadPool() override {
-        detail::Crew* const crew = crew_.load(std::memory_order_acquire);
+        internal::Crew* const crew = crew_.load(std::memory_order_acquire);
         if (crew->here()) delete crew;  // in a child its threads, and who holds its locks, are not
     }
     ThreadPool(const ThreadPool&) = delete;
@@ -43,20 +43,20 @@ class ThreadPool final : public Executor {
                 "thread pool: ", threads, " threads; 1 to 1024 are possible");
         return threads;
     }
-    detail::Crew& crew() {
-        detail::Crew* const crew = crew_.load(std::memory_order_acquire);
+    internal::Crew& crew() {
+        internal::Crew* const crew = crew_.load(std::memory_order_acquire);
         return crew->here() ? *crew : anew(crew);
     }
     // In a forked child. The parent's crew is left behind as it is: another thread may have been in
     // the middle of anything.
-    [[gnu::cold, gnu::noinline]] detail::Crew& anew(detail::Crew* old) {
-        auto fresh = std::make_unique<detail::Crew>(workers_);
+    [[gnu::cold, gnu::noinline]] internal::Crew& anew(internal::Crew* old) {
+        auto fresh = std::make_unique<internal::Crew>(workers_);
         if (crew_.compare_exchange_strong(old, fresh.get(), std::memory_order_acq_rel))
             return *fresh.release();
         return *old;  // another thread of the child was first
     }
 
-    std::atomic<detail::Crew*> crew_;
+    std::atomic<internal::Crew*> crew_;
     const int workers_;
 };
 

@@ -31,7 +31,7 @@ struct BeamText {
     double score = 0.0;
 };
 
-namespace detail {
+namespace internal {
 
 inline void check_beams(const BeamSettings& s) {
     require(s.beams > 0 && s.best > 0 && s.best <= s.beams && s.max_tokens >= 0 &&
@@ -151,7 +151,7 @@ class BeamSearch {
     std::vector<BeamText> finished_;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// The best continuations of a prompt by beam search, best first. Deterministic: ties go to the
 /// earlier beam and the lower token. The session is left as the prompt was fed. All beams advance
@@ -160,11 +160,11 @@ class BeamSearch {
 template <class S>
 std::vector<BeamText> beam_search(S& session, Tokens prompt, const BeamSettings& settings) {
     const FpEnvironment environment;
-    detail::check_beams(settings);
+    internal::check_beams(settings);
     require(!prompt.empty(), ErrorCode::empty_prompt, "beam search: the prompt has no tokens");
-    detail::check_prompt(session, prompt);
+    internal::check_prompt(session, prompt);
     session.expect_prompt(prompt.size());
-    detail::BeamSearch<S> search(session, session.prefill(prompt), settings);
+    internal::BeamSearch<S> search(session, session.prefill(prompt), settings);
     for (int length = 0; length < settings.max_tokens && !search.done(); ++length) {
         if (!search.extend() || length + 1 == settings.max_tokens || search.full()) break;
         search.feed();
@@ -181,7 +181,7 @@ std::vector<std::vector<Token>> parallel_samples(S& session, Tokens prompt,
     require(limits.max_tokens >= 0, ErrorCode::invalid_argument, "parallel samples: max_tokens ",
             limits.max_tokens);
     require(!prompt.empty(), ErrorCode::empty_prompt, "parallel samples: the prompt has no tokens");
-    detail::check_prompt(session, prompt);
+    internal::check_prompt(session, prompt);
     session.expect_prompt(prompt.size());
     const std::span<const float> first = session.prefill(prompt);
     struct Sample {
@@ -197,13 +197,13 @@ std::vector<std::vector<Token>> parallel_samples(S& session, Tokens prompt,
     for (std::size_t i = 0; i < samplers.size(); ++i)
         samples.push_back(
             {session.fork(), before, {first.begin(), first.end()}, limits.max_tokens == 0});
-    detail::Choice choice;
+    internal::Choice choice;
     for (int length = 0; length < limits.max_tokens; ++length) {
         std::vector<Slice> slices;
         for (std::size_t i = 0; i < samples.size(); ++i) {
             Sample& sample = samples[i];
             if (sample.done) continue;
-            detail::forbid_unused(session.model(), sample.logits);
+            internal::forbid_unused(session.model(), sample.logits);
             const Token token = choice.choose(session.model(), sample.logits, sample.text,
                                               samplers[i], limits.on_logits);
             sample.text.push_back(token);

@@ -9,7 +9,7 @@
 #include "cairn/generate/limits.hpp"
 #include "cairn/generate/sampler.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 // Ids of a model that stand for no text: rows that pad its vocabulary. Models that know of none
 // need not say so.
@@ -75,6 +75,6 @@ class Choice {
     std::vector<float> changed_;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

@@ -55,7 +55,7 @@ struct Generation {
     }
 };
 
-namespace detail {
+namespace internal {
 
 // Why a text ends behind its last token; nothing where it goes on. `more`: what the callback said;
 // `full`: the session takes no further token.
@@ -69,7 +69,7 @@ inline std::optional<StopReason> end_of(const Limits& limits, const std::vector<
     return {};
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Continues the session with `prompt`, then with tokens from `sampler`, and calls
 /// `on_token(token)` for each; if that returns bool, false ends it (StopReason::stop). The last
@@ -91,13 +91,13 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
     require(!recompute || session.position() == 0, ErrorCode::bad_state,
             "generate: recomputing starts from an empty session, this one holds ",
             session.position(), " tokens");
-    detail::check_prompt(session, prompt);
+    internal::check_prompt(session, prompt);
 
     Generation result;
     result.prompt_tokens = prompt.size();
     std::vector<Token> text = limits.history;
     text.insert(text.end(), prompt.begin(), prompt.end());
-    detail::Choice choice;
+    internal::Choice choice;
     const auto feed = [&](Tokens tokens) {
         const auto piece = static_cast<std::size_t>(limits.prompt_piece);
         while (piece > 0 && tokens.size() > piece) {
@@ -135,7 +135,7 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
             const std::size_t held =
                 recompute ? text.size() - 1 : static_cast<std::size_t>(session.position());
             const bool full = held >= static_cast<std::size_t>(session.capacity());
-            if (const auto end = detail::end_of(limits, result.tokens, more, full)) {
+            if (const auto end = internal::end_of(limits, result.tokens, more, full)) {
                 ended(*end);
                 break;
             }

@@ -14,7 +14,7 @@ namespace cairn { inline namespace CAIRN_ABI {
 /// Whether the text of special tokens in a prompt stands for them.
 enum class SpecialTokens : std::uint8_t { as_text, recognised };
 
-namespace detail {
+namespace internal {
 
 /// The added tokens that one meaning of special tokens lets through, sorted by their text. Holds
 /// places in a list that the caller keeps and passes again.
@@ -67,6 +67,6 @@ class AddedTokens {
     std::array<bool, 256> begins_{};
 };
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

@@ -40,7 +40,7 @@ struct MergeScratch {
     std::vector<std::uint64_t> heap;  ///< rank, then place: lowest and leftmost first
 };
 
-namespace detail {
+namespace internal {
 
 /// Pieces of up to this many symbols are merged by looking at all pairs.
 inline constexpr std::size_t short_piece = 32;
@@ -114,15 +114,15 @@ void merge_long(std::vector<Token>& symbols, const Find& find, MergeScratch& scr
     std::erase(symbols, gone);
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Merges the symbols in place; find(left, right) says what a pair becomes.
 template <class Find>
 void merge_pairs(std::vector<Token>& symbols, const Find& find, MergeScratch& scratch) {
-    if (symbols.size() <= detail::short_piece)
-        detail::merge_short(symbols, find);
+    if (symbols.size() <= internal::short_piece)
+        internal::merge_short(symbols, find);
     else
-        detail::merge_long(symbols, find, scratch);
+        internal::merge_long(symbols, find, scratch);
 }
 
 /// The merges of a vocabulary.

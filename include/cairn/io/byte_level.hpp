@@ -10,7 +10,7 @@
 
 #include "cairn/io/utf8.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 // GPT-2's alphabet: every byte as a printable character; 256 + n for those that are not.
 inline const std::array<char32_t, 256>& byte_alphabet() {
@@ -47,6 +47,6 @@ inline std::string token_bytes(std::string_view token) {
     return result;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

@@ -6,7 +6,7 @@
 
 #include "cairn/io/json.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 // The template lies in tokenizer_config.json, as a string or as a list of named ones.
 inline std::string folder_chat_template(const std::filesystem::path& folder,
@@ -31,6 +31,6 @@ inline std::string folder_chat_template(const std::filesystem::path& folder,
     return {};
 }
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

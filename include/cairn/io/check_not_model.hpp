@@ -13,7 +13,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // Whether two names, both there, are one file.
 inline bool same_file(const struct stat& a, const struct stat& b) noexcept {
@@ -36,7 +36,7 @@ inline std::string split_name(std::string_view name) {
     return std::string(prefix) + std::string(name.substr(name.size() - 14));
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Error{invalid_argument} if writing `output` would replace a file of the model at `model` (a GGUF
 /// file or a folder): one of its files by any name, links included, or in its folder a name that
@@ -55,25 +55,25 @@ inline void check_not_model(const std::string& model, const std::string& output)
         const std::size_t slash = path.rfind('/');
         return slash == std::string::npos ? "." : path.substr(0, slash + 1);
     };
-    require(!exists || !detail::same_file(out, status), ErrorCode::invalid_argument, output,
+    require(!exists || !internal::same_file(out, status), ErrorCode::invalid_argument, output,
             " is the model that is read");
     const std::string name = name_of(output);
-    if (folder && ::stat(folder_of(output).c_str(), &at) == 0 && detail::same_file(at, status))
-        require(!detail::read_in_folders(name), ErrorCode::invalid_argument, output,
+    if (folder && ::stat(folder_of(output).c_str(), &at) == 0 && internal::same_file(at, status))
+        require(!internal::read_in_folders(name), ErrorCode::invalid_argument, output,
                 " would be a file of the model in ", model);
     if (!exists) return;
     // Other files of the model: all of a folder, or the parts of a split file.
-    const std::string split = folder ? std::string() : detail::split_name(name_of(model));
+    const std::string split = folder ? std::string() : internal::split_name(name_of(model));
     if (!folder && split.empty()) return;
     const std::string where = folder ? model : folder_of(model);
     const std::unique_ptr<DIR, int (*)(DIR*)> list(::opendir(where.c_str()), ::closedir);
     if (list == nullptr) fail_io(errno, where);
     while (const dirent* entry = ::readdir(list.get())) {
         if (::fstatat(::dirfd(list.get()), entry->d_name, &at, 0) != 0 || !S_ISREG(at.st_mode) ||
-            (!folder && detail::split_name(entry->d_name) != split))
+            (!folder && internal::split_name(entry->d_name) != split))
             continue;
-        if (folder && !detail::read_in_folders(entry->d_name)) continue;
-        require(!detail::same_file(at, out), ErrorCode::invalid_argument, output, " is ",
+        if (folder && !internal::read_in_folders(entry->d_name)) continue;
+        require(!internal::same_file(at, out), ErrorCode::invalid_argument, output, " is ",
                 entry->d_name, " of the model in ", where);
     }
 }

@@ -14,7 +14,7 @@
 #include "cairn/io/utf8.hpp"
 #include "cairn/io/vocabulary.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// What encoding looks up besides the vocabulary itself; made once from it.
 struct EncoderTables {
@@ -203,6 +203,6 @@ class Encoder {
     std::string joined_;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

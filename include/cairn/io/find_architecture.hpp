@@ -17,7 +17,7 @@ namespace cairn { inline namespace CAIRN_ABI {
 /// known.
 [[gnu::cold]] inline Architecture find_architecture(const std::vector<std::string>& names,
                                                     ModelFormat format, const std::string& where) {
-    std::vector<Architecture> all = *detail::ArchitectureList::instance().get();
+    std::vector<Architecture> all = *internal::ArchitectureList::instance().get();
     for (Architecture& own : library_architectures()) all.push_back(std::move(own));
     std::string known;
     for (const std::string& name : names)
@@ -35,7 +35,7 @@ namespace cairn { inline namespace CAIRN_ABI {
          "\" is not known; known: ", known, "; docs/extend.md shows how a program adds one");
 }
 
-namespace detail {
+namespace internal {
 
 // What the reader makes of the numbers, if a full context of keys and values as f32 keeps to the
 // limit.
@@ -57,6 +57,6 @@ namespace detail {
     return recipe;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

@@ -39,7 +39,7 @@ struct GgufHeader {
     std::size_t data_begin = 0;
 };
 
-namespace detail {
+namespace internal {
 
 struct GgufTypeName {
     std::int64_t id;
@@ -338,13 +338,13 @@ class GgufParser {
     std::size_t buffer_begin_ = 0;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// Parses a header from anything that can be read at an offset. Throws Error{bad_file, unsupported,
 /// limit} and what `read` throws.
-inline GgufHeader parse_gguf(detail::GgufParser::Read read, std::size_t size,
+inline GgufHeader parse_gguf(internal::GgufParser::Read read, std::size_t size,
                              const std::string& where, const FileLimits& limits = {}) {
-    return detail::GgufParser(std::move(read), size, where, limits).parse();
+    return internal::GgufParser(std::move(read), size, where, limits).parse();
 }
 /// The same from memory.
 inline GgufHeader parse_gguf(std::span<const std::byte> bytes, const std::string& where,

@@ -63,7 +63,7 @@ class GgufNumbers final : public ModelNumbers {
     GgufNumbers numbers(metadata, source);
     const Architecture architecture =
         find_architecture({numbers.architecture()}, ModelFormat::gguf, metadata.where());
-    return detail::read_recipe(architecture, numbers, source, limits);
+    return internal::read_recipe(architecture, numbers, source, limits);
 }
 
 /// Error{unsupported} if the file holds a bias of a matrix that the model would use without it: in

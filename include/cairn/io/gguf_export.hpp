@@ -40,7 +40,7 @@ struct ExportReport {
 ExportReport export_gguf(const std::string& from, const std::string& to, ElementType type,
                          const Progress& progress = {}, const FileLimits& limits = {});
 #else
-namespace detail {
+namespace internal {
 
 // Encodes rows of f32 in any type that can be written.
 inline void encode_rows(ElementType type, const float* from, std::size_t count, std::byte* to) {
@@ -293,7 +293,7 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     if (!chat.empty()) w.add("tokenizer.chat_template", chat);
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Writes the model at `from` (a GGUF file or a folder) as a GGUF file with matrices of `type`:
 /// f32, f16, bf16, q8_0, q4_0 or q4_1. Matrices whose rows do not divide become f16, and the report
@@ -305,13 +305,13 @@ CAIRN_IO_LINKAGE ExportReport export_gguf(const std::string& from, const std::st
     const FpEnvironment environment;
     check_not_model(from, to);
     ExportReport report;
-    detail::GgufExport job(type, report);
+    internal::GgufExport job(type, report);
     std::error_code error;
     const std::filesystem::path folder(from);
     if (!std::filesystem::is_directory(folder, error)) {
         require(name_exists(from), ErrorCode::io, from, ": no such file or folder");
         const GgufSource source(from, limits);
-        detail::add_gguf_tensors(job, source);
+        internal::add_gguf_tensors(job, source);
         job.writer.write(to, progress);
         return report;
     }
@@ -323,9 +323,9 @@ CAIRN_IO_LINKAGE ExportReport export_gguf(const std::string& from, const std::st
     require(!config.gguf.empty(), ErrorCode::unsupported, config_path, ": ", config.architecture,
             " has no form in GGUF files");
     tensors.check(source, ModelFormat::hugging_face).done();
-    detail::add_numbers(job, config);
-    for (const TensorEntry& line : tensors.lines()) detail::add_line(job, tensors, line, source);
-    detail::add_tokenizer(job.writer, folder, config.vocabulary(), config.end_of_text, limits);
+    internal::add_numbers(job, config);
+    for (const TensorEntry& line : tensors.lines()) internal::add_line(job, tensors, line, source);
+    internal::add_tokenizer(job.writer, folder, config.vocabulary(), config.end_of_text, limits);
     job.writer.write(to, progress);
     return report;
 }

@@ -106,8 +106,8 @@ class GgufSource final : public TensorSource {
         const std::string ending = split_ending(number, count);
         require(name.ends_with(ending), ErrorCode::bad_file, path, ": part ", number + 1, " of ",
                 count, " is not named *", ending);
-        detail::check_limit(static_cast<std::size_t>(count), limits.shards, "shards", path,
-                            "parts");
+        internal::check_limit(static_cast<std::size_t>(count), limits.shards, "shards", path,
+                              "parts");
         const std::string prefix = name.substr(0, name.size() - ending.size());
         parts_.clear();
         for (std::int64_t i = 0; i < count; ++i) {

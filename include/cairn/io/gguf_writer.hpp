@@ -134,7 +134,7 @@ class GgufWriter {
             number(result, static_cast<std::uint32_t>(tensor.shape.size()));
             for (std::size_t i = tensor.shape.size(); i-- > 0;)
                 number<std::uint64_t>(result, tensor.shape[i]);
-            number(result, detail::gguf_type_id(tensor.type));
+            number(result, internal::gguf_type_id(tensor.type));
             number<std::uint64_t>(result, offset);
             offset += aligned(bytes_of(tensor));
         }

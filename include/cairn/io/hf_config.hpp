@@ -96,7 +96,7 @@ inline std::vector<Token> known_end_of_text(const std::vector<Token>& ids, int v
     return result;
 }
 
-namespace detail {
+namespace internal {
 
 // A source that holds nothing, for who asks for the numbers alone.
 class NoTensors final : public TensorSource {
@@ -140,27 +140,27 @@ class NoTensors final : public TensorSource {
     return names;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Parses the text of a config.json; `source` holds the model's tensors, for architectures that ask
 /// for them. Throws Error{bad_config, unsupported, limit}.
 [[gnu::cold]] inline HfConfig parse_hf_config(std::string_view text, const std::string& where,
                                               const FileLimits& limits = {},
-                                              const TensorSource& source = detail::NoTensors()) {
+                                              const TensorSource& source = internal::NoTensors()) {
     const FpEnvironment environment;
     const JsonDocument json(parse_json(text, ErrorCode::bad_config, where, limits));
     const JsonObject root(*json, ErrorCode::bad_config, where);
-    const std::vector<std::string> names = detail::hf_names(root);
+    const std::vector<std::string> names = internal::hf_names(root);
     const Architecture architecture =
         find_architecture(names, ModelFormat::hugging_face, root.where());
     HfNumbers numbers(root, architecture.hf);
     HfConfig result;
     result.architecture = architecture.hf;
     result.gguf = architecture.gguf;
-    result.recipe = detail::read_recipe(architecture, numbers, source, limits);
+    result.recipe = internal::read_recipe(architecture, numbers, source, limits);
     result.numbers = numbers.noted();
-    result.end_of_text =
-        known_end_of_text(detail::hf_end_of_text(root, limits), result.vocabulary(), result.notes);
+    result.end_of_text = known_end_of_text(internal::hf_end_of_text(root, limits),
+                                           result.vocabulary(), result.notes);
     return result;
 }
 

@@ -25,7 +25,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // Empties a document from its leaves up. The destructor of a value that holds others asks for
 // memory to avoid recursion, and ends the process where there is none; that of an empty one does
@@ -81,7 +81,7 @@ class StrictJson final : public nlohmann::json_sax<Json> {
         return true;
     }
     bool parse_error(std::size_t position, const std::string&,
-                     const nlohmann::detail::exception& error) override {
+                     const nlohmann::internal::exception& error) override {
         fail(code_, where_, ": not JSON at byte ", position, ": ",
              std::string(error.what()).substr(0, 200));
     }
@@ -172,12 +172,12 @@ inline void read_json(std::string_view text, nlohmann::json_sax<Json>& handler, 
             ": a NUL byte");
     Json::sax_parse(text.begin(), text.end(), &handler);
 }
-}  // namespace detail
+}  // namespace internal
 
 /// The text of a JSON file. Throws Error{io}, Error{limit} beyond `limits.json_bytes`.
 inline std::string read_json_file(const std::string& path, const FileLimits& limits = {}) {
     const InputFile file(path);
-    detail::check_limit(file.size(), limits.json_bytes, "json_bytes", path, "bytes");
+    internal::check_limit(file.size(), limits.json_bytes, "json_bytes", path, "bytes");
     std::string text(file.size(), '\0');
     file.read(0, std::as_writable_bytes(std::span(text)));
     return text;
@@ -188,8 +188,8 @@ inline std::string read_json_file(const std::string& path, const FileLimits& lim
 inline Json parse_json(std::string_view text, ErrorCode code, const std::string& where,
                        const FileLimits& limits = {}) {
     require(!text.starts_with("\xEF\xBB\xBF"), code, where, ": starts with a byte-order mark");
-    detail::StrictJson handler(limits, text.size(), code, where);
-    detail::read_json(text, handler, code, where);
+    internal::StrictJson handler(limits, text.size(), code, where);
+    internal::read_json(text, handler, code, where);
     return handler.take();
 }
 
@@ -197,7 +197,7 @@ inline Json parse_json(std::string_view text, ErrorCode code, const std::string&
 class JsonDocument {
   public:
     explicit JsonDocument(Json root) noexcept : root_(std::move(root)) {}
-    ~JsonDocument() { detail::take_apart(root_); }
+    ~JsonDocument() { internal::take_apart(root_); }
     JsonDocument(const JsonDocument&) = delete;
     JsonDocument& operator=(const JsonDocument&) = delete;
     const Json& operator*() const noexcept { return root_; }

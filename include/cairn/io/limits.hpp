@@ -32,7 +32,7 @@ struct FileLimits {
     std::size_t cache_bytes = std::size_t{1} << 44;  ///< keys and values at the full context, f32
 };
 
-namespace detail {
+namespace internal {
 
 /// Error{code} that names the limit, its value and what was found, unless `found` is within it.
 inline void check_limit(std::size_t found, std::size_t most, std::string_view name,
@@ -42,6 +42,6 @@ inline void check_limit(std::size_t found, std::size_t most, std::string_view na
             " is ", most);
 }
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

@@ -68,11 +68,11 @@ struct LoadedModel {
 /// Loads a model, as documented below. Compiled in the library `cairn::io_compiled`.
 LoadedModel load_model(const std::string& path, const LoadOptions& options = {},
                        const FileLimits& limits = {});
-namespace detail {
+namespace internal {
 extern template Forward open_forward(const AnyModel&, std::span<const Slice>, Context&, Sessions);
 }
 #else
-namespace detail {
+namespace internal {
 
 inline AnyModel build_model(const ModelRecipe& recipe, const TensorSource& source,
                             ModelFormat format, const LoadOptions& options) {
@@ -133,7 +133,7 @@ inline LoadedModel without_padding(LoadedModel loaded) {
     return loaded;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Loads a model. Weights keep their type unless `options.store_as` says otherwise; memory holds
 /// one copy. Throws Error{io, bad_file, bad_config, bad_tokenizer, unsupported, limit}.
@@ -142,9 +142,9 @@ CAIRN_IO_LINKAGE LoadedModel load_model(const std::string& path, const LoadOptio
     const FpEnvironment environment;
     std::error_code error;
     if (std::filesystem::is_directory(std::filesystem::path(path), error))
-        return detail::without_padding(detail::load_folder(path, options, limits));
+        return internal::without_padding(internal::load_folder(path, options, limits));
     require(name_exists(path), ErrorCode::io, path, ": no such file or folder");
-    return detail::without_padding(detail::load_gguf(path, options, limits));
+    return internal::without_padding(internal::load_gguf(path, options, limits));
 }
 #endif
 

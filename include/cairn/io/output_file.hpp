@@ -29,7 +29,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // Whether nobody holds a lock on an open file; then it is held by us until the file is closed.
 // `known` says whether the file system has locks at all.
@@ -90,7 +90,7 @@ inline std::uint64_t unguessable() noexcept {
     return mixed.value();
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// A file that appears under its name only when it is complete: written beside it, synced, renamed,
 /// and the folder synced, so that after a crash the old file or the new one is there. Destroyed
@@ -118,7 +118,7 @@ class OutputFile {
         std::size_t end = std::min(path_.size(), name + 200);
         while (end < path_.size() && end > name && (path_[end] & 0xC0) == 0x80) --end;
         temporary_ = path_.substr(0, end) + ".tmp-";
-        detail::remove_stale(folder_.c_str(), std::string_view(temporary_).substr(name));
+        internal::remove_stale(folder_.c_str(), std::string_view(temporary_).substr(name));
         open_temporary();
     }
     OutputFile(const OutputFile&) = delete;
@@ -166,7 +166,7 @@ class OutputFile {
     void open_temporary() {
         temporary_ += std::to_string(process_) + "-0123456789abcdef";
         for (int attempt = 0; attempt < 100; ++attempt) {
-            std::uint64_t random = detail::unguessable();
+            std::uint64_t random = internal::unguessable();
             for (std::size_t i = temporary_.size() - 16; i < temporary_.size(); ++i, random >>= 4)
                 temporary_[i] = "0123456789abcdef"[random & 15];
             descriptor_ = uninterrupted([&] {
@@ -180,7 +180,7 @@ class OutputFile {
                 fail_io(error, path_);
             }
             // Between opening and locking another writer may have taken it for one left behind.
-            const detail::FileLock lock = detail::lock_file(descriptor_);
+            const internal::FileLock lock = internal::lock_file(descriptor_);
             struct stat status {};
             if (!lock.known ||
                 (lock.free && ::fstat(descriptor_, &status) == 0 && status.st_nlink > 0))

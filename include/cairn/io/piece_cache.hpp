@@ -10,7 +10,7 @@
 
 #include "cairn/core/types.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Where the ids of a piece lie among those written so far. Every piece has one place, which the
 /// last comer takes: bounded, and a hostile text loses what the cache would have saved, no more.
@@ -69,6 +69,6 @@ class PieceCache {
     std::vector<Entry> entries_;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

@@ -33,8 +33,8 @@ class SplitPattern {
     SplitPattern(const std::string& pattern, const FileLimits& limits, Origin origin)
         : context_(pcre2_match_context_create(nullptr), pcre2_match_context_free) {
         require(!pattern.empty(), ErrorCode::bad_tokenizer, "tokenizer: an empty pattern");
-        detail::check_limit(pattern.size(), limits.regex_bytes, "regex_bytes", "tokenizer",
-                            "bytes of a pattern", ErrorCode::bad_tokenizer);
+        internal::check_limit(pattern.size(), limits.regex_bytes, "regex_bytes", "tokenizer",
+                              "bytes of a pattern", ErrorCode::bad_tokenizer);
         print_.add(std::string_view(pattern));
         if (context_ == nullptr) throw std::bad_alloc();
         // This library's own patterns go back over a text at most once: any length is fine.

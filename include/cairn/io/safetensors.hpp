@@ -30,7 +30,7 @@ struct SafetensorsEntry {
 /// Tensors by name.
 using SafetensorsHeader = std::map<std::string, SafetensorsEntry, std::less<>>;
 
-namespace detail {
+namespace internal {
 
 struct SafetensorsType {
     std::string_view name;
@@ -140,7 +140,7 @@ class SafetensorsParser final : public nlohmann::json_sax<Json> {
         return true;
     }
     bool parse_error(std::size_t position, const std::string&,
-                     const nlohmann::detail::exception& error) override {
+                     const nlohmann::internal::exception& error) override {
         fail(ErrorCode::bad_file, where_, ": header is not JSON at byte ", position, ": ",
              std::string(error.what()).substr(0, 200));
     }
@@ -178,7 +178,7 @@ class SafetensorsParser final : public nlohmann::json_sax<Json> {
     bool had_metadata_ = false;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// Parses and validates a header against the size of the data section behind it. Every tensor has a
 /// known dtype, its bytes are its shape times that, and all of them fill the data without gap or
@@ -188,18 +188,18 @@ inline SafetensorsHeader parse_safetensors_header(std::string_view json, std::si
                                                   const FileLimits& limits = {}) {
     require(!json.starts_with("\xEF\xBB\xBF"), ErrorCode::bad_file, where,
             ": header starts with a byte-order mark");
-    detail::SafetensorsParser parser(where, limits);
-    detail::read_json(json, parser, ErrorCode::bad_file, where);
+    internal::SafetensorsParser parser(where, limits);
+    internal::read_json(json, parser, ErrorCode::bad_file, where);
     SafetensorsHeader header = parser.take();
 
     std::vector<const SafetensorsHeader::value_type*> order;
     for (const auto& item : header) {
         const SafetensorsEntry& entry = item.second;
         const std::string name = item.first.substr(0, 100);
-        const auto* type =
-            std::find_if(std::begin(detail::safetensors_types), std::end(detail::safetensors_types),
-                         [&](const auto& t) { return t.name == entry.dtype; });
-        require(type != std::end(detail::safetensors_types), ErrorCode::unsupported, where,
+        const auto* type = std::find_if(std::begin(internal::safetensors_types),
+                                        std::end(internal::safetensors_types),
+                                        [&](const auto& t) { return t.name == entry.dtype; });
+        require(type != std::end(internal::safetensors_types), ErrorCode::unsupported, where,
                 ": tensor \"", name, "\" has the unknown dtype \"", entry.dtype.substr(0, 40),
                 "\"");
         std::size_t bytes = type->bytes;
@@ -240,8 +240,8 @@ class SafetensorsFile {
         std::uint64_t length = 0;
         file_.read(0, std::as_writable_bytes(std::span(&length, 1)));
         require(length > 0, ErrorCode::bad_file, path, ": header of 0 bytes");
-        detail::check_limit(length, limits.safetensors_header, "safetensors_header", path,
-                            "bytes of header", ErrorCode::bad_file);
+        internal::check_limit(length, limits.safetensors_header, "safetensors_header", path,
+                              "bytes of header", ErrorCode::bad_file);
         require(length <= file_.size() - 8, ErrorCode::bad_file, path, ": header of ", length,
                 " bytes in a file of ", file_.size());
         std::string json(length, '\0');

@@ -93,7 +93,7 @@ class SafetensorsSource final : public TensorSource {
             const std::string shard = value.get<std::string>();
             if (!opened.contains(shard)) {
                 check_shard(shard, where);
-                detail::check_limit(opened.size() + 1, limits.shards, "shards", where, "shards");
+                internal::check_limit(opened.size() + 1, limits.shards, "shards", where, "shards");
                 files_.push_back(
                     std::make_unique<SafetensorsFile>((folder / shard).string(), limits));
                 opened[shard] = files_.back().get();

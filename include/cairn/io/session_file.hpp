@@ -49,7 +49,7 @@ struct SessionText {
     }
 };
 
-namespace detail {
+namespace internal {
 
 inline std::uint64_t word(std::string_view text) {
     Fingerprint f;
@@ -191,7 +191,7 @@ class FreshCaches {
     bool kept_ = false;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// Writes a session: atomically and durably. Throws Error{io, unsupported, bad_state}, and
 /// Error{invalid_argument} for settings that no sampler takes; an old file of that name is then
@@ -204,16 +204,16 @@ void save_session(const std::string& path, S& session, const SessionText& text,
     require(text.tokens.size() >= static_cast<std::size_t>(session.position()),
             ErrorCode::invalid_argument, "save_session: ", text.tokens.size(),
             " tokens of text, but the session holds ", session.position());
-    detail::check_sampling(text.sampling, ErrorCode::invalid_argument, "save_session");
+    internal::check_sampling(text.sampling, ErrorCode::invalid_argument, "save_session");
     SessionText copy = text;
-    if (detail::no_random(copy)) copy.random = Random(copy.sampling.seed).state();
+    if (internal::no_random(copy)) copy.random = Random(copy.sampling.seed).state();
     auto position = static_cast<std::int64_t>(session.position());
     std::vector<float> logits(session.logits().begin(), session.logits().end());
-    detail::SessionWriter writer(path);
-    detail::archive_owner(writer, session.model(), owner, true);
-    detail::archive_text(writer, session, copy, position, logits, 0);
+    internal::SessionWriter writer(path);
+    internal::archive_owner(writer, session.model(), owner, true);
+    internal::archive_text(writer, session, copy, position, logits, 0);
     for (int layer = 0; layer < session.model().layers(); ++layer)
-        detail::archive_layer(writer, session.caches(), layer);
+        internal::archive_layer(writer, session.caches(), layer);
     writer.finish(durability);
 }
 
@@ -225,20 +225,20 @@ SessionText load_session(const std::string& path, S& session, const SessionOwner
     const auto hold = session.exclusive();
     require(session.position() == 0, ErrorCode::bad_state, "load_session: the session holds ",
             session.position(), " tokens; load into an empty one");
-    detail::SessionReader reader(path);
+    internal::SessionReader reader(path);
     SessionText text;
     std::int64_t position = 0;
     std::vector<float> logits;
-    detail::archive_owner(reader, session.model(), owner, reader.version() >= 3);
-    detail::archive_text(reader, session, text, position, logits, reader.left());
-    detail::check_sampling(text.sampling, ErrorCode::bad_file, path);
-    require(reader.version() < 3 || !detail::no_random(text), ErrorCode::bad_file, path,
+    internal::archive_owner(reader, session.model(), owner, reader.version() >= 3);
+    internal::archive_text(reader, session, text, position, logits, reader.left());
+    internal::check_sampling(text.sampling, ErrorCode::bad_file, path);
+    require(reader.version() < 3 || !internal::no_random(text), ErrorCode::bad_file, path,
             ": the random state is all zeros");
     // Files of old versions hold zeros where there was no sampler.
-    if (detail::no_random(text)) text.random = Random(text.sampling.seed).state();
-    detail::FreshCaches fresh(session);
+    if (internal::no_random(text)) text.random = Random(text.sampling.seed).state();
+    internal::FreshCaches fresh(session);
     for (int layer = 0; layer < session.model().layers(); ++layer) {
-        detail::archive_layer(reader, fresh.caches(), layer);
+        internal::archive_layer(reader, fresh.caches(), layer);
         const auto& cache = fresh.caches()[layer];
         require(cache.committed() == position && cache.length() == position, ErrorCode::bad_file,
                 "session: layer ", layer, " holds ", cache.committed(), " tokens of ", position);

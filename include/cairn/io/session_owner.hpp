@@ -33,7 +33,7 @@ struct SessionOwner {
     static SessionOwner of(const LoadedModel& loaded, Compute compute);
 };
 
-namespace detail {
+namespace internal {
 
 // Collects parts; what many layers hand over becomes one number.
 class OwnerParts final : public SettingSink {
@@ -78,10 +78,10 @@ inline void bound_parts(CacheArchive& a, const std::vector<OwnerPart>& mine) {
     }
 }
 
-}  // namespace detail
+}  // namespace internal
 
 inline SessionOwner SessionOwner::of(const LoadedModel& loaded, Compute compute) {
-    detail::OwnerParts collected;
+    internal::OwnerParts collected;
     const std::uint64_t weights = loaded.model.fingerprint(&collected);
     Fingerprint words;
     if (loaded.tokenizer) {

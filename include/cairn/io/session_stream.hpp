@@ -17,7 +17,7 @@
 #include "cairn/core/fingerprint.hpp"
 #include "cairn/io/file.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 inline constexpr std::string_view session_magic = "CAIRNSES";
 inline constexpr std::uint32_t session_version = 3;
@@ -166,6 +166,6 @@ class SessionReader final : public CacheArchive {
     bool ended_ = false;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

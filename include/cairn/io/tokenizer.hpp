@@ -39,9 +39,9 @@ class Tokenizer {
     std::vector<Token> encode(std::string_view text, SpecialTokens special = SpecialTokens::as_text,
                               std::size_t most = std::numeric_limits<std::size_t>::max()) const {
         check_alive();
-        const detail::AddedTokens& looked_for =
+        const internal::AddedTokens& looked_for =
             special == SpecialTokens::recognised ? all_ : always_;
-        detail::Encoder encoder(v_, tables_, text.size(), most);
+        internal::Encoder encoder(v_, tables_, text.size(), most);
         std::size_t from = 0;
         std::size_t at = looked_for.candidate(text, 0);
         while (at < text.size()) {
@@ -99,9 +99,9 @@ class Tokenizer {
     }
 
     Vocabulary v_;
-    detail::EncoderTables tables_;
-    detail::AddedTokens always_;
-    detail::AddedTokens all_;
+    internal::EncoderTables tables_;
+    internal::AddedTokens always_;
+    internal::AddedTokens all_;
     std::vector<bool> special_;
 };
 

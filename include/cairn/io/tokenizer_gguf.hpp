@@ -15,7 +15,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // Fills a Vocabulary from metadata.
 struct TokenizerGguf {
@@ -150,7 +150,7 @@ struct TokenizerGguf {
     std::unordered_map<std::string, Token> spelled{};
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// The tokenizer of a GGUF file, or nothing if the file has none ("no_vocab", or no key). Throws
 /// Error{bad_tokenizer, bad_file}, Error{unsupported} naming what it does not know, Error{limit}.
@@ -159,7 +159,7 @@ inline std::optional<Tokenizer> gguf_tokenizer(const GgufMetadata& metadata,
     if (metadata.find("tokenizer.ggml.model") == nullptr ||
         metadata.string("tokenizer.ggml.model") == "no_vocab")
         return std::nullopt;
-    detail::TokenizerGguf reader{metadata, limits};
+    internal::TokenizerGguf reader{metadata, limits};
     reader.load();
     return Tokenizer(std::move(reader.v));
 }

@@ -16,7 +16,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // Fills a Vocabulary from the parsed file.
 struct TokenizerJson {
@@ -123,8 +123,8 @@ struct TokenizerJson {
         const Json* vocabulary = bpe.find("vocab");
         require(vocabulary != nullptr && vocabulary->is_object() && !vocabulary->empty(),
                 ErrorCode::bad_tokenizer, "tokenizer: \"vocab\" is missing or empty");
-        detail::check_limit(vocabulary->size(), limits.vocabulary, "vocabulary", "tokenizer",
-                            "tokens in \"vocab\"", ErrorCode::bad_tokenizer);
+        internal::check_limit(vocabulary->size(), limits.vocabulary, "vocabulary", "tokenizer",
+                              "tokens in \"vocab\"", ErrorCode::bad_tokenizer);
         const JsonObject entries(*vocabulary, ErrorCode::bad_tokenizer, "tokenizer: vocab");
         std::vector<std::pair<Token, const std::string*>> tokens;
         std::unordered_map<std::string_view, Token> spelled;
@@ -142,17 +142,17 @@ struct TokenizerJson {
                     ErrorCode::bad_tokenizer, "tokenizer: two tokens have id ", id);
             const bool sentence = v.kind == Vocabulary::Kind::sentence;
             const int byte =
-                sentence && bpe.boolean("byte_fallback", false) ? detail::byte_token(*name) : -1;
+                sentence && bpe.boolean("byte_fallback", false) ? internal::byte_token(*name) : -1;
             std::string content = byte >= 0  ? std::string(1, static_cast<char>(byte))
-                                  : sentence ? detail::sentence_bytes(*name)
-                                             : detail::token_bytes(*name);
+                                  : sentence ? internal::sentence_bytes(*name)
+                                             : internal::token_bytes(*name);
             if (byte >= 0) v.byte_ids[static_cast<std::size_t>(byte)] = id;
             v.ids.emplace(sentence ? *name : content, id);
             v.set(id, std::move(content), limits);
         }
         for (std::size_t b = 0; b < 256 && v.kind == Vocabulary::Kind::bytes; ++b) {
             std::string symbol;
-            append_utf8(symbol, detail::byte_alphabet()[b]);
+            append_utf8(symbol, internal::byte_alphabet()[b]);
             const auto at = spelled.find(symbol);
             if (at != spelled.end()) v.byte_ids[b] = at->second;
         }
@@ -210,8 +210,8 @@ struct TokenizerJson {
         if (list == nullptr) return;
         require(list->is_array(), ErrorCode::bad_tokenizer,
                 "tokenizer: \"added_tokens\" is no list");
-        detail::check_limit(list->size(), limits.vocabulary, "vocabulary", "tokenizer",
-                            "added tokens", ErrorCode::bad_tokenizer);
+        internal::check_limit(list->size(), limits.vocabulary, "vocabulary", "tokenizer",
+                              "added tokens", ErrorCode::bad_tokenizer);
         for (const Json& item : *list) {
             const JsonObject added(item, ErrorCode::bad_tokenizer, "tokenizer: added token");
             const auto id = static_cast<Token>(
@@ -225,8 +225,8 @@ struct TokenizerJson {
             const auto at = static_cast<std::size_t>(id);
             const bool taken = at < v.used.size() && v.used[at];
             require(!taken || v.bytes[at] == content ||
-                        v.bytes[at] == detail::token_bytes(content) ||
-                        v.bytes[at] == detail::sentence_bytes(content),
+                        v.bytes[at] == internal::token_bytes(content) ||
+                        v.bytes[at] == internal::sentence_bytes(content),
                     ErrorCode::bad_tokenizer, "tokenizer: added token \"", content.substr(0, 60),
                     "\" takes id ", id, " of another token");
             v.set(id, content, limits);
@@ -283,11 +283,11 @@ struct TokenizerJson {
     }
 };
 
-}  // namespace detail
+}  // namespace internal
 
 inline Tokenizer Tokenizer::parse(std::string_view text, const FileLimits& limits) {
     const JsonDocument json(parse_json(text, ErrorCode::bad_tokenizer, "tokenizer", limits));
-    detail::TokenizerJson reader;
+    internal::TokenizerJson reader;
     reader.load(*json, limits);
     return Tokenizer(std::move(reader.v));
 }

@@ -8,7 +8,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // What a token matches in a text, by no order.
 inline std::uint64_t print_of_ids(const Vocabulary& v) {
@@ -36,12 +36,12 @@ inline std::uint64_t print_of_tokens(const Vocabulary& v) {
     return to.value();
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Hands over every part of a tokenizer that changes what it makes of a text or of tokens.
 inline void print_tokenizer(const Tokenizer& tokenizer, SettingSink& to) {
     const Vocabulary& v = tokenizer.vocabulary();
-    to.setting("tokenizer's tokens", detail::print_of_tokens(v));
+    to.setting("tokenizer's tokens", internal::print_of_tokens(v));
     Fingerprint merges, types, ends;
     merges.add(v.pairs.print());
     merges.add(std::uint64_t{v.ignore_merges});

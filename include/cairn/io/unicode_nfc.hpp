@@ -18,7 +18,7 @@ namespace cairn { inline namespace CAIRN_ABI {
 /// script needs a tenth of this.
 inline constexpr int max_combining_marks = 256;
 
-namespace detail {
+namespace internal {
 
 // Where the row of characters from U+0300 on that stands at `at` ends.
 inline std::size_t high_characters(std::string_view text, std::size_t at) {
@@ -49,7 +49,7 @@ inline void compose(std::string_view text, std::string& to) {
     to.append(reinterpret_cast<const char*>(made), static_cast<std::size_t>(size));
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// The text in form C. Bytes that are no UTF-8 stay as they are, and nothing is composed across
 /// them. Throws Error{limit} for too many combining marks in a row, std::bad_alloc.
@@ -67,13 +67,13 @@ inline std::string unicode_nfc(std::string_view text) {
             --begin;
         if (begin > done) --begin;
         if (valid_utf8_bytes(text.substr(begin, at - begin)) != at - begin) begin = at;
-        const std::size_t end = detail::high_characters(text, at);
+        const std::size_t end = internal::high_characters(text, at);
         if (end == at) {  // no character: it stays, and nothing is composed across it
             at += utf8_char(text.substr(at)).bytes;
             continue;
         }
         result.append(text.substr(done, begin - done));
-        detail::compose(text.substr(begin, end - begin), result);
+        internal::compose(text.substr(begin, end - begin), result);
         done = at = end;
     }
     return result.append(text.substr(done));

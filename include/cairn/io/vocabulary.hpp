@@ -51,8 +51,8 @@ struct Vocabulary {
     /// tokens explains: the table costs memory by its highest id.
     void set(Token id, std::string content, const FileLimits& limits) {
         const auto at = static_cast<std::size_t>(id);
-        detail::check_limit(at + 1, limits.vocabulary, "vocabulary", "tokenizer",
-                            "ids up to a token's", ErrorCode::bad_tokenizer);
+        internal::check_limit(at + 1, limits.vocabulary, "vocabulary", "tokenizer",
+                              "ids up to a token's", ErrorCode::bad_tokenizer);
         require(at < 2 * given + limits.vocabulary / 64, ErrorCode::bad_tokenizer, "tokenizer: id ",
                 id, " after ", given, " tokens; their ids may leave ",
                 given + limits.vocabulary / 64, " out");
@@ -72,7 +72,7 @@ struct Vocabulary {
     }
 };
 
-namespace detail {
+namespace internal {
 
 /// Error{bad_tokenizer} for more tokens than a model has rows for.
 inline void check_vocabulary(std::size_t tokens, int vocabulary, const std::string& where) {
@@ -102,6 +102,6 @@ inline std::string sentence_bytes(std::string_view name) {
     return result;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

@@ -63,7 +63,7 @@ inline const Table& named(std::string_view name) {
          known);
 }
 
-namespace detail {
+namespace internal {
 
 inline std::atomic<const Table*>& chosen() {
     static std::atomic<const Table*> table = [] {
@@ -73,16 +73,16 @@ inline std::atomic<const Table*>& chosen() {
     return table;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// The kernels in use. The first call reads CAIRN_ISA and may throw Error{unsupported}.
-inline const Table& active() { return *detail::chosen().load(std::memory_order_relaxed); }
+inline const Table& active() { return *internal::chosen().load(std::memory_order_relaxed); }
 
 /// While it lives, all of the program uses another table: for tests and benchmarks.
 class Override {
   public:
-    explicit Override(const Table& table) : before_(&active()) { detail::chosen().store(&table); }
-    ~Override() { detail::chosen().store(before_); }
+    explicit Override(const Table& table) : before_(&active()) { internal::chosen().store(&table); }
+    ~Override() { internal::chosen().store(before_); }
     Override(const Override&) = delete;
     Override& operator=(const Override&) = delete;
 

@@ -21,7 +21,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace kernels {
 
-namespace detail {
+namespace internal {
 
 template <ElementType type>
 struct Stored;
@@ -40,15 +40,15 @@ struct Stored<ElementType::bf16> {
 template <ElementType type>
 using stored_t = typename Stored<type>::Type;
 
-}  // namespace detail
+}  // namespace internal
 
 template <ElementType type>
 void Table::gemv(const FloatProduct& product) const {
-    CAIRN_PICK(gemv<detail::stored_t<type>>(product));
+    CAIRN_PICK(gemv<internal::stored_t<type>>(product));
 }
 template <ElementType type>
 void Table::gemm(const FloatProduct& product) const {
-    CAIRN_PICK(gemm<detail::stored_t<type>>(product));
+    CAIRN_PICK(gemm<internal::stored_t<type>>(product));
 }
 CAIRN_KERNEL void Table::pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows,
                                    std::ptrdiff_t k, float* packed) const {
@@ -57,17 +57,17 @@ CAIRN_KERNEL void Table::pack_rows(const float* x, std::ptrdiff_t stride, std::p
 template <ElementType type>
 void Table::scores_tiles(const RowsIn& rows, const float* q, std::ptrdiff_t q_stride, int queries,
                          float* s, std::ptrdiff_t s_stride) const {
-    CAIRN_PICK(scores_tiles<detail::stored_t<type>>(rows, q, q_stride, queries, s, s_stride));
+    CAIRN_PICK(scores_tiles<internal::stored_t<type>>(rows, q, q_stride, queries, s, s_stride));
 }
 template <ElementType type>
 void Table::scores_rows(const RowsIn& rows, const float* q, std::ptrdiff_t q_stride, int queries,
                         float* s, std::ptrdiff_t s_stride) const {
-    CAIRN_PICK(scores_rows<detail::stored_t<type>>(rows, q, q_stride, queries, s, s_stride));
+    CAIRN_PICK(scores_rows<internal::stored_t<type>>(rows, q, q_stride, queries, s, s_stride));
 }
 template <ElementType type>
 void Table::weigh_rows(const RowsIn& rows, const float* p, std::ptrdiff_t p_stride, int queries,
                        float* o, std::ptrdiff_t o_stride) const {
-    CAIRN_PICK(weigh_rows<detail::stored_t<type>>(rows, p, p_stride, queries, o, o_stride));
+    CAIRN_PICK(weigh_rows<internal::stored_t<type>>(rows, p, p_stride, queries, o, o_stride));
 }
 CAIRN_KERNEL void Table::softmax(float* s, int begin, int end, float* max, float* sum) const {
     CAIRN_PICK(softmax(s, begin, end, max, sum));
@@ -117,11 +117,11 @@ CAIRN_KERNEL void Table::rotate_interleaved(float* x, const float* cosine, const
 }
 template <ElementType type>
 void Table::encode(const float* x, std::ptrdiff_t n, std::byte* to) const {
-    CAIRN_PICK(encode<detail::stored_t<type>>(x, n, to));
+    CAIRN_PICK(encode<internal::stored_t<type>>(x, n, to));
 }
 template <ElementType type>
 void Table::decode(const std::byte* from, std::ptrdiff_t n, float* x) const {
-    CAIRN_PICK(decode<detail::stored_t<type>>(from, n, x));
+    CAIRN_PICK(decode<internal::stored_t<type>>(from, n, x));
 }
 CAIRN_KERNEL void Table::range(const float* x, std::ptrdiff_t n, float* least, float* most) const {
     CAIRN_PICK(range(x, n, least, most));

@@ -6,7 +6,7 @@
 
 #include "cairn/layers/linear.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 struct DecodedProduct {
     PlainProduct plain;  // weights are set panel by panel
@@ -57,6 +57,6 @@ inline PreparedProduct prepare_decoded(const Product& product, const Activations
     return {state, run_decoded, plain.panels, group};
 }
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

@@ -33,7 +33,7 @@ void for_each_row(Context& context, std::ptrdiff_t rows, Body&& body) {
     });
 }
 
-namespace detail {
+namespace internal {
 
 /// The first row of x that has a NaN or an infinity in its first `width` numbers; x.rows if none
 /// has.
@@ -56,7 +56,7 @@ inline void require_finite_rows(const Activations& x, std::ptrdiff_t width, cons
             " of ", x.rows);
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// One of several products with the same activations.
 struct Product {
@@ -82,7 +82,7 @@ struct SharedActivations {
     std::size_t count = 0;
 };
 
-namespace detail {
+namespace internal {
 
 struct PlainProduct {
     kernels::FloatProduct call;
@@ -125,7 +125,7 @@ inline PreparedProduct prepare_plain(const Product& product, const Activations& 
             kernels::plain_group};
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Several products with the same activations at once: y = W x + bias for each. At most 4.
 inline void multiply(std::span<const Product> products, const Activations& x, Context& context) {
@@ -140,9 +140,10 @@ inline void multiply(std::span<const Product> products, const Activations& x, Co
     std::ptrdiff_t group = 1;
     for (std::size_t i = 0; i < products.size(); ++i) {
         const BlockOperations* blocks = products[i].weights->operations();
-        ready[i] = blocks != nullptr ? blocks->prepare(products[i], x, shared, context, frame)
-                                     : detail::prepare_plain(products[i], x, shared, context, frame,
-                                                             *products[i].weights->plain());
+        ready[i] = blocks != nullptr
+                       ? blocks->prepare(products[i], x, shared, context, frame)
+                       : internal::prepare_plain(products[i], x, shared, context, frame,
+                                                 *products[i].weights->plain());
         if (products[i].panel_end > 0)
             ready[i].panels = products[i].panel_end - products[i].panel_begin;
         panels += ready[i].panels;
@@ -184,7 +185,7 @@ class Linear {
         require(bias_.empty() || static_cast<std::ptrdiff_t>(bias_.size()) == weights_.out(),
                 ErrorCode::shape_mismatch, "linear: bias of ", bias_.size(), " for ",
                 weights_.out(), " outputs");
-        detail::require_finite(bias_, "linear: bias");
+        internal::require_finite(bias_, "linear: bias");
     }
 
     /// y[r] = W x[r] + b; x rows are `in` wide, y rows `out`. x and y do not overlap.

@@ -38,7 +38,7 @@ class ProjectedStep {
     virtual void hash(Fingerprint& to) const = 0;
 };
 
-namespace detail {
+namespace internal {
 
 inline void apply_step(const ProjectedStep& step, const Activations& qkv, std::ptrdiff_t width,
                        std::ptrdiff_t q_width, std::ptrdiff_t k_width, Context& context) {
@@ -49,7 +49,7 @@ inline void apply_step(const ProjectedStep& step, const Activations& qkv, std::p
     });
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Settings of attention that are not projections.
 struct AttentionSettings {
@@ -90,9 +90,9 @@ class MultiHead {
                     "attention: rotary dims ", rotation_.dims(), " exceed head width ",
                     layout.key_dim);
         const FpEnvironment environment;
-        detail::require_finite({settings_.scale, settings_.soft_cap},
-                               "attention: scale and soft cap");
-        detail::require_finite(settings_.alibi, "attention: alibi");
+        internal::require_finite({settings_.scale, settings_.soft_cap},
+                                 "attention: scale and soft cap");
+        internal::require_finite(settings_.alibi, "attention: alibi");
         layout_.input = static_cast<int>(qkv_.in());
         if (settings_.scale == 0.0F)
             settings_.scale = 1.0F / std::sqrt(static_cast<float>(layout.key_dim));
@@ -177,7 +177,8 @@ class MultiHead {
             const Activations made{out, dims, count};
             layer_.qkv_.forward({const_cast<float*>(x), width(), count}, made, begin, begin + dims,
                                 context);
-            detail::require_finite_rows(made, dims, "keys or values of a layer's inputs", context);
+            internal::require_finite_rows(made, dims, "keys or values of a layer's inputs",
+                                          context);
         }
 
       private:
@@ -212,15 +213,15 @@ class MultiHead {
         if (any.keys != RowKind::input) {
             qkv_.forward(x, qkv, context);
             if (settings_.projected != nullptr)
-                detail::apply_step(*settings_.projected, qkv, qkv_.out(), q_width(), k_width(),
-                                   context);
-            return detail::require_finite_rows(qkv, qkv_.out(), what, context);
+                internal::apply_step(*settings_.projected, qkv, qkv_.out(), q_width(), k_width(),
+                                     context);
+            return internal::require_finite_rows(qkv, qkv_.out(), what, context);
         }
-        detail::require_finite_rows(x, qkv_.in(), "the inputs of attention", context);
+        internal::require_finite_rows(x, qkv_.in(), "the inputs of attention", context);
         const auto columns = [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
             const Activations y{qkv.data + begin, qkv.stride, qkv.rows};
             qkv_.forward(x, y, begin, end, context);
-            detail::require_finite_rows(y, end - begin, what, context);
+            internal::require_finite_rows(y, end - begin, what, context);
         };
         columns(0, q_width());
         if (any.values) columns(q_width() + k_width(), qkv_.out());

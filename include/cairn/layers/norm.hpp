@@ -11,14 +11,14 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 inline void check_epsilon(float epsilon) {
     require(epsilon > 0.0F && epsilon <= 1.0F, ErrorCode::invalid_argument, "norm: epsilon ",
             epsilon, " is not in (0, 1]");
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// y = (x - mean) / sqrt(variance + epsilon) * weight + bias.
 class LayerNorm {
@@ -27,11 +27,11 @@ class LayerNorm {
     /// Throws Error{shape_mismatch, invalid_argument, non_finite}.
     LayerNorm(std::vector<float> weight, std::vector<float> bias, float epsilon)
         : weight_(std::move(weight)), bias_(std::move(bias)), epsilon_(epsilon) {
-        detail::check_epsilon(epsilon);
+        internal::check_epsilon(epsilon);
         require(weight_.size() == bias_.size() && !weight_.empty(), ErrorCode::shape_mismatch,
                 "layer norm: weight of ", weight_.size(), ", bias of ", bias_.size());
-        detail::require_finite(weight_, "layer norm: weight");
-        detail::require_finite(bias_, "layer norm: bias");
+        internal::require_finite(weight_, "layer norm: weight");
+        internal::require_finite(bias_, "layer norm: bias");
     }
     /// Row by row; y may be x.
     void forward(const Activations& x, const Activations& y, Context& context) const {
@@ -63,8 +63,8 @@ class RmsNorm {
     /// Throws Error{invalid_argument, non_finite}.
     RmsNorm(std::vector<float> weight, float epsilon)
         : weight_(std::move(weight)), epsilon_(epsilon) {
-        detail::check_epsilon(epsilon);
-        detail::require_finite(weight_, "rms norm: weight");
+        internal::check_epsilon(epsilon);
+        internal::require_finite(weight_, "rms norm: weight");
     }
     /// Row by row; y may be x.
     void forward(const Activations& x, const Activations& y, Context& context) const {

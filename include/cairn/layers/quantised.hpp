@@ -14,7 +14,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 using kernels::quantised::code_bytes;
 using kernels::quantised::group_bytes;
@@ -242,7 +242,7 @@ inline PreparedProduct prepare_quantised(const Product& product, const Activatio
 inline constexpr BlockOperations quantised_operations{put_quantised, quantised_row,
                                                       prepare_quantised};
 
-}  // namespace detail
+}  // namespace internal
 
 /// A matrix of a block type, all zeros. `in` is a multiple of the format's block. Throws
 /// Error{invalid_argument, shape_mismatch, limit, out_of_memory}.
@@ -258,7 +258,7 @@ inline WeightMatrix quantised_matrix(std::ptrdiff_t out, std::ptrdiff_t in, Elem
         out, in, type,
         checked_mul(panels, static_cast<std::size_t>(kernels::quantised::panel_bytes(layout, in)),
                     "weight matrix"),
-        detail::quantised_operations};
+        internal::quantised_operations};
 }
 /// A matrix of any type.
 inline WeightMatrix weight_matrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type) {

@@ -84,7 +84,7 @@ inline std::vector<double> rotary_frequencies(const RotarySettings& s) {
     return result;
 }
 
-namespace detail {
+namespace internal {
 
 enum class PairLayout : std::uint8_t { half, interleaved };
 
@@ -236,12 +236,12 @@ class Rotary final : public Rotation {
     std::shared_ptr<RotaryTable> table_;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// Pairs (i, i + dims/2), as in Hugging Face's Llama files.
-using RotaryHalf = detail::Rotary<detail::PairLayout::half>;
+using RotaryHalf = internal::Rotary<internal::PairLayout::half>;
 /// Pairs (2i, 2i + 1), as in GPT-J and in GGUF files of Llama.
-using RotaryInterleaved = detail::Rotary<detail::PairLayout::interleaved>;
+using RotaryInterleaved = internal::Rotary<internal::PairLayout::interleaved>;
 
 /// For models whose positions enter by the embedding or by ALiBi.
 struct NoRotation {};

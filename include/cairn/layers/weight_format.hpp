@@ -25,7 +25,7 @@ class WeightFormat {
     virtual void unpack(const std::byte* from, std::ptrdiff_t in, float* row) const = 0;
 };
 
-namespace detail {
+namespace internal {
 
 // Rows lie one behind the other: [out][row_bytes].
 struct FormatRows {
@@ -61,7 +61,7 @@ struct FormatRows {
     static constexpr BlockOperations operations{put, row, prepare};
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// A matrix in a format of one's own, all bytes zero; `put_rows` takes rows of f32 and packs them.
 /// Throws Error{invalid_argument, limit, out_of_memory}, and what `row_bytes` throws.
@@ -71,7 +71,7 @@ inline WeightMatrix weight_matrix(std::ptrdiff_t out, std::ptrdiff_t in,
             "weight matrix of ", out, " x ", in, " in a format of one's own");
     const std::size_t bytes =
         checked_mul(static_cast<std::size_t>(out), format->row_bytes(in), "weight matrix");
-    return {out, in, bytes, detail::FormatRows::operations, std::move(format)};
+    return {out, in, bytes, internal::FormatRows::operations, std::move(format)};
 }
 
 }}  // namespace cairn

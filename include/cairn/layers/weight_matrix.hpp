@@ -23,7 +23,7 @@ namespace cairn { inline namespace CAIRN_ABI {
 struct BlockOperations;
 class WeightFormat;
 
-namespace detail {
+namespace internal {
 
 // Whether the exponent of every word has a zero bit: 8 bytes at a time.
 template <class Word>
@@ -60,7 +60,7 @@ inline void require_finite(const std::vector<float>& numbers, std::string_view w
     fail(ErrorCode::non_finite, what, ": NaN or infinity at index ", i);
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// A plain storage type of weights: its numbers and its products.
 struct PlainWeights {
@@ -164,7 +164,7 @@ class WeightMatrix {
                 const float* source = from + (r - row) * row_stride + c * column_stride;
                 for (std::ptrdiff_t i = 0; i < count; ++i) lanes[i] = source[i * row_stride];
                 format.encode(lanes, static_cast<std::size_t>(count), encoded);
-                if (!detail::finite_numbers(type_, encoded, static_cast<std::size_t>(count)))
+                if (!internal::finite_numbers(type_, encoded, static_cast<std::size_t>(count)))
                     [[unlikely]]
                     refuse(r, column + c, std::span(lanes).first(static_cast<std::size_t>(count)));
                 std::memcpy(at(r, column + c), encoded,
@@ -209,7 +209,7 @@ class WeightMatrix {
         std::byte encoded[sizeof(float)];
         for (const float x : numbers) {
             plain_->format->encode(&x, 1, encoded);
-            if (!detail::finite_numbers(type_, encoded, 1))
+            if (!internal::finite_numbers(type_, encoded, 1))
                 fail(ErrorCode::non_finite, "weights: ", x, " in row ", row, ", column ", column,
                      x - x == 0.0F ? " is too big for " : " as ", plain_->format->name);
             ++row;
@@ -265,7 +265,7 @@ inline void WeightMatrix::put_rows(std::ptrdiff_t row, std::ptrdiff_t rows, cons
             operations_->put(*this, memory_.data(), r, from);
             continue;
         }
-        require(detail::finite_numbers(type_, from, static_cast<std::size_t>(in_)),
+        require(internal::finite_numbers(type_, from, static_cast<std::size_t>(in_)),
                 ErrorCode::non_finite, "weights: NaN or infinity in row ", r);
         std::byte* to = at(r, 0);
         for (std::ptrdiff_t k = 0; k < in_; ++k, to += kernels::panel * size)

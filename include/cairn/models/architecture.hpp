@@ -48,7 +48,7 @@ struct Architecture {
     }
 };
 
-namespace detail {
+namespace internal {
 
 // What programs have added. A list that is read lives on while another one takes its place.
 class ArchitectureList {
@@ -74,14 +74,14 @@ class ArchitectureList {
     std::shared_ptr<const List> list_ = std::make_shared<const List>();
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// Adds an architecture for all models that are loaded from then on; a name that exists, the
 /// library's too, is replaced. Thread-safe. Throws Error{invalid_argument} for an empty reader.
 inline void register_architecture(Architecture architecture) {
     require(architecture.read != nullptr, ErrorCode::invalid_argument,
             "register_architecture: a reader that is empty");
-    detail::ArchitectureList::instance().put(std::move(architecture));
+    internal::ArchitectureList::instance().put(std::move(architecture));
 }
 /// The same under one name in both kinds of file.
 inline void register_architecture(const std::string& name, ArchitectureReader reader) {

@@ -93,7 +93,7 @@ struct Audit {
     }
 };
 
-namespace detail {
+namespace internal {
 
 /// An f32 cache of the rows that the candidate wants.
 inline AnyCache plain_beside(const AnyCache& candidate) {
@@ -206,7 +206,7 @@ class ShadowedCache {
     RelativeError* error_;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// Runs `tokens` through caches from `make(layer, layout, capacity)` (AnyCache) and through plain
 /// f32 ones and compares. The first `prompt` tokens are announced as a prompt (0: none). Progress
@@ -221,10 +221,10 @@ Audit audit_cache(const Model& model, Tokens tokens, const Make& make, int promp
     audit.tokens = tokens.size();
     audit.attention.resize(static_cast<std::size_t>(model.layers()));
     Session<Model, AnyCache> candidate(model, count, executor, make);
-    Session<Model, detail::ShadowedCache> plain(
+    Session<Model, internal::ShadowedCache> plain(
         model, count, executor, [&](int layer, const HeadLayout& layout, int rows) {
-            return detail::ShadowedCache(make(layer, layout, rows),
-                                         audit.attention[static_cast<std::size_t>(layer)]);
+            return internal::ShadowedCache(make(layer, layout, rows),
+                                           audit.attention[static_cast<std::size_t>(layer)]);
         });
     if (prompt > 0) {
         candidate.expect_prompt(static_cast<std::size_t>(prompt));

@@ -14,14 +14,14 @@ namespace cairn { inline namespace CAIRN_ABI {
 
 class Forward;
 
-namespace detail {
+namespace internal {
 
 // Whether the sessions of a forward are held against others by whoever calls, or by the forward.
 enum class Sessions : std::uint8_t { held, free };
 template <class Model>
 Forward open_forward(const Model&, std::span<const Slice>, Context&, Sessions);
 
-}  // namespace detail
+}  // namespace internal
 
 /// A forward whose outputs are written and whose rows wait in the caches: `accept` keeps the first
 /// rows of a slice in every layer of its session, and what was not accepted is rolled back when it
@@ -76,14 +76,14 @@ class [[nodiscard]] Forward {
 
   private:
     template <class Model>
-    friend Forward detail::open_forward(const Model&, std::span<const Slice>, Context&,
-                                        detail::Sessions);
-    Forward(std::span<const Slice> slices, detail::Sessions sessions) : sessions_(sessions) {
+    friend Forward internal::open_forward(const Model&, std::span<const Slice>, Context&,
+                                          internal::Sessions);
+    Forward(std::span<const Slice> slices, internal::Sessions sessions) : sessions_(sessions) {
         SessionState** link = &first_;
         for (std::size_t i = 0; i < slices.size(); ++i) {
             SessionState* session = slices[i].session;
             if (session != nullptr &&
-                (sessions == detail::Sessions::held || session->busy().raise())) {
+                (sessions == internal::Sessions::held || session->busy().raise())) {
                 session->open_ = {};
                 *link = session;
                 link = &session->open_.next;
@@ -106,16 +106,16 @@ class [[nodiscard]] Forward {
         for (SessionState* s = first_; s != nullptr;) {
             SessionState* const next = std::exchange(s->open_.next, nullptr);
             s->settle(0);
-            if (sessions_ == detail::Sessions::free) s->busy().lower();
+            if (sessions_ == internal::Sessions::free) s->busy().lower();
             s = next;
         }
         first_ = nullptr;
     }
     SessionState* first_ = nullptr;
-    detail::Sessions sessions_;
+    internal::Sessions sessions_;
 };
 
-namespace detail {
+namespace internal {
 
 template <class Model>
 Forward open_forward(const Model& model, std::span<const Slice> slices, Context& context,
@@ -128,7 +128,7 @@ Forward open_forward(const Model& model, std::span<const Slice> slices, Context&
     return opened;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Feeds every slice's tokens to its session, writes the logits asked for, and returns the
 /// transaction: `forward(...).accept_all()` keeps everything. All sessions belong to `model` and
@@ -138,7 +138,7 @@ Forward open_forward(const Model& model, std::span<const Slice> slices, Context&
 /// executor or hook throws during it; then every session is as it was.
 template <class Model>
 Forward forward(const Model& model, std::span<const Slice> slices, Context& context) {
-    return detail::open_forward(model, slices, context, detail::Sessions::free);
+    return internal::open_forward(model, slices, context, internal::Sessions::free);
 }
 
 }}  // namespace cairn

@@ -10,7 +10,7 @@
 #include "cairn/models/decoder.hpp"
 #include "cairn/models/slice.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// One pass over slices that were checked and whose sessions are held. Everything lies in a frame
 /// of the context's workspace, which ends with the pass.
@@ -118,4 +118,4 @@ class ForwardPass {
     Activations logits_;  // [wanted][vocabulary]
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

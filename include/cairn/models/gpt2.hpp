@@ -52,7 +52,7 @@ inline void validate(const Gpt2Config& c) {
             "gpt2: layer_norm_epsilon ", c.epsilon, " is not in (0, 1]");
 }
 
-namespace detail {
+namespace internal {
 
 // Builds a GPT-2 from a function that fills each matrix and vector: files and random numbers share
 // it.
@@ -100,7 +100,7 @@ using Gpt2Weights = DecoderWeights<Gpt2Block, LearnedPositions>;
     return weights;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// The tensors of a GPT-2; Hugging Face's matrices are [in][out].
 [[gnu::cold]] inline TensorTable gpt2_tensors(const Gpt2Config& c) {
@@ -140,13 +140,13 @@ inline std::vector<std::string> unread_tensors(const Gpt2Config& c, const Tensor
 }
 
 /// The weights of a GPT-2.
-inline detail::Gpt2Weights load_gpt2_weights(const Gpt2Config& c, WeightReader& reader) {
+inline internal::Gpt2Weights load_gpt2_weights(const Gpt2Config& c, WeightReader& reader) {
     const auto matrix = [&](const std::string& name, std::ptrdiff_t, std::ptrdiff_t) {
         return reader.matrix(name);
     };
-    return detail::build_gpt2(c, {matrix, matrix, [&](const std::string& name, std::ptrdiff_t) {
-                                      return reader.vector(name);
-                                  }});
+    return internal::build_gpt2(c, {matrix, matrix, [&](const std::string& name, std::ptrdiff_t) {
+                                        return reader.vector(name);
+                                    }});
 }
 /// A GPT-2 from a source with Hugging Face's names, with or without "transformer." in front;
 /// [in][out] matrices are transposed while packing. Throws Error{bad_config} listing every tensor
@@ -206,7 +206,7 @@ inline Gpt2 load_gpt2(const Gpt2Config& c, const TensorSource& source,
         }
         return result;
     };
-    return Gpt2(detail::build_gpt2(
+    return Gpt2(internal::build_gpt2(
         c, {matrix, matrix, [&](const std::string& name, std::ptrdiff_t n) {
                 const bool gain = name.find("ln_") != std::string::npos && name.ends_with("weight");
                 std::vector<float> result(static_cast<std::size_t>(n));

@@ -10,7 +10,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 [[gnu::cold]] inline ModelRecipe read_gpt2(ModelNumbers& numbers, const TensorSource&) {
     const Gpt2Config c = read_gpt2_config(numbers);
@@ -38,15 +38,15 @@ namespace detail {
             }};
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Those that the library knows; Mistral is a Llama in GGUF files.
 [[gnu::cold]] inline std::vector<Architecture> library_architectures() {
-    return {{"gpt2", "gpt2", detail::read_gpt2},
-            {"gptj", "", detail::read_gpt_j},
-            {"llama", "llama", detail::read_llama},
-            {"mistral", "llama", detail::read_llama},
-            {"qwen2", "qwen2", detail::read_llama}};
+    return {{"gpt2", "gpt2", internal::read_gpt2},
+            {"gptj", "", internal::read_gpt_j},
+            {"llama", "llama", internal::read_llama},
+            {"mistral", "llama", internal::read_llama},
+            {"qwen2", "qwen2", internal::read_llama}};
 }
 
 }}  // namespace cairn

@@ -28,7 +28,7 @@ inline std::vector<float> load_vector(const TensorSource& source, const std::str
     for (const std::size_t n : shape) count = checked_mul(count, n, name);
     std::vector<float> result(count);
     source.read(name, 0, result);
-    detail::require_finite(result, "tensor " + name);
+    internal::require_finite(result, "tensor " + name);
     return result;
 }
 
@@ -43,7 +43,7 @@ struct TensorRows {
     std::function<std::ptrdiff_t(std::ptrdiff_t)> row{};
 };
 
-namespace detail {
+namespace internal {
 
 // Columns [from, from + n) of a whole tensor [count][columns] as rows of a format of one's own.
 inline void put_columns(WeightMatrix& result, std::ptrdiff_t from, std::ptrdiff_t n,
@@ -107,7 +107,7 @@ inline void read_rows(const TensorSource& source, const std::string& name, const
         read(rows.row(row + r), to.subspan(static_cast<std::size_t>(r) * bytes, bytes));
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// A tensor [out][in] (or stored the other way round) as packed weights, in the type of the file
 /// unless `options.store_as` or `options.format` says otherwise; of its rows only `rows` where they
@@ -147,18 +147,18 @@ inline WeightMatrix load_matrix(const TensorSource& source, const std::string& n
     for (std::ptrdiff_t row = 0; row < rows; row += step) {
         const std::ptrdiff_t count = std::min(step, rows - row);
         const std::span bytes(piece.data(), static_cast<std::size_t>(count * row_bytes));
-        detail::read_rows(source, name, part, direct, row, count, columns, bytes);
+        internal::read_rows(source, name, part, direct, row, count, columns, bytes);
         if (options.validate == Validate::full) {
             decoded.resize(static_cast<std::size_t>(count * columns));
-            detail::read_rows(source, name, part, false, row, count, columns,
-                              std::as_writable_bytes(std::span(decoded)));
+            internal::read_rows(source, name, part, false, row, count, columns,
+                                std::as_writable_bytes(std::span(decoded)));
             const bool good =
                 std::all_of(decoded.begin(), decoded.end(), [](float x) { return x - x == 0.0F; });
             require(good, ErrorCode::non_finite, "tensor ", name, " holds NaN or infinity in rows ",
                     row, " to ", row + count - 1);
         }
         try {
-            detail::pack_piece(result, bytes, stored, direct, row, count, columns, executor);
+            internal::pack_piece(result, bytes, stored, direct, row, count, columns, executor);
         } catch (const Error& error) {
             if (error.code() != ErrorCode::non_finite) throw;
             fail(ErrorCode::non_finite, "tensor ", name, ": ", error.what());

@@ -8,7 +8,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 inline double scaling_factor(ModelNumbers& n, const NumberName& name) {
     const double factor = n.number(name);
@@ -71,7 +71,7 @@ inline double scaling_factor(ModelNumbers& n, const NumberName& name) {
         n.integer({"", "rope.scaling.original_context_length"}, 1, 1 << 24, to.positions));
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Base and scaling of a rotation of `dims` numbers of each head, for `context` positions. Throws
 /// what `ModelNumbers` throws, Error{unsupported} for a scaling that is not known.
@@ -79,9 +79,9 @@ inline RotarySettings read_rotary(ModelNumbers& n, int dims, int context) {
     RotarySettings result{
         dims, n.number({"rope_theta", "rope.freq_base"}, 10000.0), context, {}, {}};
     if (n.gguf())
-        detail::read_gguf_rotary(n, result);
+        internal::read_gguf_rotary(n, result);
     else
-        detail::read_hf_rotary(n, result);
+        internal::read_hf_rotary(n, result);
     return result;
 }
 

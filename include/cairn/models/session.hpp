@@ -51,7 +51,7 @@ class Session final : public SessionState {
         require(capacity > 0, ErrorCode::invalid_argument, "session of ", capacity, " tokens");
         caches_.reserve(model_.layers());
         for (int layer = 0; layer < model_.layers(); ++layer) {
-            const int leader = detail::leader_of(model_, layer);
+            const int leader = internal::leader_of(model_, layer);
             if (leader == layer) {
                 caches_.add(make(layer, model_.layout(layer), capacity));
                 check_layout(layer, model_.layout(layer), caches_[layer].layout());
@@ -61,7 +61,7 @@ class Session final : public SessionState {
                 caches_.follow(leader);
             }
             const Cache& cache = caches_[layer];
-            const bool beyond = cache_streams(cache) && detail::relative_positions(model_);
+            const bool beyond = cache_streams(cache) && internal::relative_positions(model_);
             require((beyond ? cache_span(cache) : capacity) <= model_.context(),
                     ErrorCode::invalid_argument, "session of ", capacity,
                     " tokens; the model's context is ", model_.context());
@@ -147,7 +147,7 @@ class Session final : public SessionState {
     bool can_close(int tokens) const
     requires Shiftable<Cache>
     {
-        return detail::relative_positions(model_) &&
+        return internal::relative_positions(model_) &&
                all([&](const Cache& c) { return c.can_close(tokens); });
     }
     /// Closes a hole that drop() left; see KvCache::close. Error{bad_state}.
@@ -164,7 +164,7 @@ class Session final : public SessionState {
     bool can_shift(int keep, int tokens) const
     requires Shiftable<Cache>
     {
-        return detail::relative_positions(model_) &&
+        return internal::relative_positions(model_) &&
                all([&](const Cache& c) { return c.can_shift(keep, tokens); });
     }
     /// Context shift: forgets `tokens` tokens behind the first `keep` and makes room for as many
@@ -371,11 +371,11 @@ class Session final : public SessionState {
     // The whole prompt is checked before its first piece is fed.
     void check(Tokens tokens) {
         const Slice whole{this, tokens, LogitRows::none, nullptr, nullptr};
-        detail::check_slices(model_, std::span(&whole, 1));
+        internal::check_slices(model_, std::span(&whole, 1));
     }
     void feed(Tokens tokens, LogitRows rows, float* logits, float* hidden) {
         const Slice slice{this, tokens, rows, logits, hidden};
-        detail::open_forward(model_, std::span(&slice, 1), context_, detail::Sessions::held)
+        internal::open_forward(model_, std::span(&slice, 1), context_, internal::Sessions::held)
             .accept_all();
     }
 

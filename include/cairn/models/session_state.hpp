@@ -65,7 +65,7 @@ class SessionState {
     Open open_;
 };
 
-namespace detail {
+namespace internal {
 
 // What a model says of itself, or what holds for models that say nothing.
 template <class Model>
@@ -83,6 +83,6 @@ int leader_of(const Model& model, int layer) {
         return (void)model, layer;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

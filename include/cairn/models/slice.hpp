@@ -33,7 +33,7 @@ struct Slice {
     }
 };
 
-namespace detail {
+namespace internal {
 
 inline void check_acceptance(const Slice& slice, int layers) {
     if (slice.acceptance == Acceptance::whole) return;
@@ -69,6 +69,6 @@ void check_slices(const Model& model, std::span<const Slice> slices) {
     }
 }
 
-}  // namespace detail
+}  // namespace internal
 
 }}  // namespace cairn

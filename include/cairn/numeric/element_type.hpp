@@ -48,7 +48,7 @@ struct BlockSize {
     }
 };
 
-namespace detail {
+namespace internal {
 
 inline constexpr std::array<BlockSize, element_types> block_sizes{{
     {"f32", 1, 4},
@@ -68,11 +68,11 @@ inline constexpr std::array<BlockSize, element_types> block_sizes{{
     {"iq4_xs", 256, 136},
 }};
 
-}  // namespace detail
+}  // namespace internal
 
 /// The sizes of a format.
 constexpr const BlockSize& block_size(ElementType type) noexcept {
-    return detail::block_sizes[static_cast<std::size_t>(type)];
+    return internal::block_sizes[static_cast<std::size_t>(type)];
 }
 
 }}  // namespace cairn

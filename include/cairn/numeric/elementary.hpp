@@ -14,7 +14,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace elementary {
 
-namespace detail {
+namespace internal {
 
 // Nearest integer (ties to even) of |x| < 2^51, by adding and taking away 1.5 * 2^52.
 inline double nearest(double x) noexcept { return (x + 6755399441055744.0) - 6755399441055744.0; }
@@ -52,16 +52,16 @@ inline double exp_reduced(double r, double n) noexcept {
     return sum * power_of_two(k / 2) * power_of_two(k - k / 2);
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// 2^x for any x; 0 below -1074, infinity from 1024 on, NaN for NaN.
 [[gnu::noinline]] inline double exp2(double x) noexcept {
     if (!(x == x)) return x;
     if (x >= 1024.0) return std::numeric_limits<double>::infinity();
     if (x < -1075.0) return 0.0;
-    const double n = detail::nearest(x);
+    const double n = internal::nearest(x);
     const double r = (x - n) * 0.693147180559945309417232;  // |r| <= ln(2)/2
-    return detail::exp_reduced(r, n);
+    return internal::exp_reduced(r, n);
 }
 
 /// Base-2 logarithm of a positive number; -infinity at 0, NaN below.
@@ -99,10 +99,10 @@ inline double exp_reduced(double r, double n) noexcept {
     if (x > 710.0) return std::numeric_limits<double>::infinity();
     if (x < -750.0) return 0.0;
     // Cody and Waite: x = n ln 2 + r with ln 2 in two parts.
-    const double n = detail::nearest_product(x, 1.442695040888963407359925);
+    const double n = internal::nearest_product(x, 1.442695040888963407359925);
     double r = std::fma(-n, 6.93147180559945286227e-01, x);
     r = std::fma(-n, 2.31904681384629956e-17, r);
-    return detail::exp_reduced(r, n);
+    return internal::exp_reduced(r, n);
 }
 
 /// Natural logarithm, as log2.
@@ -126,7 +126,7 @@ struct SinCos {
     constexpr double pio2_high = 1.57079632679489655800e+00;
     constexpr double pio2_middle = 6.12323399573676603587e-17;
     constexpr double pio2_low = -1.49738490485916983e-33;
-    const double n = detail::nearest_product(x, 0.636619772367581343075535);
+    const double n = internal::nearest_product(x, 0.636619772367581343075535);
     double r = std::fma(-n, pio2_high, x);
     r = std::fma(-n, pio2_middle, r);
     r = std::fma(-n, pio2_low, r);

@@ -22,7 +22,7 @@ constexpr float e5m2_to_f32(std::uint8_t code) noexcept {
     return f16_to_f32(static_cast<f16_bits>(code << 8));
 }
 
-namespace detail {
+namespace internal {
 
 // Nearest code, ties to even; `mantissa` bits, exponent `bias`; `largest` is the code of the
 // largest finite magnitude, which everything beyond becomes. NaN becomes `nan`.
@@ -44,16 +44,16 @@ constexpr std::uint8_t to_float8(float value, unsigned mantissa, int bias, std::
     return static_cast<std::uint8_t>(sign | (code > largest ? largest : code));
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Round to nearest, ties to even; beyond +-448, infinity included, the largest finite; NaN stays.
 constexpr std::uint8_t f32_to_e4m3(float value) noexcept {
-    return detail::to_float8(value, 3, 7, 0x7E, 0x7F);
+    return internal::to_float8(value, 3, 7, 0x7E, 0x7F);
 }
 /// Round to nearest, ties to even; beyond +-57344, infinity included, the largest finite; NaN
 /// stays.
 constexpr std::uint8_t f32_to_e5m2(float value) noexcept {
-    return detail::to_float8(value, 2, 15, 0x7B, 0x7F);
+    return internal::to_float8(value, 2, 15, 0x7B, 0x7F);
 }
 
 }}  // namespace cairn

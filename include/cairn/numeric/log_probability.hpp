@@ -12,7 +12,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // Apart, so that no compiler computes any of it before or after the environment holds.
 [[gnu::noinline]] inline double log_probability_to_nearest(std::span<const float> logits,
@@ -25,12 +25,12 @@ namespace detail {
            elementary::log(sum);
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// ln of the probability of a token under a row of logits, in double.
 inline double log_probability(std::span<const float> logits, Token token) {
     const FpEnvironment environment;
-    return detail::log_probability_to_nearest(logits, token);
+    return internal::log_probability_to_nearest(logits, token);
 }
 
 }}  // namespace cairn

@@ -25,7 +25,7 @@ struct PlainFormat {
     std::size_t size_of(std::size_t count) const { return checked_mul(count, bytes, name); }
 };
 
-namespace detail {
+namespace internal {
 
 template <auto ToF32>
 void decode_16(const std::byte* from, std::size_t count, float* to) noexcept {
@@ -59,11 +59,11 @@ constexpr PlainFormat describe_plain() noexcept {
         return {"f32", 4, decode_f32, encode_f32};
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// The description of a plain format; who names one compiles no other.
 template <ElementType type>
-inline constexpr PlainFormat plain_format = detail::describe_plain<type>();
+inline constexpr PlainFormat plain_format = internal::describe_plain<type>();
 
 /// The description of a plain format; block formats are in numeric/quantised/.
 inline const PlainFormat& format_of(ElementType type) noexcept {

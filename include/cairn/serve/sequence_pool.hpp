@@ -167,7 +167,7 @@ class SequencePool {
                 .tokens.reserve(entry(slice.sequence).tokens.size() + slice.tokens.size());
             batch_.push_back({&session, slice.tokens, slice.rows, slice.logits, nullptr});
         }
-        detail::check_slices(root_.model(), batch_);
+        internal::check_slices(root_.model(), batch_);
         with_room([&] { cairn::forward(root_.model(), batch_, context).accept_all(); });
         for (const PoolSlice& slice : slices) {
             auto& tokens = entry(slice.sequence).tokens;
@@ -184,7 +184,7 @@ class SequencePool {
         Entry& e = entry(sequence);
         if (e.session || e.coming.valid()) return;
         try {
-            e.coming = detail::Coming<S>([branch = root_.fork(), path = e.file.path()]() mutable {
+            e.coming = internal::Coming<S>([branch = root_.fork(), path = e.file.path()]() mutable {
                 load_session(path, branch, SessionOwner{});
                 return std::move(branch);
             });
@@ -240,8 +240,8 @@ class SequencePool {
     struct Entry {
         std::optional<S> session;  // empty: on disk, or coming from there
         std::vector<Token> tokens;
-        detail::SwapFile file{};
-        detail::Coming<S> coming{};  // reads that file: gone before it
+        internal::SwapFile file{};
+        internal::Coming<S> coming{};  // reads that file: gone before it
         std::uint64_t used = 0;
     };
 
@@ -272,7 +272,7 @@ class SequencePool {
         if (!e.session) return;
         require(!limits_.swap_folder.empty(), ErrorCode::bad_state,
                 "swap_out: no folder was given");
-        detail::SwapFile file(limits_.swap_folder);
+        internal::SwapFile file(limits_.swap_folder);
         SessionText text;
         text.tokens = e.tokens;
         save_session(file.path(), *e.session, text, SessionOwner{},

@@ -17,7 +17,7 @@
 #include "cairn/core/error.hpp"
 #include "cairn/core/forks.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// A file that goes away with its owner, in the process that wrote it.
 class SwapFile {
@@ -86,4 +86,4 @@ class Coming {
     std::unique_ptr<std::future<T>> future_;
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

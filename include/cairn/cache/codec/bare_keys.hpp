@@ -32,7 +32,7 @@ struct BareKeys {
         StreamPlan plan = plan_of(inner, shape);
         if (!shape.keys) return plan;
         require(plan.kind == RowKind::ready, ErrorCode::invalid_argument,
-                "keys before rotation: ", detail::codec_word(inner), " keeps no keys");
+                "keys before rotation: ", internal::codec_word(inner), " keeps no keys");
         // Rows that nobody multiplies as they lie are read fastest one after another, as a codec
         // that writes both alike writes values.
         const Codec& keys = plan.coldest();
@@ -44,7 +44,7 @@ struct BareKeys {
         plan.kind = RowKind::bare_key;
         return plan;
     }
-    std::string spec() const { return detail::codec_word(inner) + std::string(suffix); }
+    std::string spec() const { return internal::codec_word(inner) + std::string(suffix); }
 };
 
 }}  // namespace cairn

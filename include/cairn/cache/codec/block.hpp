@@ -16,7 +16,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace codec_detail {
+namespace internal {
 
 using kernels::cached::Meaning;
 using kernels::cached::RowLayout;
@@ -298,19 +298,19 @@ class BlockCodec final : public Codec {
     }
 };
 
-}  // namespace codec_detail
+}  // namespace internal
 
 /// A block format by name: the tag of its codecs.
-template <kernels::cached::RowLayout F, codec_detail::Word named>
+template <kernels::cached::RowLayout F, internal::Word named>
 struct BlockFormat {
     static constexpr std::string_view word = named.view();
     static constexpr CodecFacts facts{.key_unit = kernels::key_tile};
     static const Codec& keys() noexcept {
-        static constexpr codec_detail::BlockCodec<F, true> codec(word);
+        static constexpr internal::BlockCodec<F, true> codec(word);
         return codec;
     }
     static const Codec& values() noexcept {
-        static constexpr codec_detail::BlockCodec<F, false> codec(word);
+        static constexpr internal::BlockCodec<F, false> codec(word);
         return codec;
     }
 };

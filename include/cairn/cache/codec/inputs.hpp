@@ -39,13 +39,13 @@ struct Inputs {
             plan = plan_of(inner, shape.of_inputs());
             const CodecFacts said = AnyCodec(inner).facts_now().value_or(CodecFacts{});
             require(plan.kind == RowKind::ready && said.kind == RowKind::ready && !plan.leading,
-                    ErrorCode::invalid_argument, "layer inputs: ", detail::codec_word(inner),
+                    ErrorCode::invalid_argument, "layer inputs: ", internal::codec_word(inner),
                     " keeps no plain rows");
         }
         plan.kind = RowKind::input;
         return plan;
     }
-    std::string spec() const { return detail::codec_word(inner) + std::string(suffix); }
+    std::string spec() const { return internal::codec_word(inner) + std::string(suffix); }
 };
 
 }}  // namespace cairn

@@ -10,7 +10,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace codec_detail {
+namespace internal {
 
 // Keys in groups of 32 positions with a scale and a least value a channel.
 template <int bits>
@@ -89,7 +89,7 @@ template <int bits>
 inline constexpr BlockCodec<ChannelCodec<bits>::layout, false> channel_values{bits == 4 ? "kivi4"
                                                                                         : "kivi2"};
 
-}  // namespace codec_detail
+}  // namespace internal
 
 /// KIVI with `bits` of 4 or 2; `recent` tokens stay in f16, a multiple of 32.
 template <int bits, int recent = 128>
@@ -102,11 +102,11 @@ struct Kivi {
                   "Kivi<bits, recent>: keys are quantised in groups of 32 tokens.");
     static StreamPlan keys() {
         return StreamPlan(
-            {{lasting(F16::keys()), recent, 1}, {lasting(codec_detail::channel_keys<bits>)}});
+            {{lasting(F16::keys()), recent, 1}, {lasting(internal::channel_keys<bits>)}});
     }
     static StreamPlan values() {
         return StreamPlan(
-            {{lasting(F16::values()), 1, recent}, {lasting(codec_detail::channel_values<bits>)}});
+            {{lasting(F16::values()), 1, recent}, {lasting(internal::channel_values<bits>)}});
     }
 };
 

@@ -7,7 +7,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // Rows as another codec writes its values, read as keys and as values.
 class LatentRows final : public DecodedCodec {
@@ -33,7 +33,7 @@ class LatentRows final : public DecodedCodec {
     std::shared_ptr<const Codec> rows_;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// Keys written as `T` writes values; a head's values are the first value_dim numbers of its keys,
 /// so stage() reads no value rows. The layout's value_dim is at most its key_dim. Products are made
@@ -63,13 +63,13 @@ struct Latent {
         }
         plan = plan_of(inner, {shape.layer, shape.heads, shape.dims, false});
         require(plan.kind == RowKind::ready && !plan.forms.empty(), ErrorCode::invalid_argument,
-                "latent rows of ", detail::codec_word(inner), ", which keeps no plain rows");
+                "latent rows of ", internal::codec_word(inner), ", which keeps no plain rows");
         require(!plan.ages() && plan.coldest().rows_per_unit == 1, ErrorCode::invalid_argument,
                 "latent rows of ", plan.coldest().name, ": they age, or share a unit");
-        plan.forms = {Form{std::make_shared<detail::LatentRows>(plan.forms.front().codec)}};
+        plan.forms = {Form{std::make_shared<internal::LatentRows>(plan.forms.front().codec)}};
         return plan;
     }
-    std::string spec() const { return detail::codec_word(inner) + "+latent"; }
+    std::string spec() const { return internal::codec_word(inner) + "+latent"; }
 };
 
 }}  // namespace cairn

@@ -14,7 +14,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 // Row after row: keys and values.
 template <ElementType type>
@@ -113,17 +113,17 @@ class PlainTiles final : public Codec {
 template <class C>
 inline constexpr C codec_of{};
 
-}  // namespace detail
+}  // namespace internal
 
 /// 4 bytes a number, no loss; rows, so `key_view` and `value_view` work.
 struct F32 {
     static constexpr std::string_view word = "f32";
     static constexpr CodecFacts facts{};
     static const Codec& keys() noexcept {
-        return detail::codec_of<detail::PlainRows<ElementType::f32>>;
+        return internal::codec_of<internal::PlainRows<ElementType::f32>>;
     }
     static const Codec& values() noexcept {
-        return detail::codec_of<detail::PlainRows<ElementType::f32>>;
+        return internal::codec_of<internal::PlainRows<ElementType::f32>>;
     }
 };
 /// 2 bytes a number, 11 significant bits, saturating at +-65504.
@@ -131,10 +131,10 @@ struct F16 {
     static constexpr std::string_view word = "f16";
     static constexpr CodecFacts facts{.key_unit = kernels::key_tile};
     static const Codec& keys() noexcept {
-        return detail::codec_of<detail::PlainTiles<ElementType::f16>>;
+        return internal::codec_of<internal::PlainTiles<ElementType::f16>>;
     }
     static const Codec& values() noexcept {
-        return detail::codec_of<detail::PlainRows<ElementType::f16>>;
+        return internal::codec_of<internal::PlainRows<ElementType::f16>>;
     }
 };
 /// 2 bytes a number, 8 significant bits, the range of f32.
@@ -142,10 +142,10 @@ struct BF16 {
     static constexpr std::string_view word = "bf16";
     static constexpr CodecFacts facts{.key_unit = kernels::key_tile};
     static const Codec& keys() noexcept {
-        return detail::codec_of<detail::PlainTiles<ElementType::bf16>>;
+        return internal::codec_of<internal::PlainTiles<ElementType::bf16>>;
     }
     static const Codec& values() noexcept {
-        return detail::codec_of<detail::PlainRows<ElementType::bf16>>;
+        return internal::codec_of<internal::PlainRows<ElementType::bf16>>;
     }
 };
 

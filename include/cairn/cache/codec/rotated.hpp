@@ -27,7 +27,7 @@ struct Rotated {
         plan.rotated = true;
         return plan;
     }
-    std::string spec() const { return detail::codec_word(inner) + std::string(suffix); }
+    std::string spec() const { return internal::codec_word(inner) + std::string(suffix); }
 };
 
 }}  // namespace cairn

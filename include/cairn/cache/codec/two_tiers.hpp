@@ -35,7 +35,7 @@ struct TwoTiers {
         if (inputs && !shape.keys) return old;  // read from the rows of the keys
         const StreamPlan fresh = plan_of(hot, inputs ? shape.of_inputs() : shape);
         require(!old.forms.empty() && !fresh.forms.empty(), ErrorCode::invalid_argument,
-                "two tiers of ", detail::codec_word(cold), ": a tier keeps no rows of its own");
+                "two tiers of ", internal::codec_word(cold), ": a tier keeps no rows of its own");
         require(!old.ages() && !fresh.ages() && recent > 0, ErrorCode::invalid_argument,
                 "two tiers, ", recent, " recent rows: a tier cannot itself change form with age");
         StreamPlan plan({{fresh.form(0).codec, 1, recent}, {old.form(0).codec}});
@@ -43,7 +43,7 @@ struct TwoTiers {
         plan.kind = old.kind;
         return plan;
     }
-    std::string spec() const { return detail::codec_word(cold); }
+    std::string spec() const { return internal::codec_word(cold); }
 };
 
 }}  // namespace cairn

@@ -23,7 +23,7 @@
 #include "cairn/core/types.hpp"
 #include "cairn/kernels/hadamard.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Keys or values of one layer.
 class AgedRows {
@@ -306,4 +306,4 @@ class AgedRows {
     OwnScratch scratch_;
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

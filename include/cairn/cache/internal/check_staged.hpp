@@ -4,7 +4,7 @@
 #include "cairn/cache/seam/concepts.hpp"
 #include "cairn/core/error.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 // What every cache asks of rows from outside before it touches anything.
 inline void check_staged(const TokenRows& k, const TokenRows& v, int length, int capacity,
@@ -18,4 +18,4 @@ inline void check_staged(const TokenRows& k, const TokenRows& v, int length, int
     require(k.rows <= max_rows, ErrorCode::capacity, "stage: ", k.rows, " rows at once, but only ",
             max_rows, " more fit before a commit");
 }
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -15,7 +15,7 @@
 #include "cairn/cache/seam/scorer.hpp"
 #include "cairn/cache/internal/slots.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Ranges of positions that are never evicted.
 using Pins = std::vector<std::pair<int, int>>;
@@ -115,4 +115,4 @@ class RowChoice {
     std::vector<float> distances_;
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

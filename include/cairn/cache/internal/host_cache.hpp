@@ -11,7 +11,7 @@
 #include "cairn/cache/internal/slot_book.hpp"
 #include "cairn/core/fp_environment.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 template <class Book>
 class HostCache {
@@ -208,4 +208,4 @@ class HostCache {
     mutable BusyFlag busy_;
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -4,7 +4,7 @@
 #include "cairn/cache/seam/concepts.hpp"
 #include "cairn/core/error.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 class MovedCache {
   public:
@@ -32,4 +32,4 @@ class MovedCache {
     }
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -12,7 +12,7 @@
 #include "cairn/cache/internal/row_archive.hpp"
 #include "cairn/cache/internal/streams.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 class PositionBook {
   public:
@@ -326,4 +326,4 @@ class PositionBook {
     bool limited_ = false;
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -12,7 +12,7 @@
 #include "cairn/cache/seam/row_source.hpp"
 #include "cairn/kernels/dispatch.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Writes rows to an archive, or reads them from it.
 class RowArchive {
@@ -117,4 +117,4 @@ class RowArchive {
     OwnScratch scratch_;
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -19,7 +19,7 @@
 #include "cairn/cache/internal/row_archive.hpp"
 #include "cairn/cache/internal/slots.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 class SlotBook {
   public:
@@ -348,4 +348,4 @@ class SlotBook {
     bool gaps_ = false;
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

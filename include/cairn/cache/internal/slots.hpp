@@ -9,7 +9,7 @@
 #include "cairn/cache/seam/archive.hpp"
 #include "cairn/kernels/dispatch.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 struct Slots {
     std::vector<int> positions;             // by slot; -1: free
@@ -175,4 +175,4 @@ struct Slots {
     }
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -10,7 +10,7 @@
 #include "cairn/cache/seam/concepts.hpp"
 #include "cairn/cache/seam/keep_policy.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// One stream before it is made.
 struct StreamSpec {
@@ -149,4 +149,4 @@ class Streams {
     std::vector<AgedRows> streams_;
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

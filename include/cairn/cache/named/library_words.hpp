@@ -17,7 +17,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace detail {
+namespace internal {
 
 [[gnu::cold]] inline void add_library_words(CacheWords& words) {
     words.store(ContiguousWord{});
@@ -50,14 +50,14 @@ namespace detail {
     words.keep(HashEvict<512>{});
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// The words that SPECs are read with: the library's, and what a program added:
 ///   cairn::cache_words().store(MyStore{.client = client});
 /// A word that exists is replaced, for SPECs that are parsed from then on.
 inline CacheWords& cache_words() {
     struct Library : CacheWords {
-        Library() { detail::add_library_words(*this); }
+        Library() { internal::add_library_words(*this); }
     };
     static Library words;
     return words;

@@ -31,7 +31,7 @@ struct SequencePlan {
     int prompt = 0;    ///< of these, announced as a prompt
 };
 
-namespace detail {
+namespace internal {
 
 // Rows chosen by score: slots at the end, and on the way there.
 struct PlannedSlots {
@@ -57,14 +57,14 @@ inline PlannedSlots planned_slots(const Scorer& scorer, const SequencePlan& sequ
     return {held, slots, std::max(slots, prompt)};
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// The cost of one layer's cache for one sequence. Throws what AnyCache's constructor throws,
 /// Error{invalid_argument} for a sequence that cannot be, Error{limit} where bytes overflow 64
 /// bits.
 inline CachePlan plan_cache(const AnyStore& store, const AnyKeep& keep, const HeadLayout& layout,
                             const SequencePlan& sequence, int layer = 0) {
-    using namespace detail;
+    using namespace internal;
     validate(layout);
     for (const int rows : {sequence.capacity, sequence.tokens, sequence.prompt})
         require(rows >= 0 && rows <= row_limit, ErrorCode::invalid_argument, "plan: ", rows,

@@ -8,7 +8,7 @@
 
 #include "cairn/cache/store/tiered.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace detail {
+namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 // What `disk` decides: rows in memory for all, or for the newest only.
 struct MaybeOnDisk {
@@ -58,4 +58,4 @@ struct TieredWord : MaybeOnDisk {
     }
 };
 
-}}}  // namespace cairn::detail
+}}}  // namespace cairn::internal

@@ -35,7 +35,7 @@ class CacheWords {
         put(stores_, S::word, usage_of<S>(), help_of<S>(),
             [prototype](std::string_view words, std::string_view whole, std::string_view known) {
                 S policy = prototype;
-                detail::OptionReader(words, whole, known).read(policy);
+                internal::OptionReader(words, whole, known).read(policy);
                 NamedStore named;
                 named.spec = spec_of(policy);
                 if constexpr (requires { S::default_codec; })
@@ -71,7 +71,7 @@ class CacheWords {
         put(keeps_, K::word, usage_of<K>(), help_of<K>(),
             [prototype](std::string_view words, std::string_view whole, std::string_view known) {
                 K policy = prototype;
-                detail::OptionReader(words, whole, known).read(policy);
+                internal::OptionReader(words, whole, known).read(policy);
                 return AnyKeep(std::move(policy));
             });
     }

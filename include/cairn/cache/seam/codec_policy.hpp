@@ -41,7 +41,7 @@ StreamPlan plan_of(const T& policy, const StreamShape& shape) {
         return T::values();
 }
 
-namespace detail {
+namespace internal {
 
 /// A codec policy of any type.
 class CodecObject {
@@ -83,7 +83,7 @@ class CodecHolder final : public CodecObject {
     [[no_unique_address]] T policy_;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// Any codec policy, chosen at run time; itself a codec policy, so wrappers take it.
 class AnyCodec {
@@ -92,7 +92,7 @@ class AnyCodec {
     template <class T>
     requires(!std::is_same_v<T, AnyCodec> && CodecPolicy<T>)
     AnyCodec(T policy)  // NOLINT(google-explicit-constructor)
-        : object_(std::make_shared<detail::CodecHolder<T>>(std::move(policy))) {}
+        : object_(std::make_shared<internal::CodecHolder<T>>(std::move(policy))) {}
 
     /// The forms of a stream. Error{bad_state} if nothing was chosen.
     StreamPlan plan(const StreamShape& shape) const { return object().plan(shape); }
@@ -103,11 +103,11 @@ class AnyCodec {
     explicit operator bool() const noexcept { return object_ != nullptr; }
 
   private:
-    const detail::CodecObject& object() const {
+    const internal::CodecObject& object() const {
         require(object_ != nullptr, ErrorCode::bad_state, "no codec was chosen");
         return *object_;
     }
-    std::shared_ptr<const detail::CodecObject> object_;
+    std::shared_ptr<const internal::CodecObject> object_;
 };
 
 /// A stream as it will be written, and what is known of it.

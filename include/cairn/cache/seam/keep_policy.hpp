@@ -62,7 +62,7 @@ constexpr KeepFacts keep_facts() {
         return {ScoringKeep<K>, true};
 }
 
-namespace detail {
+namespace internal {
 
 /// A keep of any type.
 class KeepObject {
@@ -117,7 +117,7 @@ class KeepHolder final : public KeepObject {
     K policy_;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// Any keep, chosen at run time. Which of its functions say something follows from its facts.
 class AnyKeep {
@@ -126,7 +126,7 @@ class AnyKeep {
     template <class K>
     requires(!std::is_same_v<K, AnyKeep> && Keep<K>)
     AnyKeep(K policy)  // NOLINT(google-explicit-constructor)
-        : object_(std::make_shared<detail::KeepHolder<K>>(std::move(policy))) {}
+        : object_(std::make_shared<internal::KeepHolder<K>>(std::move(policy))) {}
 
     KeepFacts facts_now() const { return object().facts(); }
     /// The word and numbers of a SPEC.
@@ -143,11 +143,11 @@ class AnyKeep {
     explicit operator bool() const noexcept { return object_ != nullptr; }
 
   private:
-    const detail::KeepObject& object() const {
+    const internal::KeepObject& object() const {
         require(object_ != nullptr, ErrorCode::bad_state, "no keep was chosen");
         return *object_;
     }
-    std::shared_ptr<const detail::KeepObject> object_;
+    std::shared_ptr<const internal::KeepObject> object_;
 };
 
 }}  // namespace cairn

@@ -29,7 +29,7 @@ struct Option {
 template <class T>
 concept HasOptions = requires(T& policy) { T::options(policy, [](const Option&, auto&) {}); };
 
-namespace detail {
+namespace internal {
 
 // The most that a number of a SPEC may be: row numbers end there.
 inline constexpr std::int64_t most_option = std::int64_t{1} << 30;
@@ -100,7 +100,7 @@ class OptionReader {
     std::string_view known_;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// A policy as a SPEC writes it: its word, the number behind it, its other settings.
 template <class Policy>

@@ -84,7 +84,7 @@ class Budget {
     std::vector<int> rows_;
 };
 
-namespace detail {
+namespace internal {
 
 // A reference to any `number(int)`, so that ordering rows is compiled once for all of them.
 struct WorthRef {
@@ -109,7 +109,7 @@ inline void keep_best_of(const HeldRows& rows, int count, WorthRef worth,
         keep[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])] = 1;
 }
 
-}  // namespace detail
+}  // namespace internal
 
 /// Keeps the `count` best of the rows that `candidate(i)` admits; the number `worth(i)` says how
 /// good, ties go to the later position. The tool that most scorers are made of.
@@ -120,12 +120,13 @@ void keep_best(const HeldRows& rows, int count, const Candidate& candidate, cons
     for (std::size_t i = 0; i < rows.positions.size(); ++i)
         if (rows.positions[i] >= 0 && keep[i] == 0 && candidate(static_cast<int>(i)))
             order[n++] = static_cast<int>(i);
-    detail::keep_best_of(rows, count,
-                         {&worth,
-                          [](const void* object, int row) {
-                              return static_cast<double>((*static_cast<const Worth*>(object))(row));
-                          }},
-                         keep, order.first(n));
+    internal::keep_best_of(
+        rows, count,
+        {&worth,
+         [](const void* object, int row) {
+             return static_cast<double>((*static_cast<const Worth*>(object))(row));
+         }},
+        keep, order.first(n));
 }
 
 }}  // namespace cairn

@@ -42,7 +42,7 @@ constexpr StoreFacts store_facts() {
         return {};
 }
 
-namespace detail {
+namespace internal {
 
 /// A store policy of any type, without its codecs.
 class StoreObject {
@@ -85,7 +85,7 @@ class StoreHolder final : public StoreObject {
     S policy_;
 };
 
-}  // namespace detail
+}  // namespace internal
 
 /// Any store policy with its codecs, chosen at run time.
 class AnyStore {
@@ -96,7 +96,7 @@ class AnyStore {
     AnyStore(S policy)  // NOLINT(google-explicit-constructor)
         : keys(policy.keys),
           values(policy.values),
-          object_(std::make_shared<detail::StoreHolder<S>>(std::move(policy))) {}
+          object_(std::make_shared<internal::StoreHolder<S>>(std::move(policy))) {}
 
     std::unique_ptr<RowStore> make(const StreamRows& rows, const Extent& extent) const {
         return object().make(rows, extent);
@@ -113,11 +113,11 @@ class AnyStore {
     AnyCodec values;
 
   private:
-    const detail::StoreObject& object() const {
+    const internal::StoreObject& object() const {
         require(object_ != nullptr, ErrorCode::bad_state, "no store was chosen");
         return *object_;
     }
-    std::shared_ptr<const detail::StoreObject> object_;
+    std::shared_ptr<const internal::StoreObject> object_;
 };
 
 }}  // namespace cairn

@@ -8,7 +8,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace quantised {
 
-namespace detail {
+namespace internal {
 
 inline void parse_q8_0(const std::byte* block, Fields& to) noexcept {
     to.d = f16_at(block, 0);
@@ -85,31 +85,31 @@ inline void parse_q5_1(const std::byte* block, Fields& to) noexcept {
     fifth_bits(block + 4, to.codes.data());
 }
 
-}  // namespace detail
+}  // namespace internal
 
 inline constexpr Format q8_0{ElementType::q8_0,
                              {32, 32, 8, 0, 128, false, false, GroupScales::none},
-                             detail::parse_q8_0,
-                             detail::encode_q8_0};
+                             internal::parse_q8_0,
+                             internal::encode_q8_0};
 inline constexpr Format q4_0{ElementType::q4_0,
                              {32, 32, 4, 0, 8, false, false, GroupScales::none},
-                             detail::parse_q4_0,
-                             detail::encode_q4_0};
+                             internal::parse_q4_0,
+                             internal::encode_q4_0};
 inline constexpr Format q4_1{ElementType::q4_1,
                              {32, 32, 4, 0, 0, true, false, GroupScales::none},
-                             detail::parse_q4_1,
-                             detail::encode_q4_1};
+                             internal::parse_q4_1,
+                             internal::encode_q4_1};
 inline constexpr Format q5_0{ElementType::q5_0,
                              {32, 32, 4, 1, 16, false, false, GroupScales::none},
-                             detail::parse_q5_0,
+                             internal::parse_q5_0,
                              nullptr};
 inline constexpr Format q5_1{ElementType::q5_1,
                              {32, 32, 4, 1, 0, true, false, GroupScales::none},
-                             detail::parse_q5_1,
+                             internal::parse_q5_1,
                              nullptr};
 inline constexpr Format iq4_nl{ElementType::iq4_nl,
                                {32, 32, 4, 0, 128, false, true, GroupScales::none},
-                               detail::parse_q4_0,
+                               internal::parse_q4_0,
                                nullptr};
 
 }}}  // namespace cairn::quantised

@@ -24,7 +24,7 @@ constexpr const Format& block_format(ElementType type) noexcept {
     return *formats[format_index(type)];
 }
 
-namespace detail {
+namespace internal {
 
 constexpr bool in_order() noexcept {
     for (std::size_t i = 0; i < formats.size(); ++i) {
@@ -39,7 +39,7 @@ constexpr bool in_order() noexcept {
 }
 static_assert(in_order(), "every block type of ElementType has its format, in order");
 
-}  // namespace detail
+}  // namespace internal
 
 /// Decodes `count` numbers of any type, a multiple of its block; `from` may be unaligned. The slow
 /// definition: kernels are tested against it.

@@ -6,7 +6,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace quantised {
 
-namespace detail {
+namespace internal {
 
 inline std::uint16_t negated(std::uint16_t f16) noexcept {
     return static_cast<std::uint16_t>(f16 ^ 0x8000U);
@@ -95,31 +95,31 @@ inline void parse_iq4_xs(const std::byte* block, Fields& to) noexcept {
     }
 }
 
-}  // namespace detail
+}  // namespace internal
 
 inline constexpr Format q2_k{ElementType::q2_k,
                              {256, 16, 2, 0, 0, true, false, GroupScales::nibbles},
-                             detail::parse_q2_k,
+                             internal::parse_q2_k,
                              nullptr};
 inline constexpr Format q3_k{ElementType::q3_k,
                              {256, 16, 2, 1, 4, false, false, GroupScales::integers},
-                             detail::parse_q3_k,
+                             internal::parse_q3_k,
                              nullptr};
 inline constexpr Format q4_k{ElementType::q4_k,
                              {256, 32, 4, 0, 0, true, false, GroupScales::bytes},
-                             detail::parse_q4_k,
+                             internal::parse_q4_k,
                              nullptr};
 inline constexpr Format q5_k{ElementType::q5_k,
                              {256, 32, 4, 1, 0, true, false, GroupScales::bytes},
-                             detail::parse_q5_k,
+                             internal::parse_q5_k,
                              nullptr};
 inline constexpr Format q6_k{ElementType::q6_k,
                              {256, 16, 4, 2, 32, false, false, GroupScales::integers},
-                             detail::parse_q6_k,
+                             internal::parse_q6_k,
                              nullptr};
 inline constexpr Format iq4_xs{ElementType::iq4_xs,
                                {256, 32, 4, 0, 128, false, true, GroupScales::integers},
-                               detail::parse_iq4_xs,
+                               internal::parse_iq4_xs,
                                nullptr};
 
 }}}  // namespace cairn::quantised

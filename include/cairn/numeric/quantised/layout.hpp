@@ -85,7 +85,7 @@ inline float value_of(const BlockLayout& layout, const Fields& fields, int i) no
                     minimum_of(layout, fields, group));
 }
 
-namespace detail {
+namespace internal {
 
 inline std::uint8_t byte_at(const std::byte* from, std::size_t i) noexcept {
     return std::to_integer<std::uint8_t>(from[i]);
@@ -107,6 +107,6 @@ inline void nibbles_32(const std::byte* from, std::uint8_t* codes) noexcept {
     }
 }
 
-}  // namespace detail
+}  // namespace internal
 
 }}}  // namespace cairn::quantised
