@@ -88,7 +88,7 @@ class OpenSegment {
             for (int row = run.begin; row < run.end; row += SegmentRoom::piece)
                 make_piece(run, row, std::min(row + SegmentRoom::piece, run.end), part, kv_head,
                            dims, to + std::ptrdiff_t{row - low} * dims);
-            run.codec = &F32::keys();
+            run.codec = &float_rows();
             run.kind = RowKind::ready;
             run.rotated = false;
             run.dims = 0;
