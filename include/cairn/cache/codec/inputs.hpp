@@ -3,6 +3,7 @@
 // times the computation.
 #pragma once
 
+#include "cairn/cache/codec/plain.hpp"
 #include "cairn/cache/seam/codec_policy.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -43,6 +44,7 @@ struct Inputs {
                     " keeps no plain rows");
         }
         plan.kind = RowKind::input;
+        plan.made = &F32::keys();
         return plan;
     }
     std::string spec() const { return internal::codec_word(inner) + std::string(suffix); }
