@@ -1,6 +1,11 @@
 // The block pool against a naive model, and what pages promise: sharing, copy on write, nothing
 // leaked, nothing used twice.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <map>
+#include <thread>
 
 #include <cairn/cache/cache_spec.hpp>
 
@@ -48,6 +53,42 @@ TEST_CASE("blocks: the lowest free one, counted references, a full pool", "[page
     CHECK(pool.take() == 1);
     CHECK(code_of([&] { BlockPool({lasting(F16::keys()), 1, 4}, 8, 4); }) ==
           ErrorCode::invalid_argument);
+}
+
+TEST_CASE("a fork waits for what other threads do with blocks: the child goes on", "[fork]") {
+    BlockPool pool({lasting(F32::keys()), 1, 16}, 16, 8);
+    BlockPools pools(4);
+    const int kept = pool.take();
+    std::atomic<bool> stop{false};
+    std::thread other([&] {
+        while (!stop) {
+            const int block = pool.take();
+            pool.share(block);
+            pool.let_go(block);
+            pool.let_go(block);
+            pools.of({lasting(F32::keys()), 1, 16}, 16);
+        }
+    });
+    int good = 0;
+    for (int round = 0; round < 100; ++round) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::alarm(5);  // a lock that is never released
+            const int before = pool.used();
+            const int block = pool.take();
+            const bool whole = (before == 1 || before == 2) && pool.used() == before + 1 &&
+                               pool.references(block) == 1 && pool.references(kept) == 1;
+            pools.of({lasting(F32::keys()), 1, 16}, 8);
+            ::_exit(whole ? 0 : 1);
+        }
+        int status = -1;
+        ::waitpid(child, &status, 0);
+        good += status == 0 ? 1 : 0;
+        if (status != 0) break;
+    }
+    stop = true;
+    other.join();
+    CHECK(good == 100);
 }
 
 TEST_CASE("10^5 operations on many sequences against a map of vectors", "[paged]") {

@@ -400,8 +400,6 @@ TEST_CASE("a forked child reads its parent's swapped sequences and leaves their 
     pool->swap_out(a);
     pool->swap_out(b);
     pool->prefetch(b);
-    // What the reading thread has locked as the process forks, nobody unlocks in the child.
-    std::this_thread::sleep_for(std::chrono::seconds(1));
     const pid_t child = ::fork();
     if (child == 0) {
         ::alarm(20);
@@ -422,4 +420,42 @@ TEST_CASE("a forked child reads its parent's swapped sequences and leaves their 
     CHECK(pool->session(a).position() == 3);
     CHECK(pool->session(b).position() == 3);
     CHECK(folder.files() == 0);
+}
+
+TEST_CASE("a fork while a sequence is read back leaves the child a pool that works", "[fork]") {
+    const Model model = tiny_llama();
+    Random random(81);
+    const auto tokens = random_tokens(random, 100, model.vocabulary());
+    for (const char* spec : {"paged=16:f16", "contiguous,disk=32:f16"})
+        for (int round = 0; round < 12; ++round) {
+            const Folder folder;
+            Pool pool(spec[0] == 'p' ? root_of(model, spec, 24)
+                                     : session_of(model, CacheSpec::parse(spec), 300),
+                      PoolLimits{4, 0, folder.path.string()});
+            const int a = pool.create();
+            const int b = pool.create();
+            const PoolSlice slices[] = {{a, Tokens(tokens).first(40), LogitRows::none, nullptr},
+                                        {b, tokens, LogitRows::none, nullptr}};
+            for (const PoolSlice& slice : slices) pool.forward({&slice, 1});
+            pool.swap_out(b);
+            pool.prefetch(b);
+            std::this_thread::sleep_for(std::chrono::microseconds(40 * round));
+            const pid_t child = ::fork();
+            if (child == 0) {
+                ::alarm(20);
+                bool good = false;
+                const PoolSlice more[] = {{a, Tokens(tokens).first(8), LogitRows::none, nullptr}};
+                try {
+                    pool.forward(more);
+                    good = pool.session(a).position() == 48;
+                } catch (const Error& error) {
+                    good = error.code() == ErrorCode::bad_state;
+                }
+                ::_exit(good ? 0 : 1);
+            }
+            int status = -1;
+            ::waitpid(child, &status, 0);
+            CHECK(status == 0);
+            CHECK(pool.session(b).position() == 100);
+        }
 }

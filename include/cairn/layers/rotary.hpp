@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <utility>
 #include <vector>
@@ -102,10 +101,9 @@ class RotaryTable {
     RotaryTable(const RotaryTable&) = delete;
     RotaryTable& operator=(const RotaryTable&) = delete;
     ~RotaryTable() {
-        while (last_ != nullptr) {
-            const Mapping memory = std::move(last_->memory);
-            last_ = last_->before;
-        }
+        for (const auto& entry : pieces_)
+            if (const float* rows = entry.load(std::memory_order_relaxed))
+                const Mapping memory = std::move(front_of(rows)->memory);
     }
     /// [cosines][sines] of a position, or null where there is no memory for its piece.
     /// Error{capacity} beyond `positions`.
@@ -130,15 +128,17 @@ class RotaryTable {
     }
 
   private:
-    // Lies at the front of the memory it owns.
+    // Lies at the front of the memory it owns, the rows behind it.
     struct alignas(64) Piece {
         Mapping memory;
-        Piece* before;
     };
+    static Piece* front_of(const float* rows) noexcept {
+        return reinterpret_cast<Piece*>(const_cast<float*>(rows)) - 1;
+    }
 
-    const float* make(int index, std::atomic<const float*>& entry) {
-        const std::scoped_lock lock(mutex_);
-        if (const float* at = entry.load(std::memory_order_acquire)) return at;
+    // Without a lock, which a child would find locked for ever if the process forked meanwhile.
+    // Threads that come at once all compute the piece, and the first one's is kept.
+    const float* make(int index, std::atomic<const float*>& entry) const {
         const std::size_t width = 2 * frequencies_.size();
         Mapping memory;
         try {
@@ -150,15 +150,15 @@ class RotaryTable {
         auto* rows = reinterpret_cast<float*>(front + sizeof(Piece));
         for (int p = 0; p < piece; ++p)
             compute(index * piece + p, rows + static_cast<std::size_t>(p) * width);
-        last_ = new (front) Piece{std::move(memory), last_};
-        entry.store(rows, std::memory_order_release);
-        return rows;
+        Piece* made = new (front) Piece{std::move(memory)};
+        const float* first = nullptr;
+        if (entry.compare_exchange_strong(first, rows, std::memory_order_acq_rel)) return rows;
+        memory = std::move(made->memory);
+        return first;
     }
     std::vector<double> frequencies_;
     double magnitude_;
     std::vector<std::atomic<const float*>> pieces_;
-    std::mutex mutex_;
-    Piece* last_ = nullptr;
 };
 
 /// Turns rows by position.

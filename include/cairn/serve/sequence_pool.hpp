@@ -177,8 +177,8 @@ class SequencePool {
     void forward(std::span<const PoolSlice> slices) { forward(slices, root_.context()); }
 
     /// Begins to bring a sequence back from disk, on another thread if there is one to be had;
-    /// changes nothing but the time that the next use of it takes. While that thread reads, the
-    /// process should not fork: blocks that it has locked stay locked in the child.
+    /// changes nothing but the time that the next use of it takes. A child that is forked meanwhile
+    /// reads it anew; blocks that the thread had taken by then stay taken there.
     void prefetch(int sequence) {
         const Exclusive hold(*this);
         Entry& e = entry(sequence);
