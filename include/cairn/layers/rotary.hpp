@@ -83,6 +83,11 @@ inline std::vector<double> rotary_frequencies(const RotarySettings& s) {
     return result;
 }
 
+/// YaRN's usual factor of cosines and sines.
+inline double yarn_magnitude(double factor, double scale = 1.0) {
+    return factor <= 1.0 ? 1.0 : std::fma(0.1 * scale, elementary::log(factor), 1.0);
+}
+
 namespace internal {
 
 enum class PairLayout : std::uint8_t { half, interleaved };
@@ -188,12 +193,16 @@ class Rotary final : public Rotation {
         double magnitude = 1.0;
         if (settings.scaling.kind == RotaryScaling::Kind::yarn) {
             magnitude = settings.scaling.attention_factor;
-            if (magnitude == 0.0)
-                magnitude = settings.scaling.factor <= 1.0
-                                ? 1.0
-                                : std::fma(0.1, elementary::log(settings.scaling.factor), 1.0);
+            if (magnitude == 0.0) magnitude = yarn_magnitude(settings.scaling.factor);
         }
-        table_ = std::make_shared<RotaryTable>(rotary_frequencies(settings), magnitude);
+        std::vector<double> frequencies = rotary_frequencies(settings);
+        for (std::size_t i = 0; i < frequencies.size(); ++i)
+            require(frequencies[i] >= 0.0 && frequencies[i] <= most_frequency,
+                    ErrorCode::invalid_argument, "rotary: pair ", i, " would turn by ",
+                    frequencies[i], " a position; 0 to ", most_frequency, " is possible");
+        require(magnitude > 0.0 && magnitude < 1e6, ErrorCode::invalid_argument,
+                "rotary: cosines and sines times ", magnitude);
+        table_ = std::make_shared<RotaryTable>(std::move(frequencies), magnitude);
     }
 
     /// Error{capacity} beyond positions(); nothing else is thrown, since threads of a pool call it.
@@ -218,6 +227,7 @@ class Rotary final : public Rotation {
 
   private:
     static constexpr int most_dims = 1 << 14;
+    static constexpr double most_frequency = 32.0;  // angles of all positions have exact sines
     // Without memory for the table the angles of this row are computed for themselves.
     [[gnu::cold, gnu::noinline]] void rotate_alone(float* row, int position) const {
         float angles[most_dims];
