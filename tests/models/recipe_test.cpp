@@ -130,7 +130,8 @@ namespace {
 // Numbers as halves, row by row.
 class HalfRows final : public WeightFormat {
   public:
-    std::string_view name() const override { return "half-rows"; }
+    explicit HalfRows(std::string_view name = "half-rows") : name_(name) {}
+    std::string_view name() const override { return name_; }
     std::size_t row_bytes(std::ptrdiff_t in) const override {
         return 2 * static_cast<std::size_t>(in);
     }
@@ -140,6 +141,9 @@ class HalfRows final : public WeightFormat {
     void unpack(const std::byte* from, std::ptrdiff_t in, float* row) const override {
         plain_format<ElementType::f16>.decode(from, static_cast<std::size_t>(in), row);
     }
+
+  private:
+    std::string_view name_;
 };
 
 }  // namespace
@@ -163,6 +167,10 @@ TEST_CASE("a format of one's own loads matrices of both orders, and refuses what
     CHECK(same_bits(a.prefill(tokens), b.prefill(tokens)));
     CHECK(same_bits(a.decode(7), b.decode(7)));
     CHECK(got.fingerprint() != wanted.fingerprint());
+    CHECK(got.fingerprint() == load_gpt2(c, t, own).fingerprint());
+    LoadOptions other = own;  // the same bytes, read as something else
+    other.format = std::make_shared<const HalfRows>("other-rows");
+    CHECK(got.fingerprint() != load_gpt2(c, t, other).fingerprint());
     t.items["h.1.mlp.c_fc.weight"].second[5] = std::numeric_limits<float>::infinity();
     for (const Validate validate : {Validate::quick, Validate::full}) {
         own.validate = validate;
