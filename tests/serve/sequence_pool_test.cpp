@@ -367,8 +367,18 @@ TEST_CASE("a pool that was moved from says so; one that is replaced leaves no fi
     CHECK(folder.files() == 2);
     to = std::move(from);
     CHECK(folder.files() == 1);
+    Pool& same = to;
+    to = std::move(same);
+    CHECK(folder.files() == 1);
     CHECK(to.session(0).position() == 3);
     CHECK(folder.files() == 0);
+    to = std::move(same);
+    CHECK(to.create() == 1);
+    PrefixIndex<Any> prefixes(2);
+    prefixes.insert(to.session(0), to.tokens(0));
+    PrefixIndex<Any>& same_prefixes = prefixes;
+    prefixes = std::move(same_prefixes);
+    CHECK(prefixes.match(std::vector<Token>{1, 2, 3, 4}).tokens == 3);
     const auto refused = [&](auto call) { CHECK(code_of(call) == ErrorCode::bad_state); };
     const PoolSlice slice{0, tokens, LogitRows::none, nullptr};
     PrefixIndex<Any> index(1);

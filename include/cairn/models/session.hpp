@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,7 +30,18 @@ class Session final : public SessionState {
     Session(const Session&) = delete;             // a session branches by fork() or copy()
     Session& operator=(const Session&) = delete;  // a session branches by fork() or copy()
     Session(Session&&) = default;
-    Session& operator=(Session&&) = default;
+    Session& operator=(Session&& other) noexcept(std::is_nothrow_move_assignable_v<Model>) {
+        if (this == &other) return *this;
+        SessionState::operator=(std::move(other));
+        model_ = std::move(other.model_);
+        caches_ = std::move(other.caches_);
+        shifted_ = other.shifted_;
+        edited_ = other.edited_;
+        logits_ = std::move(other.logits_);
+        logits_at_ = other.logits_at_;
+        context_ = std::move(other.context_);
+        return *this;
+    }
 
     /// Room for `capacity` tokens. The executor must outlive the session. Throws
     /// Error{invalid_argument} if the capacity is below 1 or beyond the model's context; only a

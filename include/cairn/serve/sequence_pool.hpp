@@ -54,7 +54,15 @@ class SequencePool {
         if (limits_.tokens == 0) limits_.tokens = root_.capacity();
     }
     SequencePool(SequencePool&&) noexcept = default;
-    SequencePool& operator=(SequencePool&&) noexcept = default;
+    SequencePool& operator=(SequencePool&& other) noexcept {
+        if (this == &other) return *this;
+        root_ = std::move(other.root_);
+        limits_ = std::move(other.limits_);
+        entries_ = std::move(other.entries_);
+        batch_ = std::move(other.batch_);
+        clock_ = other.clock_;
+        return *this;
+    }
 
     /// A new, empty sequence. Error{capacity} if there are too many.
     int create() {
