@@ -107,7 +107,8 @@ class BlockPool {
     std::vector<int> free_;        // a heap, the lowest on top
 };
 
-/// Pools by what they hold: caches that draw from one set share blocks of the same codec and shape.
+/// Pools by what they hold: caches that draw from one set share blocks of the same codec (by name,
+/// units and fingerprint) and shape.
 /// Thread-safe.
 class BlockPools {
   public:
@@ -121,9 +122,7 @@ class BlockPools {
     std::shared_ptr<BlockPool> of(const StreamRows& rows, int block_rows) {
         const internal::WholeStep step;
         for (const Entry& entry : entries_)
-            if (entry.rows.codec == rows.codec && entry.rows.heads == rows.heads &&
-                entry.rows.dims == rows.dims && entry.pool->rows() == block_rows)
-                return entry.pool;
+            if (same(entry.rows, rows) && entry.pool->rows() == block_rows) return entry.pool;
         entries_.push_back({rows, std::make_shared<BlockPool>(rows, block_rows, blocks_)});
         return entries_.back().pool;
     }
@@ -133,6 +132,15 @@ class BlockPools {
         StreamRows rows;
         std::shared_ptr<BlockPool> pool;
     };
+    // Codecs may be made anew for every cache: what they are counts.
+    static bool same(const StreamRows& a, const StreamRows& b) {
+        const Codec& x = *a.codec;
+        const Codec& y = *b.codec;
+        return a.heads == b.heads && a.dims == b.dims &&
+               (&x == &y || (x.name == y.name && x.rows_per_unit == y.rows_per_unit &&
+                             x.unit_bytes(a.dims) == y.unit_bytes(a.dims) &&
+                             x.fingerprint() == y.fingerprint()));
+    }
     int blocks_;
     std::vector<Entry> entries_;
 };
