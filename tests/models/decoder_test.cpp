@@ -1,3 +1,4 @@
+#include <cairn/cache/codec/inputs.hpp>
 #include <cairn/models/any_model.hpp>
 
 #include "support.hpp"
@@ -58,6 +59,35 @@ TEST_CASE("parts of another width are refused with both numbers", "[decoder]") {
     CHECK(any_model(parts_of(8, 8)).width() == 8);
     CHECK(refused([] { any_model(parts_of(7, 8)); }));
     CHECK(refused([] { any_model(parts_of(8, 7)); }));
+}
+
+namespace {
+
+class HalvedKeys final : public ProjectedStep {
+  public:
+    void apply(float*, float* k, float*) const override { k[0] *= 0.5F; }
+    void hash(Fingerprint& to) const override { to.add(std::uint64_t{5}); }
+};
+
+}  // namespace
+
+TEST_CASE("inputs of a layer with a step behind its projections are refused at once", "[decoder]") {
+    for (const bool stepped : {false, true}) {
+        auto weights = parts_of(8, 8);
+        AttentionSettings settings;
+        if (stepped) settings.projected = std::make_shared<const HalvedKeys>();
+        weights.blocks.emplace_back(
+            norm_of(8),
+            MultiHead<NoRotation>({2, 2, 4, 4}, zeros(24, 8), zeros(8, 8), NoRotation{}, settings),
+            norm_of(8), Mlp<Gelu>(zeros(16, 8), zeros(8, 16)));
+        const AnyModel model = any_model(std::move(weights));
+        model.session<KvCache<>>(6).decode(1);
+        const auto over_inputs = [&] { model.session<KvCache<Contiguous<Inputs<F32>>>>(6); };
+        if (stepped)
+            CHECK(code_of(over_inputs) == ErrorCode::unsupported);
+        else
+            over_inputs();
+    }
 }
 
 TEST_CASE("parameters and bytes are counted", "[decoder]") {

@@ -96,6 +96,7 @@ class MultiHead {
                                  "attention: scale and soft cap");
         internal::require_finite(settings_.alibi, "attention: alibi");
         layout_.input = static_cast<int>(qkv_.in());
+        layout_.stepped = settings_.projected != nullptr;
         if (settings_.scale == 0.0F)
             settings_.scale = 1.0F / std::sqrt(static_cast<float>(layout.key_dim));
     }
