@@ -123,6 +123,25 @@ TEST_CASE("rows of a tensor are loaded in any order, in every type and both ways
                 CHECK(part.bias()[r] == static_cast<float>(3 * r + 1));
             }
         }
+    // Rows that are not there, or not rows.
+    table.add({{.hf = "turned.weight", .gguf = "", .shape = {33, 70}, .transposed = true}});
+    add_numbered(source, "turned.weight", 70, 33);
+    const LoadOptions options;
+    WeightReader reader(table, source, ModelFormat::hugging_face, options);
+    const auto refused = [&](const char* name, const TensorRows& rows) {
+        return code_of([&] { reader.linear(name, rows); }) == ErrorCode::invalid_argument;
+    };
+    CHECK(refused("qkv", {}));
+    CHECK(refused("qkv", {3, {}}));
+    CHECK(refused("qkv", {0, [](std::ptrdiff_t r) { return r; }}));
+    CHECK(refused("qkv", {24, [](std::ptrdiff_t r) { return 3 * r + 1; }}));
+    CHECK(refused("qkv", {2, [](std::ptrdiff_t r) { return -r; }}));
+    CHECK(refused("turned", {2, [](std::ptrdiff_t r) { return r; }}));
+    source.items["qkv.bias"] = {{69}, std::vector<float>(69)};
+    CHECK(refused("qkv", {1, [](std::ptrdiff_t) { return 69; }}));
+    // A name that comes again.
+    CHECK(code_of([&] { table.add({{"qkv.bias", "", {70}}}); }) == ErrorCode::invalid_argument);
+    CHECK(table.lines().size() == 3);
 }
 
 namespace {
