@@ -188,13 +188,8 @@ class WeightMatrix {
     /// Bytes of packed weights; a pass over all of them is what decoding costs.
     std::size_t bytes() const noexcept { return memory_.size(); }
     const std::byte* data() const noexcept { return memory_.data(); }
-    /// Adds shape, type and weights to a fingerprint.
-    void hash(Fingerprint& to) const {
-        to.add(static_cast<std::uint64_t>(type_));
-        to.add(static_cast<std::uint64_t>(in_));
-        to.add(static_cast<std::uint64_t>(out_));
-        to.add(memory_.data(), memory_.size());
-    }
+    /// Adds shape, type (of a format of one's own its name) and weights to a fingerprint.
+    inline void hash(Fingerprint& to) const;
     /// The format of one's own that it is stored in, or null.
     const WeightFormat* format() const noexcept { return format_.get(); }
     /// How a block type is multiplied; null for plain types.
@@ -253,6 +248,8 @@ struct BlockOperations {
     PreparedProduct (*prepare)(const Product& product, const Activations& x,
                                SharedActivations& shared, Context& context,
                                Workspace::Frame& frame);
+    /// What the type is called where `type` does not say it; null: it does.
+    std::string_view (*name)(const WeightMatrix& of) = nullptr;
 };
 
 inline void WeightMatrix::put_rows(std::ptrdiff_t row, std::ptrdiff_t rows, const std::byte* from) {
@@ -271,6 +268,17 @@ inline void WeightMatrix::put_rows(std::ptrdiff_t row, std::ptrdiff_t rows, cons
         for (std::ptrdiff_t k = 0; k < in_; ++k, to += kernels::panel * size)
             size == 2 ? std::memcpy(to, from + 2 * k, 2) : std::memcpy(to, from + 4 * k, 4);
     }
+}
+inline void WeightMatrix::hash(Fingerprint& to) const {
+    to.add(static_cast<std::uint64_t>(type_));
+    to.add(static_cast<std::uint64_t>(in_));
+    to.add(static_cast<std::uint64_t>(out_));
+    if (operations_ != nullptr && operations_->name != nullptr) {
+        const std::string_view name = operations_->name(*this);
+        to.add(name);
+        to.setting("format of the weights", name.data(), name.size());
+    }
+    to.add(memory_.data(), memory_.size());
 }
 inline void WeightMatrix::row(std::ptrdiff_t n, float* to) const {
     const FpEnvironment environment;

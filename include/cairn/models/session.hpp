@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,13 +30,25 @@ class Session final : public SessionState {
     Session(const Session&) = delete;             // a session branches by fork() or copy()
     Session& operator=(const Session&) = delete;  // a session branches by fork() or copy()
     Session(Session&&) = default;
-    Session& operator=(Session&&) = default;
+    Session& operator=(Session&& other) noexcept(std::is_nothrow_move_assignable_v<Model>) {
+        if (this == &other) return *this;
+        SessionState::operator=(std::move(other));
+        model_ = std::move(other.model_);
+        caches_ = std::move(other.caches_);
+        shifted_ = other.shifted_;
+        edited_ = other.edited_;
+        logits_ = std::move(other.logits_);
+        logits_at_ = other.logits_at_;
+        context_ = std::move(other.context_);
+        return *this;
+    }
 
     /// Room for `capacity` tokens. The executor must outlive the session. Throws
     /// Error{invalid_argument} if the capacity is below 1 or beyond the model's context; only a
     /// cache that forgets old rows, under a model whose positions are relative, may go beyond.
     /// Error{unsupported} for a keep by score under a sliding window of fewer keys than `capacity`,
-    /// and for unrotated keys or inputs in a cache that another layer attends too;
+    /// for unrotated keys or inputs in a cache that another layer attends too, and for inputs of a
+    /// layer with a step behind its projections;
     /// Error{invalid_argument} for a cache of another layout than its layer's.
     Session(Model model, int capacity, Executor& executor = Serial::instance())
     requires SessionCache<Cache>
@@ -61,6 +74,10 @@ class Session final : public SessionState {
                 caches_.follow(leader);
             }
             const Cache& cache = caches_[layer];
+            require(!model_.layout(layer).stepped || cache_wants(cache).keys != RowKind::input,
+                    ErrorCode::unsupported, "session: layer ", layer,
+                    " changes keys or values after their projections, which a cache of its inputs "
+                    "would leave out");
             const bool beyond = cache_streams(cache) && internal::relative_positions(model_);
             require((beyond ? cache_span(cache) : capacity) <= model_.context(),
                     ErrorCode::invalid_argument, "session of ", capacity,

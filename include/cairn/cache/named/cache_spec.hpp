@@ -53,21 +53,20 @@ class CacheSpec {
         return make(layout, capacity, layer);
     }
     /// Blocks of a paged store's pool; 0: as many as address space allows. Other stores have no
-    /// pool. The same as the option `blocks` of `paged`.
+    /// pool. The same as the option `blocks` of `paged`. Throws Error{usage} for a number that the
+    /// store does not take; then nothing has changed.
     void set_pool_blocks(int blocks) {
+        if (named_.usage.find(blocks_option) == std::string::npos) return;
         std::string words = named_.spec;
         const std::size_t at = words.find(blocks_option);
         if (at != std::string::npos) {
             const std::size_t end = words.find(',', at + 1);
             words.erase(at, end == std::string::npos ? end : end - at);
         }
-        if (blocks > 0) words += std::string(blocks_option) + std::to_string(blocks);
-        try {
-            named_ = cache_words().read_store(words, text_);
-        } catch (const Error&) {
-            return;  // a store without blocks
-        }
-        store_ = named_.make(keys_, values_);
+        if (blocks != 0) words += std::string(blocks_option) + std::to_string(blocks);
+        NamedStore named = cache_words().read_store(words, text_);
+        store_ = named.make(keys_, values_);
+        named_ = std::move(named);
     }
 
     const AnyStore& store() const noexcept { return store_; }

@@ -24,6 +24,7 @@ struct NamedStore {
     std::function<AnyStore(AnyCodec keys, AnyCodec values)> make;
     std::string spec;
     std::string default_codec = "f32";
+    std::string usage{};  ///< with the names of all its options
 };
 
 /// The words of one program. Thread-safe.
@@ -38,6 +39,7 @@ class CacheWords {
                 internal::OptionReader(words, whole, known).read(policy);
                 NamedStore named;
                 named.spec = spec_of(policy);
+                named.usage = usage_of<S>();
                 if constexpr (requires { S::default_codec; })
                     named.default_codec = std::string(S::default_codec);
                 named.make = [policy](AnyCodec keys, AnyCodec values) {
