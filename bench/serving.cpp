@@ -33,9 +33,7 @@ Any session_of(const LoadedModel& loaded, const char* text, int capacity, Execut
         return spec.make(layout, rows, layer);
     });
 }
-const BlockPool& blocks_of(const Any& session) {
-    return dynamic_cast<const PagedRows&>(session.layer_cache(0).streams()->keys().rows()).pool();
-}
+PoolUse blocks_of(const Any& session) { return session.layer_cache(0).pool_use(); }
 std::vector<Token> some_tokens(const LoadedModel& loaded, int count, std::uint64_t seed) {
     Random random(seed);
     std::vector<Token> tokens(static_cast<std::size_t>(count));
@@ -91,7 +89,6 @@ Served serve(const LoadedModel& loaded, const Requests& requests, bool reserve,
     result.texts.resize(64);
     std::vector<float> logits(64 * vocabulary);
     int steps = 0;
-    const BlockPool& blocks = blocks_of(pool.root());
     result.seconds = bench::timed([&] {
         while (!waiting.empty() || !live.empty()) {
             std::vector<PoolSlice> slices;
@@ -100,7 +97,8 @@ Served serve(const LoadedModel& loaded, const Requests& requests, bool reserve,
             const auto fits = [&] {
                 if (reserve) return live.size() < 4;
                 const int needed = Requests::prompt / rows + 1 + static_cast<int>(live.size());
-                return blocks.blocks() - blocks.used() >= needed;
+                const PoolUse pages = blocks_of(pool.root());
+                return pages.blocks - pages.used >= needed;
             };
             const std::size_t before = live.size();
             while (!waiting.empty() && live.size() < 64 && fits() && live.size() < before + 4) {
@@ -184,7 +182,7 @@ Json prefix(const LoadedModel& loaded, Executor& executor) {
         first.prefill(system);
         index.insert(first, system);
     }
-    const int one = blocks_of(root).used();
+    const int one = blocks_of(root).used;
     std::vector<double> cold;
     std::vector<double> warm;
     std::vector<Any> users;
@@ -209,7 +207,7 @@ Json prefix(const LoadedModel& loaded, Executor& executor) {
             {"ratio", median(cold) / median(warm)},
             {"same_logits", same},
             {"blocks_of_one_prompt", one},
-            {"blocks_of_ten_users", blocks_of(root).used()},
+            {"blocks_of_ten_users", blocks_of(root).used},
             {"blocks_without_sharing", 10 * ((1050 + 15) / 16)}};
 }
 

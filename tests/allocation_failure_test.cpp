@@ -30,10 +30,7 @@ std::uint64_t content(AnyCache& cache) {
     hash.number("length", *std::make_unique<std::int64_t>(cache.length()), 0, 0);
     return hash.value();
 }
-int blocks_used(const AnyCache& cache) {
-    const auto* rows = dynamic_cast<const PagedRows*>(&cache.streams()->keys().rows());
-    return rows != nullptr ? rows->pool().used() : 0;
-}
+int blocks_used(const AnyCache& cache) { return cache.pool_use().used; }
 
 int caches(const char* text) {
     const CacheSpec spec = CacheSpec::parse(text);

@@ -39,4 +39,42 @@ std::vector<float> decoded_rows(const C& cache) {
     return result;
 }
 
+// An archive in memory. Reading more than there is is refused, as by a file that ends.
+class MemoryArchive final : public CacheArchive {
+  public:
+    MemoryArchive() = default;
+    explicit MemoryArchive(std::vector<std::byte> stored)
+        : stored_(std::move(stored)), loading_(true) {}
+    bool loading() const noexcept override { return loading_; }
+    using CacheArchive::number;
+    void number(std::string_view what, std::int64_t& value, std::int64_t least,
+                std::int64_t most) override {
+        bytes(&value, sizeof value);
+        require(!loading_ || (value >= least && value <= most), ErrorCode::bad_file, what, " ",
+                value, " is not in ", least, "..", most);
+    }
+    void bytes(void* data, std::size_t size) override {
+        auto* at = static_cast<std::byte*>(data);
+        if (!loading_) {
+            stored_.insert(stored_.end(), at, at + size);
+            return;
+        }
+        require(size <= stored_.size() - read_, ErrorCode::bad_file, "the archive ends");
+        std::copy_n(stored_.begin() + static_cast<std::ptrdiff_t>(read_), size, at);
+        read_ += size;
+    }
+    const std::vector<std::byte>& stored() const noexcept { return stored_; }
+
+  private:
+    std::vector<std::byte> stored_;
+    std::size_t read_ = 0;
+    bool loading_ = false;
+};
+template <class C>
+std::vector<std::byte> archived(C& cache) {
+    MemoryArchive archive;
+    cache.archive(archive);
+    return archive.stored();
+}
+
 }  // namespace support

@@ -6,7 +6,7 @@
 
 #include <cairn/cache/cache_spec.hpp>
 
-#include "support.hpp"
+#include "cache/cache_support.hpp"
 using namespace support;
 
 namespace {
@@ -54,10 +54,8 @@ Scored make(std::shared_ptr<const Scorer> scorer, int capacity, int layer = 0) {
     return Scored(even_heads, capacity, Contiguous<F32>(), ByScorer{std::move(scorer)}, layer);
 }
 std::set<int> kept(const Scored& cache, int head) {
-    std::set<int> result;
-    for (const int p : cache.slots()->positions(head))
-        if (p >= 0) result.insert(p);
-    return result;
+    const std::vector<int> positions = cache.positions(head);
+    return {positions.begin(), positions.end()};
 }
 void feed(Scored& cache, const Text& t, int begin, int end) {
     RowMatrix out(end - begin, 64);
@@ -276,13 +274,11 @@ TEST_CASE("pinned rows stay, heads have budgets of their own, rollback forgets s
             // Staged, attended, taken back: nothing of it remains.
             RowMatrix out(1, 64);
             Context context;
-            const std::vector<float> before(cache.slots()->scores(0).begin(),
-                                            cache.slots()->scores(0).end());
+            const std::vector<std::byte> before = archived(cache);
             cache.stage(token_rows(t.k.middleRows(0, 1)), token_rows(t.v.middleRows(0, 1)));
             attend(cache, {t.q.data(), 64, 1, at}, {}, 4, out.data(), 64, context);
             cache.rollback();
-            const auto after = cache.slots()->scores(0);
-            REQUIRE(std::equal(before.begin(), before.end(), after.begin()));
+            REQUIRE(archived(cache) == before);
         }
         feed(cache, t, at, at + 1);
     }
@@ -467,7 +463,7 @@ TEST_CASE("a keep of one's own, as the page writes it", "[keep]") {
         }
         CHECK(cache.held() == 50);
         int thirds = 0;
-        for (const int p : cache.slots()->positions(0)) thirds += p >= 0 && p % 3 == 0 ? 1 : 0;
+        for (const int p : cache.positions(0)) thirds += p % 3 == 0 ? 1 : 0;
         CHECK(thirds >= 20);
         return out;
     };

@@ -2,50 +2,12 @@
 // read, copied or refused, a prompt behind a prompt.
 #include <cairn/cache/cache_spec.hpp>
 
-#include "support.hpp"
+#include "cache/cache_support.hpp"
 using namespace support;
 
 namespace {
 
 const HeadLayout even_heads{4, 2, 16, 16};
-
-// An archive in memory. Reading more than there is is refused, as by a file that ends.
-class MemoryArchive final : public CacheArchive {
-  public:
-    MemoryArchive() = default;
-    explicit MemoryArchive(std::vector<std::byte> stored)
-        : stored_(std::move(stored)), loading_(true) {}
-    bool loading() const noexcept override { return loading_; }
-    using CacheArchive::number;
-    void number(std::string_view what, std::int64_t& value, std::int64_t least,
-                std::int64_t most) override {
-        bytes(&value, sizeof value);
-        require(!loading_ || (value >= least && value <= most), ErrorCode::bad_file, what, " ",
-                value, " is not in ", least, "..", most);
-    }
-    void bytes(void* data, std::size_t size) override {
-        auto* at = static_cast<std::byte*>(data);
-        if (!loading_) {
-            stored_.insert(stored_.end(), at, at + size);
-            return;
-        }
-        require(size <= stored_.size() - read_, ErrorCode::bad_file, "the archive ends");
-        std::copy_n(stored_.begin() + static_cast<std::ptrdiff_t>(read_), size, at);
-        read_ += size;
-    }
-    const std::vector<std::byte>& stored() const noexcept { return stored_; }
-
-  private:
-    std::vector<std::byte> stored_;
-    std::size_t read_ = 0;
-    bool loading_ = false;
-};
-template <class C>
-std::vector<std::byte> stored(C& cache) {
-    MemoryArchive archive;
-    cache.archive(archive);
-    return archive.stored();
-}
 
 struct Text {
     RowMatrix q, k, v;
@@ -90,13 +52,13 @@ TEST_CASE("rows that were taken back are in no archive", "[scored_rows]") {
             }
             stage(cache, t, 20, 30);  // the rest of the prompt, cancelled
             cache.rollback();
-            REQUIRE(stored(cache) == stored(twin));
+            REQUIRE(archived(cache) == archived(twin));
             for (AnyCache* one : {&cache, &twin}) feed(*one, t, 20, 60);
             stage(cache, t, 60, 1);  // one that fills a hole, cancelled
             cache.rollback();
             REQUIRE(cache.bytes() == twin.bytes());
             AnyCache back = make(store + ":" + keep);
-            MemoryArchive archive(stored(cache));
+            MemoryArchive archive(archived(cache));
             back.archive(archive);
             const RowMatrix wanted = feed(twin, t, 60, 100);
             REQUIRE(same_bits(feed(back, t, 60, 100), wanted));
@@ -115,7 +77,7 @@ TEST_CASE("rows that were staged one by one are taken back one by one", "[scored
     stage(cache, t, 42, 1);
     stage(cache, t, 43, 2);
     cache.rollback();
-    REQUIRE(stored(cache).size() == stored(twin).size());
+    REQUIRE(archived(cache).size() == archived(twin).size());
     REQUIRE(same_bits(feed(cache, t, 41, 60), feed(twin, t, 41, 60)));
 }
 
@@ -128,7 +90,7 @@ TEST_CASE("a branch of a cache that was read is that cache", "[scored_rows]") {
             AnyCache cache = make(store + ":" + keep);
             cache.expect_prompt(50);
             feed(cache, t, 0, 70);
-            MemoryArchive archive(stored(cache));
+            MemoryArchive archive(archived(cache));
             AnyCache read = make(store + ":" + keep);
             read.archive(archive);
             AnyCache copy = read.copy();
@@ -155,7 +117,7 @@ TEST_CASE("an archive that is refused leaves the cache as it was", "[scored_rows
         AnyCache cache = make(text);
         cache.expect_prompt(60);
         feed(cache, t, 0, 90);
-        const std::vector<std::byte> whole = stored(cache);
+        const std::vector<std::byte> whole = archived(cache);
         AnyCache twin = make(text);
         twin.expect_prompt(40);
         const RowMatrix wanted = feed(twin, t, 0, 130);
@@ -193,7 +155,7 @@ TEST_CASE("pins: only those that can be written and read again", "[scored_rows]"
     Pinned other(even_heads, 100);
     other.pin(10, 30);
     feed(other, t, 0, 40);
-    std::vector<std::byte> cut = stored(other);
+    std::vector<std::byte> cut = archived(other);
     cut.resize(cut.size() / 2);
     MemoryArchive archive(std::move(cut));
     CHECK(code_of([&] { cache.archive(archive); }) == ErrorCode::bad_file);

@@ -13,10 +13,11 @@ namespace {
 
 const HeadLayout four_heads{4, 2, 8, 12};
 
-const SpilledRows& spilled(const AnyCache& cache, bool keys = true) {
-    const internal::Streams& pair = *cache.streams();
-    const internal::AgedRows& stream = keys ? pair.keys() : pair.values();
-    return dynamic_cast<const SpilledRows&>(stream.rows(stream.plan().count() - 1));
+// A cache that keeps `rows` of its rows in memory and writes the others into `file`.
+template <class Codec>
+AnyCache spilling(const std::shared_ptr<ScratchFile>& file, int rows, int capacity) {
+    return AnyCache(four_heads, capacity, Spilled<Codec>{.memory_rows = rows, .file = file},
+                    KeepAll());
 }
 void fill(Random& random, AnyCache& cache, AnyCache& other, int rows) {
     for (int at = 0; at < rows;) {
@@ -64,21 +65,26 @@ TEST_CASE("rows on disk are the rows in memory: random scripts of branches", "[s
     ThreadPool pool(3);
     Context threads(pool);
     Context alone;
-    const char* specs[][2] = {{"contiguous,disk=32:f32", "contiguous:f32"},
-                              {"contiguous,disk=200:q4_0+rot", "contiguous:q4_0+rot"},
-                              {"contiguous,disk=64:kivi2", "contiguous:kivi2"},
-                              {"tiered=30,disk=1:f16", "tiered=30:f16"}};
-    int on_disk = 0;
-    for (const auto& spec : specs) {
+    struct Case {
+        const char* name;  // of the cache in memory
+        int in_memory;
+        AnyCache (*make)(const std::shared_ptr<ScratchFile>&, int, int);
+    };
+    const Case cases[] = {{"contiguous:f32", 32, spilling<F32>},
+                          {"contiguous:q4_0+rot", 200, spilling<Rotated<Q4_0>>},
+                          {"contiguous:kivi2", 64, spilling<Kivi<2>>},
+                          {"tiered=30:f16", 1, spilling<TwoTiers<F16, F16, 30>>}};
+    for (const Case& c : cases) {
         struct Pair {
             AnyCache disk;
             AnyCache memory;
         };
-        INFO(spec[0]);
-        const CacheSpec disk = CacheSpec::parse(spec[0]);
+        INFO(c.name);
+        const auto file = std::make_shared<ScratchFile>();
+        std::int64_t on_disk = 0;
         std::vector<Pair> pairs;
         pairs.push_back(
-            {disk.make(four_heads, 2000), CacheSpec::parse(spec[1]).make(four_heads, 2000)});
+            {c.make(file, c.in_memory, 2000), CacheSpec::parse(c.name).make(four_heads, 2000)});
         for (int step = 0; step < 120; ++step) {
             const std::size_t i = random.below(pairs.size());
             Pair& pair = pairs[i];
@@ -110,17 +116,14 @@ TEST_CASE("rows on disk are the rows in memory: random scripts of branches", "[s
             const RowMatrix q = random_matrix(random, n, four_heads.heads * four_heads.key_dim);
             REQUIRE(same_bits(attended(pair.disk, q, step % 2 ? threads : alone),
                               attended(pair.memory, q, alone)));
-            on_disk += spilled(pair.disk).blocks_on_disk();
+            on_disk += static_cast<std::int64_t>(file->bytes());
         }
-        const std::string word(spec[0]);
-        const int in_memory = std::stoi(word.substr(word.find("disk=") + 5));
-        const int ring = SpilledRows::ring_rows({2000, 0, 0, 128}, in_memory);
-        CHECK(ring < in_memory + 128 + 2 * SpilledRows::block_rows(in_memory));
-        const ScratchFile& file = spilled(pairs[0].disk).file();
-        CHECK(file.bytes() > 0);
+        const int ring = SpilledRows::ring_rows({2000, 0, 0, 128}, c.in_memory);
+        CHECK(ring < c.in_memory + 128 + 2 * SpilledRows::block_rows(c.in_memory));
+        CHECK(on_disk > 0);
         pairs.clear();
+        CHECK(file->bytes() == 0);
     }
-    CHECK(on_disk > 1000);
 }
 
 TEST_CASE("the types are the caches of their words", "[spilled]") {
@@ -147,16 +150,15 @@ TEST_CASE("the types are the caches of their words", "[spilled]") {
 
 TEST_CASE("memory stays bounded, and the file is given back with its branches", "[spilled]") {
     Random random(82);
-    const CacheSpec spec = CacheSpec::parse("contiguous,disk=256:f16");
-    const AnyCache keeper = spec.make(four_heads, 8000);
+    const auto kept = std::make_shared<ScratchFile>();
+    const ScratchFile& file = *kept;
     AnyCache plain = CacheSpec::parse("contiguous:f16").make(four_heads, 8000);
-    AnyCache cache = spec.make(four_heads, 8000);
+    AnyCache cache = spilling<F16>(kept, 256, 8000);
     fill(random, cache, plain, 1000);
     const std::size_t bytes = cache.bytes();
     fill(random, cache, plain, 6000);
     CHECK(cache.bytes() == bytes);
     CHECK(cache.bytes() * 8 < plain.bytes());
-    const ScratchFile& file = spilled(keeper).file();
     const std::size_t used = file.bytes();
     CHECK(used >= 6000 * static_cast<std::size_t>(four_heads.kv_heads) * (8 + 12) * 2);
     {
@@ -172,15 +174,15 @@ TEST_CASE("memory stays bounded, and the file is given back with its branches", 
 
 TEST_CASE("a disk that fails is an error, and the cache is as it was", "[spilled]") {
     Random random(83);
-    const CacheSpec spec = CacheSpec::parse("contiguous,disk=32:f32");
-    AnyCache cache = spec.make(four_heads, 3000);
+    const auto file = std::make_shared<ScratchFile>();
+    AnyCache cache = spilling<F32>(file, 32, 3000);
     AnyCache plain = CacheSpec::parse("contiguous:f32").make(four_heads, 3000);
     fill(random, cache, plain, 1000);
     const RowMatrix q = random_matrix(random, 1, four_heads.heads * four_heads.key_dim);
     Context context;
     const RowMatrix before = attended(cache, q, context);
     const std::vector<float> rows = rows_of(cache);
-    const int descriptor = spilled(cache).file().descriptor();
+    const int descriptor = file->descriptor();
     const off_t size = ::lseek(descriptor, 0, SEEK_END);
 
     // No room for another block.

@@ -1,4 +1,4 @@
-// REJECT: rows are kept in one way: what BareKeys, Inputs, Latent and two tiers wrap are plain rows
+// REJECT: rows are kept in one way: a codec that makes others unrotated keys, inputs, leading values or tiers wraps plain rows
 #include <cairn/cache/cache_spec.hpp>
 #include <cairn/cache/codec/latent.hpp>
 #ifdef REJECT

@@ -1,4 +1,4 @@
-// REJECT: rows that share scales or change form with age (Kivi, Tiered) cannot be moved
+// REJECT: rows that share scales or change form with age cannot be moved
 #include <cairn/cache/cache_spec.hpp>
 #ifdef REJECT
 cairn::KvCache<cairn::Contiguous<cairn::Rotated<cairn::Kivi<4>>>, cairn::H2O<64>> cache({1, 1, 32, 32}, 64);

@@ -1,4 +1,4 @@
-// REJECT: rows that share scales or change form with age (Kivi, Tiered) cannot be moved
+// REJECT: rows that share scales or change form with age cannot be moved
 #include <cairn/cache/cache_spec.hpp>
 #ifdef REJECT
 cairn::KvCache<cairn::Tiered<cairn::Q8_0>, cairn::SnapKv<16>> cache({1, 1, 32, 32}, 64);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cairn/attention/engine.hpp"
+#include "cairn/cache/codec/plain.hpp"
 #include "cairn/core/eigen.hpp"
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/kernels/dispatch.hpp"
@@ -26,7 +27,7 @@ inline void require_numbers(const MatrixIn& m, const char* name) {
 
 /// Appends the rows of k and v to the cache and returns the attention of q's rows over all of it:
 /// stage, attend, commit. Row r of all three is one token; keys must already be rotated where the
-/// model rotates them, unless the cache keeps them before rotation (BareKeys). q [rows][heads *
+/// model rotates them, unless the cache keeps them before rotation. q [rows][heads *
 /// key_dim], k [rows][kv_heads * key_dim], v [rows][kv_heads * value_dim], out [rows][heads *
 /// value_dim]. Any number of rows gives the same bits: decoding is the case of one. q may also have
 /// fewer rows than k: they are then the last ones. Throws Error{shape_mismatch, bad_state,
@@ -102,7 +103,7 @@ inline MatrixView view_of(const RunList& runs, int rows, int dims, int kv_head, 
     if (rows == 0) return {nullptr, 0, dims, Eigen::OuterStride<>(dims)};
     const Run& run = runs[0];
     require(runs.size() == 1 && run.block_table == nullptr && run.begin == 0 &&
-                run.source == nullptr && run.codec->name == "f32" && !run.rotated &&
+                run.source == nullptr && run.codec->name == float_rows().name && !run.rotated &&
                 run.kind == RowKind::ready,
             ErrorCode::unsupported, "a view needs f32 rows in one block; this cache has ",
             runs.size(), " runs of ", run.codec->name);

@@ -154,6 +154,9 @@ class AnyCache {
     }
     /// Bytes of memory in use, rounding to tiles, pages and blocks included.
     std::size_t bytes() const noexcept { return self_ != nullptr ? self_->bytes() : 0; }
+    /// How full the pool is that blocks of its keys come from, of all caches that share it; that of
+    /// its values has as many.
+    PoolUse pool_use() const noexcept { return self_ != nullptr ? self_->pool_use() : PoolUse{}; }
 
     /// Writes the committed rows, or reads them into this empty cache. Throws Error{bad_state} if
     /// rows are staged or there to be replaced, Error{unsupported} for caches that have no form on
@@ -162,14 +165,6 @@ class AnyCache {
     /// The cache itself as attention sees it, one indirection less.
     CacheRef ref() const noexcept {
         return self_ != nullptr ? self_->ref() : CacheRef(internal::MovedCache::instance());
-    }
-    /// The streams behind it, for tests and statistics; null if it is a cache of one's own.
-    const internal::Streams* streams() const noexcept {
-        return self_ != nullptr ? self_->streams() : nullptr;
-    }
-    /// The slots behind a keep by score, for tests and statistics; null for others.
-    const internal::SlotBook* slots() const noexcept {
-        return self_ != nullptr ? self_->slots() : nullptr;
     }
 
   private:
@@ -184,8 +179,6 @@ class AnyCache {
         virtual bool can(Edit edit, int a, int b) const noexcept = 0;
         virtual void edit(Edit edit, int a, int b) = 0;
         virtual void pin(int begin, int end) = 0;
-        virtual const internal::Streams* streams() const noexcept = 0;
-        virtual const internal::SlotBook* slots() const noexcept = 0;
         virtual std::unique_ptr<Interface> fork() const = 0;
         virtual std::unique_ptr<Interface> copy() const = 0;
         virtual int span() const noexcept = 0;
@@ -194,6 +187,7 @@ class AnyCache {
         virtual int held() const noexcept = 0;
         virtual std::size_t payload_bytes(int rows) const = 0;
         virtual std::size_t bytes() const noexcept = 0;
+        virtual PoolUse pool_use() const noexcept = 0;
         virtual void archive(CacheArchive& archive) = 0;
     };
     template <class C>
@@ -238,18 +232,6 @@ class AnyCache {
                 fail(ErrorCode::unsupported, "pin rows ", begin, " to ", end,
                      ": this cache's rows go by position");
         }
-        const internal::Streams* streams() const noexcept override {
-            if constexpr (requires { cache.streams(); })
-                return cache.streams();
-            else
-                return nullptr;
-        }
-        const internal::SlotBook* slots() const noexcept override {
-            if constexpr (std::is_same_v<C, internal::HostCache<internal::SlotBook>>)
-                return &cache.book();
-            else
-                return nullptr;
-        }
         [[gnu::cold]] std::unique_ptr<Interface> fork() const override {
             return std::make_unique<Holder>(cache.fork());
         }
@@ -267,6 +249,12 @@ class AnyCache {
         int held() const noexcept override { return cache_held(cache); }
         std::size_t payload_bytes(int rows) const override { return cache.payload_bytes(rows); }
         std::size_t bytes() const noexcept override { return cache.bytes(); }
+        PoolUse pool_use() const noexcept override {
+            if constexpr (requires { cache.pool_use(); })
+                return cache.pool_use();
+            else
+                return {};
+        }
         [[gnu::cold]] void archive(CacheArchive& archive) override {
             if constexpr (requires { cache.archive(archive); })
                 cache.archive(archive);

@@ -96,8 +96,8 @@ class KvCache : public AnyCache {
                       "KvCache::shift: rows are chosen by score, which have no place to shift to.");
         static_assert(
             !f.store.flat,
-            "KvCache::shift: this store's address space ends at the capacity (Contiguous, "
-            "Mapped, Tiered, Spilled); Paged has room for what comes after a shift.");
+            "KvCache::shift: this store's address space ends at the capacity, and no row has room "
+            "behind it; a store of blocks has.");
         AnyCache::shift(keep, rows);
     }
 

@@ -12,8 +12,6 @@
 #include <vector>
 
 #include "cairn/cache/any_cache.hpp"
-#include "cairn/cache/codec/bare_keys.hpp"
-#include "cairn/cache/codec/inputs.hpp"
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/models/session.hpp"
 #include "cairn/numeric/elementary.hpp"
@@ -95,17 +93,22 @@ struct Audit {
 
 namespace internal {
 
-/// An f32 cache of the rows that the candidate wants.
-inline AnyCache plain_beside(const AnyCache& candidate) {
-    const HeadLayout layout = candidate.layout();
-    if (candidate.rows_wanted().keys == RowKind::bare_key)
-        return KvCache<Contiguous<BareKeys<F32>>>(layout, candidate.capacity());
-    if (candidate.rows_wanted().keys == RowKind::input) {
-        if (candidate.rows_wanted().values)
-            return KvCache<Contiguous<Inputs<F32>, F32>>(layout, candidate.capacity());
-        return KvCache<Contiguous<Inputs<F32>>>(layout, candidate.capacity());
+/// Rows of floats, of the kinds that another cache wants.
+struct FloatRowsOf {
+    RowsWanted wanted;
+    StreamPlan plan(const StreamShape& shape) const {
+        StreamPlan plan;
+        const bool from_keys = !shape.keys && !wanted.values;
+        if (!from_keys) plan = StreamPlan(float_rows());
+        if (shape.keys || from_keys) plan.kind = wanted.keys;
+        plan.leading = from_keys && wanted.keys == RowKind::ready;
+        return plan;
     }
-    return KvCache<>(layout, candidate.capacity());
+};
+/// An exact cache of the rows that the candidate wants.
+inline AnyCache plain_beside(const AnyCache& candidate) {
+    const FloatRowsOf rows{candidate.rows_wanted()};
+    return KvCache<Contiguous<FloatRowsOf>>(candidate.layout(), candidate.capacity(), {rows, rows});
 }
 
 /// A plain cache that attention reads, and a candidate beside it that attends with the same

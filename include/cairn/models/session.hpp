@@ -156,7 +156,7 @@ class Session final : public SessionState {
     {
         const Exclusive hold(*this);
         require(can_drop(begin, end), ErrorCode::bad_state, "drop tokens ", begin, " to ", end,
-                ": the session has ", position(), "; it needs a paged store and all rows kept");
+                ": the session has ", position(), "; it needs a store of blocks and all rows kept");
         for (Cache& cache : caches_) cache.drop(begin, end);
         edited_ = edited_ || begin < end;
     }
@@ -192,7 +192,7 @@ class Session final : public SessionState {
         const Exclusive hold(*this);
         require(can_shift(keep, tokens), ErrorCode::bad_state, "shift by ", tokens,
                 " tokens behind ", keep, ": the session has ", position(),
-                "; it needs a paged store, all rows kept, and positions that are relative");
+                "; it needs a store of blocks, all rows kept, and positions that are relative");
         for (Cache& cache : caches_) cache.shift(keep, tokens);
         widen(tokens);
     }

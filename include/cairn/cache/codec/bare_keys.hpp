@@ -43,7 +43,7 @@ struct BareKeys {
             if (rows.count() == 1 && rows.coldest().name == keys.name) plan = std::move(rows);
         }
         plan.kind = RowKind::bare_key;
-        plan.made = &F32::keys();
+        plan.made = &internal::float_rows();
         return plan;
     }
     std::string spec() const { return internal::codec_word(inner) + std::string(suffix); }

@@ -27,9 +27,9 @@ inline constexpr int max_block = 4096;
 inline constexpr int max_row = 1 << 20;
 
 // A head's width that codes can be computed for. Error{limit}.
-inline int checked_width(int dims, int most) {
-    require(dims > 0 && dims <= most, ErrorCode::limit, "rows of ", dims,
-            " numbers a head: this codec takes up to ", most);
+constexpr int checked_width(int dims, int most) {
+    if (dims <= 0 || dims > most)
+        fail(ErrorCode::limit, "rows of ", dims, " numbers a head: this codec takes up to ", most);
     return dims;
 }
 
@@ -258,11 +258,11 @@ class BlockCodec final : public Codec {
                  .rows_per_unit = of_keys ? kernels::key_tile : 1,
                  .finite_only = true}) {}
     constexpr ~BlockCodec() override {}
-    std::size_t unit_bytes(int dims) const override {
+    constexpr std::size_t unit_bytes(int dims) const override {
         const int width = checked_width(dims, F.blocks(max_row) == 1 ? max_block : max_row);
         return static_cast<std::size_t>(of_keys ? F.tile_bytes(width) : F.row_bytes(width));
     }
-    std::size_t row_bytes(int dims) const override {
+    constexpr std::size_t row_bytes(int dims) const override {
         return unit_bytes(dims) / static_cast<std::size_t>(rows_per_unit);
     }
     void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to,
@@ -298,6 +298,9 @@ class BlockCodec final : public Codec {
     }
 };
 
+template <RowLayout F, Word named, bool of_keys>
+inline constexpr BlockCodec<F, of_keys> block_codec{named.view()};
+
 }  // namespace internal
 
 /// A block format by name: the tag of its codecs.
@@ -305,13 +308,9 @@ template <kernels::cached::RowLayout F, internal::Word named>
 struct BlockFormat {
     static constexpr std::string_view word = named.view();
     static constexpr CodecFacts facts{.key_unit = kernels::key_tile};
-    static const Codec& keys() noexcept {
-        static constexpr internal::BlockCodec<F, true> codec(word);
-        return codec;
-    }
-    static const Codec& values() noexcept {
-        static constexpr internal::BlockCodec<F, false> codec(word);
-        return codec;
+    static constexpr const Codec& keys() noexcept { return internal::block_codec<F, named, true>; }
+    static constexpr const Codec& values() noexcept {
+        return internal::block_codec<F, named, false>;
     }
 };
 

@@ -44,7 +44,7 @@ struct Inputs {
                     " keeps no plain rows");
         }
         plan.kind = RowKind::input;
-        plan.made = &F32::keys();
+        plan.made = &internal::float_rows();
         return plan;
     }
     std::string spec() const { return internal::codec_word(inner) + std::string(suffix); }

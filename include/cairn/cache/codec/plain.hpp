@@ -22,7 +22,7 @@ class PlainRows final : public Codec {
   public:
     constexpr PlainRows() : Codec({.name = plain_format<type>.name}) {}
     constexpr ~PlainRows() override {}
-    std::size_t unit_bytes(int dims) const override {
+    constexpr std::size_t unit_bytes(int dims) const override {
         return static_cast<std::size_t>(dims) * (type == ElementType::f32 ? 4 : 2);
     }
     void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to,
@@ -60,8 +60,10 @@ class PlainTiles final : public Codec {
     static constexpr int tile = kernels::key_tile;
     constexpr PlainTiles() : Codec({.name = plain_format<type>.name, .rows_per_unit = tile}) {}
     constexpr ~PlainTiles() override {}
-    std::size_t unit_bytes(int dims) const override { return row_bytes(dims) * tile; }
-    std::size_t row_bytes(int dims) const override { return static_cast<std::size_t>(dims) * 2; }
+    constexpr std::size_t unit_bytes(int dims) const override { return row_bytes(dims) * tile; }
+    constexpr std::size_t row_bytes(int dims) const override {
+        return static_cast<std::size_t>(dims) * 2;
+    }
     void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to,
                 Scratch) const override {
         const kernels::Table& kernel = kernels::active();
@@ -112,6 +114,8 @@ class PlainTiles final : public Codec {
 // The codecs themselves: they hold nothing.
 template <class C>
 inline constexpr C codec_of{};
+/// Rows of floats as they are: what attention makes rows into, and views show.
+inline const Codec& float_rows() noexcept { return codec_of<PlainRows<ElementType::f32>>; }
 
 }  // namespace internal
 
@@ -119,10 +123,10 @@ inline constexpr C codec_of{};
 struct F32 {
     static constexpr std::string_view word = "f32";
     static constexpr CodecFacts facts{};
-    static const Codec& keys() noexcept {
+    static constexpr const Codec& keys() noexcept {
         return internal::codec_of<internal::PlainRows<ElementType::f32>>;
     }
-    static const Codec& values() noexcept {
+    static constexpr const Codec& values() noexcept {
         return internal::codec_of<internal::PlainRows<ElementType::f32>>;
     }
 };
@@ -130,10 +134,10 @@ struct F32 {
 struct F16 {
     static constexpr std::string_view word = "f16";
     static constexpr CodecFacts facts{.key_unit = kernels::key_tile};
-    static const Codec& keys() noexcept {
+    static constexpr const Codec& keys() noexcept {
         return internal::codec_of<internal::PlainTiles<ElementType::f16>>;
     }
-    static const Codec& values() noexcept {
+    static constexpr const Codec& values() noexcept {
         return internal::codec_of<internal::PlainRows<ElementType::f16>>;
     }
 };
@@ -141,10 +145,10 @@ struct F16 {
 struct BF16 {
     static constexpr std::string_view word = "bf16";
     static constexpr CodecFacts facts{.key_unit = kernels::key_tile};
-    static const Codec& keys() noexcept {
+    static constexpr const Codec& keys() noexcept {
         return internal::codec_of<internal::PlainTiles<ElementType::bf16>>;
     }
-    static const Codec& values() noexcept {
+    static constexpr const Codec& values() noexcept {
         return internal::codec_of<internal::PlainRows<ElementType::bf16>>;
     }
 };

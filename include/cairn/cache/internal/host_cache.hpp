@@ -63,7 +63,7 @@ class HostCache {
         const BusyFlag::Hold hold(busy_, in_use);
         alive();
         require(may_drop(begin, end), ErrorCode::bad_state, "drop rows ", begin, " to ", end,
-                ": the cache has ", committed(), "; it needs a paged store and all rows kept");
+                ": the cache has ", committed(), "; it needs a store of blocks and all rows kept");
         if constexpr (!scored) book_.drop(begin, end);
     }
     [[gnu::cold]] bool can_close(int rows) const noexcept {
@@ -86,7 +86,7 @@ class HostCache {
         alive();
         require(may_shift(keep, rows), ErrorCode::bad_state, "shift by ", rows, " rows behind ",
                 keep, ": the cache has ", committed(),
-                "; it needs a paged store and all rows kept");
+                "; it needs a store of blocks and all rows kept");
         if constexpr (!scored) {
             const int begin = keep + book_.dropped();
             book_.drop(begin, begin + rows);
@@ -128,7 +128,7 @@ class HostCache {
     }
     int most_runs() const noexcept { return book_.most_runs(); }
     RowsWanted rows_wanted() const noexcept {
-        return valid() ? streams()->rows_wanted() : RowsWanted{};
+        return valid() ? book_.streams().rows_wanted() : RowsWanted{};
     }
     bool wants_scores(int query) const
     requires scored
@@ -174,8 +174,11 @@ class HostCache {
         alive();
         book_.archive(archive);
     }
-    const Book& book() const noexcept { return book_; }
-    const Streams* streams() const noexcept { return &book_.streams(); }
+    PoolUse pool_use() const noexcept {
+        if (!valid()) return {};
+        const AgedRows& keys = book_.streams().keys();
+        return keys.rows(keys.plan().count() - 1).pool_use();
+    }
     bool valid() const noexcept { return book_.streams().valid(); }
 
   private:

@@ -12,7 +12,8 @@
 namespace cairn { inline namespace CAIRN_ABI {
 
 /// SPEC = store ['=' N] {',' option '=' N} [':' [codec] [':' keep]]; codec = NAME | k=NAME,v=NAME;
-/// keep = NAME ['=' N] {',' option '=' N}. Without a store rows are contiguous: q8_0, k=f16,v=q8_0.
+/// keep = NAME ['=' N] {',' option '=' N}. Without a store rows are in the first one of the words:
+/// q8_0, k=f16,v=q8_0.
 class CacheSpec {
   public:
     /// The words a SPEC may use, for help texts.
@@ -27,7 +28,7 @@ class CacheSpec {
         spec.text_ = std::string(text.substr(0, 80));
         const auto [first, rest] = split(text, ':');
         if (first.starts_with("k=") || cache_words().has_codec(first)) {
-            spec.read("contiguous", first, rest);
+            spec.read(cache_words().default_store(), first, rest);
             return spec;
         }
         const auto [codec, keep] = split(rest, ':');
@@ -40,7 +41,7 @@ class CacheSpec {
         const std::string values = values_.spec();
         std::string result = named_.spec + ":";
         result += keys == values ? keys : "k=" + keys + ",v=" + values;
-        if (const std::string keep = keep_.spec(); keep != KeepAll::word)
+        if (const std::string keep = keep_.spec(); keep != cache_words().default_keep())
             result.append(":").append(keep);
         return result;
     }
@@ -52,9 +53,14 @@ class CacheSpec {
     AnyCache operator()(int layer, const HeadLayout& layout, int capacity) const {
         return make(layout, capacity, layer);
     }
+<<<<<<< HEAD
     /// Blocks of a paged store's pool; 0: as many as address space allows. Other stores have no
     /// pool. The same as the option `blocks` of `paged`. Throws Error{usage} for a number that the
     /// store does not take; then nothing has changed.
+=======
+    /// Blocks of a store's pool, its option `blocks`; 0: as many as address space allows. Nothing
+    /// for stores without one.
+>>>>>>> house
     void set_pool_blocks(int blocks) {
         if (named_.usage.find(blocks_option) == std::string::npos) return;
         std::string words = named_.spec;
@@ -92,6 +98,7 @@ class CacheSpec {
     void read(std::string_view store, std::string_view codec, std::string_view keep) {
         const CacheWords& words = cache_words();
         named_ = words.read_store(store, text_);
+        if (named_.default_codec.empty()) named_.default_codec = words.default_codec();
         if (codec.empty()) codec = named_.default_codec;
         if (codec.starts_with("k=")) {
             const std::size_t comma = codec.find(",v=");
@@ -102,7 +109,7 @@ class CacheSpec {
         } else {
             keys_ = values_ = words.read_codec(codec, text_);
         }
-        keep_ = words.read_keep(keep.empty() ? KeepAll::word : keep, text_);
+        keep_ = words.read_keep(keep.empty() ? words.default_keep() : std::string(keep), text_);
         store_ = named_.make(keys_, values_);
         const std::string_view sentence = broken_rule(facts());
         require(sentence.empty(), ErrorCode::usage, "cache SPEC \"", text_, "\": ", sentence);

@@ -23,8 +23,12 @@ namespace cairn { inline namespace CAIRN_ABI {
 struct NamedStore {
     std::function<AnyStore(AnyCodec keys, AnyCodec values)> make;
     std::string spec;
+<<<<<<< HEAD
     std::string default_codec = "f32";
     std::string usage{};  ///< with the names of all its options
+=======
+    std::string default_codec;  ///< of a SPEC that names none
+>>>>>>> house
 };
 
 /// The words of one program. Thread-safe.
@@ -41,7 +45,7 @@ class CacheWords {
                 named.spec = spec_of(policy);
                 named.usage = usage_of<S>();
                 if constexpr (requires { S::default_codec; })
-                    named.default_codec = std::string(S::default_codec);
+                    named.default_codec = S::default_codec;
                 named.make = [policy](AnyCodec keys, AnyCodec values) {
                     S store = policy;
                     if constexpr (requires { store.over(keys); }) {
@@ -77,6 +81,11 @@ class CacheWords {
                 return AnyKeep(std::move(policy));
             });
     }
+
+    /// What a SPEC means that leaves a part out: the first that was added.
+    std::string default_store() const { return first_of(stores_); }
+    std::string default_codec() const { return first_of(codecs_); }
+    std::string default_keep() const { return first_of(keeps_); }
 
     /// Reads "paged=16". Throws Error{usage} naming the choices.
     NamedStore read_store(std::string_view words, std::string_view whole) const {
@@ -138,8 +147,18 @@ class CacheWords {
     template <class T, class V>
     void put(Words<T>& words, std::string_view word, std::string usage, std::string help, V value) {
         const std::unique_lock lock(mutex_);
+        const auto at = words.find(word);  // who replaces a word takes its place in lists
+        const std::size_t order = at != words.end() ? at->second.order : order_++;
         words.insert_or_assign(std::string(word), Entry<T>{T(std::move(value)), std::move(usage),
-                                                           std::move(help), order_++});
+                                                           std::move(help), order});
+    }
+    template <class T>
+    std::string first_of(const Words<T>& words) const {
+        const std::shared_lock lock(mutex_);
+        const auto first = std::min_element(
+            words.begin(), words.end(),
+            [](const auto& a, const auto& b) { return a.second.order < b.second.order; });
+        return first != words.end() ? first->first : std::string();
     }
     static std::string_view head_of(std::string_view words) {
         return words.substr(0, words.find_first_of("=,"));

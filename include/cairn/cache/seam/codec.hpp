@@ -46,7 +46,7 @@ class Codec : public CodecTraits {
     virtual std::size_t unit_bytes(int dims) const = 0;
     /// Textbook bytes of one row: what the format itself needs, without rounding. A fraction of a
     /// byte is rounded up.
-    virtual std::size_t row_bytes(int dims) const {
+    constexpr virtual std::size_t row_bytes(int dims) const {
         const auto rows = static_cast<std::size_t>(rows_per_unit);
         return (unit_bytes(dims) + rows - 1) / rows;
     }

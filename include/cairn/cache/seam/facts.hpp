@@ -59,13 +59,14 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
 // clang-format off
 #define CAIRN_CACHE_RULES(RULE)                                                                     \
     RULE(!f.keys.nests && !f.values.nests,                                                          \
-         "rows are kept in one way: what BareKeys, Inputs, Latent and two tiers wrap are plain rows")   \
+         "rows are kept in one way: a codec that makes others unrotated keys, inputs, leading "     \
+         "values or tiers wraps plain rows")                                                        \
     RULE(!f.keys.ages_twice && !f.values.ages_twice,                                                \
          "a tier cannot itself change form with age")                                               \
     RULE(!f.keep.by_score ||                                                                        \
              (f.keys.movable && f.values.movable && !f.keys.ages && !f.values.ages),                \
          "a keep that chooses rows by score moves them one by one; "                                \
-         "rows that share scales or change form with age (Kivi, Tiered) cannot be moved")           \
+         "rows that share scales or change form with age cannot be moved")                           \
     RULE(!f.store.on_disk || !f.keep.forgets,                                                       \
          "a store that puts old rows on disk keeps all of them; "                                   \
          "a keep that forgets rows needs a store in memory")                                        \
@@ -77,9 +78,9 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
          "into the others")                                                                         \
     RULE(!f.keep.by_score || f.keys.kind == RowKind::ready,                                         \
          "a keep that chooses rows by score looks at keys as queries meet them; "                   \
-         "rows that become keys only when they are read (BareKeys, Inputs) go by position")                 \
+         "rows that become keys only when they are read go by position")                      \
     RULE(f.values.kind != RowKind::bare_key || f.keys.kind == RowKind::bare_key,                    \
-         "values are never rotated, so none of them are kept before that: BareKeys is for keys")    \
+         "values are never rotated, so none of them are kept before that")                          \
     RULE(f.values.kind != RowKind::input || f.keys.kind == RowKind::input,                          \
          "values that are made of a layer's inputs need the inputs, which stand in place of keys")
 // clang-format on

@@ -30,6 +30,12 @@ struct Extent {
     }
 };
 
+/// How full the pool is that rows of several caches come from; zero where there is none.
+struct PoolUse {
+    int used = 0;    ///< blocks that somebody holds
+    int blocks = 0;  ///< blocks that there are
+};
+
 /// Bytes of one form of one stream (keys or values) of one layer, for all KV heads.
 class RowStore {
   public:
@@ -62,6 +68,8 @@ class RowStore {
     virtual std::unique_ptr<RowStore> copy(int end) const = 0;
     /// Bytes of memory in use, rounding to units, pages and blocks included.
     virtual std::size_t bytes() const noexcept = 0;
+    /// The pool that blocks of these rows come from.
+    virtual PoolUse pool_use() const noexcept { return {}; }
 
     /// Encodes rows from `begin` on; x is [count][stride], head after head inside a row.
     void write(int begin, int count, const float* x, std::ptrdiff_t stride, int heads, int dims,

@@ -111,8 +111,7 @@ class PagedRows final : public RowStore {
                    std::count_if(table_.begin(), table_.end(), [](int b) { return b != none; })) *
                pool_->block_bytes();
     }
-    const BlockPool& pool() const noexcept { return *pool_; }
-    const std::vector<int>& table() const noexcept { return table_; }
+    PoolUse pool_use() const noexcept override { return {pool_->used(), pool_->blocks()}; }
 
   private:
     static constexpr int none = -1;
@@ -154,8 +153,9 @@ struct Paged {
     template <class Self, class Visit>
     static void options(Self& self, Visit&& visit) {
         visit(Option{"", "rows a block", 1}, self.block_rows);
-        visit(Option{"blocks", "blocks of a pool; 0: as address space allows", 0, false, true},
-              self.blocks);
+        visit(
+            Option{"blocks", "blocks of a pool; 0: as address space allows", 0, false, true},
+            self.blocks);
     }
 
     std::unique_ptr<RowStore> make(const StreamRows& rows, const Extent& extent) const {

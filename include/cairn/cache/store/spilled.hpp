@@ -114,10 +114,6 @@ class SpilledRows final : public RowStore, public RowSource {
                            "cache bytes");
     }
 
-    /// Blocks on disk, and the file they are in: for tests and statistics.
-    int blocks_on_disk() const noexcept { return static_cast<int>(blocks_.size()); }
-    const ScratchFile& file() const noexcept { return *file_; }
-
     int fetch(int head, int begin, int end, std::byte* to) const noexcept override {
         for (int row = begin; row < end;) {
             const int stop = std::min(end, (row / block_ + 1) * block_);

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""What the house promises about its own files (docs/house.md): policies are named where they live and
+in the registry, nobody asks an object for its type, headers and functions stay short.
+
+Usage: house.py ROOT [--list]   (--list prints every use of a policy's name outside its own file)
+"""
+import pathlib
+import re
+import statistics
+import sys
+
+# Where else a policy may be named in code, and why.
+ALLOWED = {
+    "cache/codec/kivi.hpp": "its recent rows are plain rows of 16 bits",
+    "cache/codec/two_tiers.hpp": "the default of its hot tier",
+    "cache/store/contiguous.hpp": "the default of its codecs",
+    "cache/store/paged.hpp": "the default of its codecs",
+    "cache/store/spilled.hpp": "the default of its codecs",
+    "cache/store/tiered.hpp": "names for what the parts give together",
+    "cache/named/library_words.hpp": "the registry",
+    "cache/named/store_words.hpp": "words of the registry whose options choose between stores",
+    "cache/kv_cache.hpp": "KvCache<> is the plainest cache: the defaults of its two axes",
+    "models/audit.hpp": "an audit compares with the plainest store",
+}
+POLICY_FOLDERS = ("codec", "store", "keep")
+# Layers in which words like q8_0 mean formats of weights and of kernels.
+OTHER_WORDS = ("core", "numeric", "kernels", "layers", "io")
+
+
+def without_comments(text):
+    return re.sub(r"//[^\n]*", "", text)
+
+
+def without_internals(text):
+    """The text outside blocks of namespace internal."""
+    return re.sub(r"\bnamespace internal \{.*?\n\}  // namespace internal", "", text, flags=re.S)
+
+
+def policies(include):
+    """Types and words of the policies: name -> its file."""
+    types, words = {}, {}
+    for folder in POLICY_FOLDERS:
+        for path in sorted((include / "cache" / folder).glob("*.hpp")):
+            name = path.relative_to(include).as_posix()
+            text = without_comments(without_internals(path.read_text()))
+            for found in re.finditer(r"^(?:struct (\w+) \{|using (\w+) =)", text, re.M):
+                types[found[1] or found[2]] = name
+            for found in re.finditer(r'\bword = (.*?);', text, re.S):
+                for word in re.findall(r'"(\w+)"', found[1]):
+                    words[word] = name
+            for found in re.finditer(r'^using \w+ = \w+<.*?"(\w+)">;', text, re.M | re.S):
+                words[found[1]] = name
+    return types, words
+
+
+def named_elsewhere(include):
+    types, words = policies(include)
+    if len(types) < 20 or len(words) < 15:
+        return [f"only {len(types)} policies and {len(words)} words were found: the test is blind"], set()
+    any_type = re.compile(r"\b(" + "|".join(types) + r")\b")
+    any_word = re.compile(r'"(' + "|".join(words) + r')"')
+    found, used = [], set()
+    for path in sorted(include.rglob("*.hpp")):
+        name = path.relative_to(include).as_posix()
+        text = without_comments(path.read_text())
+        if name.split("/")[0] in OTHER_WORDS:
+            text = re.sub(r'"[^"\n]*"', '""', text)
+        hits = []
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.startswith("#"):
+                continue
+            hits += [(number, hit) for hit in any_type.findall(line) if types[hit] != name]
+            hits += [(number, hit) for hit in any_word.findall(line) if words[hit] != name]
+        if hits and name in ALLOWED:
+            used.add(name)
+        elif hits:
+            found += [f"{name}:{number}: names the policy {hit}" for number, hit in hits]
+        if "--list" in sys.argv:
+            for number, hit in hits:
+                print(f"{name}:{number}: {hit}")
+    found += [f"{name} is allowed to name policies and names none" for name in ALLOWED if name not in used]
+    return found, used
+
+
+def asked_types(root):
+    """Uses of dynamic_cast outside internal/ folders."""
+    found = []
+    for folder in ("include", "tests", "bench", "examples"):
+        for path in sorted((root / folder).rglob("*.[hcp]pp")):
+            if "internal" not in path.parts and "dynamic_cast" in without_comments(path.read_text()):
+                found.append(f"{path.relative_to(root).as_posix()} uses dynamic_cast")
+    return found
+
+
+def too_long(include, most_lines=400, most_median=110, most_function=80):
+    found, lengths = [], []
+    opens = re.compile(r"^( *)(?!.*\b(?:namespace|class|struct|enum|union|if|for|while|switch|do|else)\b).*\{$")
+    for path in sorted(include.rglob("*.hpp")):
+        name = path.relative_to(include).as_posix()
+        lines = path.read_text().split("\n")
+        lengths.append(len(lines))
+        if len(lines) > most_lines + 1:
+            found.append(f"{name} has {len(lines) - 1} lines; {most_lines} is the most")
+        for number, line in enumerate(lines):
+            start = opens.match(line)
+            if not start or len(start[1]) > 8:
+                continue
+            end = next((i for i in range(number, len(lines)) if lines[i].startswith(start[1] + "}")), number)
+            if end - number + 1 > most_function:
+                found.append(f"{name}:{number + 1}: {end - number + 1} lines; a function has {most_function} at most")
+    if statistics.median(lengths) > most_median:
+        found.append(f"the median header has {statistics.median(lengths):.0f} lines; {most_median} is the most")
+    return found
+
+
+def main():
+    root = pathlib.Path(sys.argv[1])
+    include = root / "include" / "cairn"
+    found = named_elsewhere(include)[0] + asked_types(root) + too_long(include)
+    print(*found, sep="\n")
+    if not found:
+        print("the house is in order")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
