@@ -53,14 +53,9 @@ class CacheSpec {
     AnyCache operator()(int layer, const HeadLayout& layout, int capacity) const {
         return make(layout, capacity, layer);
     }
-<<<<<<< HEAD
-    /// Blocks of a paged store's pool; 0: as many as address space allows. Other stores have no
-    /// pool. The same as the option `blocks` of `paged`. Throws Error{usage} for a number that the
-    /// store does not take; then nothing has changed.
-=======
     /// Blocks of a store's pool, its option `blocks`; 0: as many as address space allows. Nothing
-    /// for stores without one.
->>>>>>> house
+    /// for stores without one. Throws Error{usage} for a number that the store does not take; then
+    /// nothing has changed.
     void set_pool_blocks(int blocks) {
         if (named_.usage.find(blocks_option) == std::string::npos) return;
         std::string words = named_.spec;
@@ -71,6 +66,7 @@ class CacheSpec {
         }
         if (blocks != 0) words += std::string(blocks_option) + std::to_string(blocks);
         NamedStore named = cache_words().read_store(words, text_);
+        named.default_codec = named_.default_codec;
         store_ = named.make(keys_, values_);
         named_ = std::move(named);
     }

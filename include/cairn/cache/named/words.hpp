@@ -23,12 +23,8 @@ namespace cairn { inline namespace CAIRN_ABI {
 struct NamedStore {
     std::function<AnyStore(AnyCodec keys, AnyCodec values)> make;
     std::string spec;
-<<<<<<< HEAD
-    std::string default_codec = "f32";
-    std::string usage{};  ///< with the names of all its options
-=======
     std::string default_codec;  ///< of a SPEC that names none
->>>>>>> house
+    std::string usage{};        ///< with the names of all its options
 };
 
 /// The words of one program. Thread-safe.
