@@ -38,7 +38,7 @@ struct Famous {
     static constexpr std::string_view word = "famous";
     static constexpr cairn::KeepFacts facts{.by_score = true, .forgets = true};
     static void options(auto& self, auto&& visit) {
-        visit(cairn::Option{"", "the rows that stay", 1, true}, self.rows);
+        visit(cairn::Option{"", "the rows that stay", 1, cairn::Given::always}, self.rows);
     }
     auto scorer(const cairn::HeadLayout&) const { return std::make_shared<MostFamous>(rows); }
 };

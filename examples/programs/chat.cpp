@@ -128,7 +128,9 @@ class Chat {
             add(exchanges_.back().unfed);
             add(format_.close(program_.tokenizer()));
         }
-        add(format_.turn(program_.tokenizer(), exchanges_.empty(), options_.system, question));
+        add(format_.turn(program_.tokenizer(),
+                         exchanges_.empty() ? cairn::ChatTurn::first : cairn::ChatTurn::later,
+                         options_.system, question));
         return result;
     }
     // `text`: all tokens since `exchange.position`, of which the session has seen the first ones.

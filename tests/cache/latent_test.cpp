@@ -26,6 +26,25 @@ RowMatrix attended(AnyCache& cache, const RowMatrix& q, const RowMatrix& k, int 
     return out;
 }
 
+// Rows of f32 that cannot be moved, of a format that needs three bytes a number.
+class Stuck final : public DecodedCodec {
+  public:
+    Stuck() : DecodedCodec({.name = "stuck", .movable = false}) {}
+    std::size_t unit_bytes(int dims) const override { return static_cast<std::size_t>(dims) * 4; }
+    std::size_t row_bytes(int dims) const override { return static_cast<std::size_t>(dims) * 3; }
+    void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to,
+                Scratch scratch) const override {
+        F32::keys().encode(x, stride, dims, to, scratch);
+    }
+    void decode(const Rows& from, int dims, float* x, std::ptrdiff_t stride,
+                Scratch scratch) const override {
+        F32::keys().decode(from, dims, x, stride, scratch);
+    }
+};
+struct InStuck {
+    StreamPlan plan(const StreamShape&) const { return std::make_shared<const Stuck>(); }
+};
+
 template <class S, class K = KeepAll>
 void check(const RowMatrix& q, const RowMatrix& k, const K& keep = {}) {
     AnyCache whole = KvCache<S, K>(latent, 600, {}, keep);
@@ -84,4 +103,12 @@ TEST_CASE("latent rows: values are the leading numbers of the keys", "[latent]")
     // What cannot work is said.
     CHECK(code_of([] { KvCache<Contiguous<Latent<F32>>>({4, 1, 16, 24}, 10); }) ==
           ErrorCode::invalid_argument);
+}
+
+TEST_CASE("latent rows are what the rows inside are", "[latent]") {
+    const AnyCache cache(latent, 100, Contiguous<Latent<InStuck>>(), KeepAll());
+    CHECK(cache.payload_bytes(10) == std::size_t{10} * 40 * 3);
+    CHECK(code_of([] { AnyCache(latent, 100, Contiguous<Latent<InStuck>>(), SnapKv<20>()); }) ==
+          ErrorCode::invalid_argument);
+    CHECK(AnyCodec(Latent<BareKeys<F16>>()).spec() == "f16+bare+latent");
 }

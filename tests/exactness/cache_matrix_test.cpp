@@ -114,9 +114,10 @@ RowMatrix reference(const CacheSpec& spec, const Case& c) {
         }
         return y;
     };
-    const StreamPlan kf = spec.store().keys.plan({3, c.layout.kv_heads, c.layout.key_dim, true});
-    const StreamPlan vf =
-        spec.store().values.plan({3, c.layout.kv_heads, c.layout.value_dim, false});
+    const StreamPlan kf =
+        spec.store().keys.plan({.layer = 3, .heads = c.layout.kv_heads, .dims = c.layout.key_dim});
+    const StreamPlan vf = spec.store().values.plan(
+        {.layer = 3, .heads = c.layout.kv_heads, .dims = c.layout.value_dim, .keys = false});
     const RowMatrix k[2] = {through(kf, c.k, c.layout.key_dim, 0),
                             through(kf, c.k, c.layout.key_dim, kf.count() - 1)};
     const RowMatrix v[2] = {through(vf, c.v, c.layout.value_dim, 0),

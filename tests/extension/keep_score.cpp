@@ -41,7 +41,7 @@ struct Loud {
     static constexpr cairn::KeepFacts facts{.by_score = true, .forgets = true};
     template <class Self, class Visit>
     static void options(Self& self, Visit&& visit) {
-        visit(cairn::Option{"", "the rows that stay", 1, true}, self.rows);
+        visit(cairn::Option{"", "the rows that stay", 1, cairn::Given::always}, self.rows);
         visit(cairn::Option{"front", "the first rows that stay"}, self.front);
     }
     std::shared_ptr<const cairn::Scorer> scorer(const cairn::HeadLayout&) const {

@@ -1,4 +1,4 @@
-# Every header compiles alone, without a warning.
+# Every header compiles alone, without a warning; serve/ brings in no library but Eigen.
 file(GLOB_RECURSE headers RELATIVE ${ROOT}/include ${ROOT}/include/*.hpp)
 file(MAKE_DIRECTORY ${WORK})
 set(bad "")
@@ -22,6 +22,15 @@ while(headers)
     string(APPEND bad "${first} ${second}: ${results}\n${text}\n")
   endif()
 endwhile()
+# Who serves sequences reads no files of models: no JSON, no tokenizer's libraries.
+file(GLOB serve ${ROOT}/include/cairn/serve/*.hpp)
+foreach(header ${serve})
+  execute_process(COMMAND ${CXX} -std=c++20 -M -I${ROOT}/include ${eigen} -x c++ ${header}
+                  OUTPUT_VARIABLE files RESULT_VARIABLE result)
+  if(NOT result EQUAL 0 OR files MATCHES "nlohmann|pcre2|utf8proc")
+    string(APPEND bad "${header}: brings in ${CMAKE_MATCH_0} (${result})\n")
+  endif()
+endforeach()
 if(bad)
   message(FATAL_ERROR "${bad}")
 endif()

@@ -15,6 +15,9 @@ namespace cairn { inline namespace CAIRN_ABI {
 /// Who speaks.
 enum class ChatRole : std::uint8_t { system, user, assistant };
 
+/// Where a message stands in its conversation.
+enum class ChatTurn : std::uint8_t { first, later };
+
 /// One of the known formats: what stands around each message. Marker texts are special tokens;
 /// messages are always plain text, so that nobody can talk their way into a marker.
 class ChatFormat {
@@ -46,11 +49,12 @@ class ChatFormat {
     std::string_view name() const noexcept { return names[static_cast<std::size_t>(kind_)]; }
 
     /// The tokens of one message at its place in the conversation, and for a user's message what
-    /// makes the model answer. `first`: nothing was fed before. Llama 2, Mistral and Gemma have no
+    /// makes the model answer. First: nothing was fed before. Llama 2, Mistral and Gemma have no
     /// turn for the system: hand it over with the first message.
-    std::vector<Token> turn(const Tokenizer& tokenizer, bool first, std::string_view system,
+    std::vector<Token> turn(const Tokenizer& tokenizer, ChatTurn at, std::string_view system,
                             std::string_view user) const {
         Writer out{tokenizer, {}};
+        const bool first = at == ChatTurn::first;
         if (first) out.ids = tokenizer.prefix();
         switch (kind_) {
             case Kind::chatml:

@@ -10,10 +10,10 @@
 
 #include "cairn/cache/seam/archive.hpp"
 #include "cairn/core/context.hpp"
-#include "cairn/io/model_file.hpp"
-#include "cairn/io/tokenizer_print.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
+
+struct LoadedModel;
 
 /// A part of a model or of its tokenizer with a number of its own: an error names it.
 struct OwnerPart {
@@ -29,28 +29,11 @@ struct SessionOwner {
     Compute compute = Compute::fast;
     std::vector<OwnerPart> parts{};
 
-    /// Of a loaded model: one pass over weights and vocabulary.
-    static SessionOwner of(const LoadedModel& loaded, Compute compute);
+    /// Of a loaded model: one pass over weights and vocabulary. In io/session_file.hpp.
+    static inline SessionOwner of(const LoadedModel& loaded, Compute compute);
 };
 
 namespace internal {
-
-// Collects parts; what many layers hand over becomes one number.
-class OwnerParts final : public SettingSink {
-  public:
-    void setting(std::string_view name, std::uint64_t print) override {
-        for (OwnerPart& part : parts)
-            if (part.name == name) {
-                Fingerprint both;
-                both.add(part.print);
-                both.add(print);
-                part.print = both.value();
-                return;
-            }
-        parts.push_back({std::string(name), print});
-    }
-    std::vector<OwnerPart> parts;
-};
 
 // A number that must be equal on both sides; the error names it.
 inline void bound(CacheArchive& a, std::string_view what, std::uint64_t mine) {
@@ -79,19 +62,5 @@ inline void bound_parts(CacheArchive& a, const std::vector<OwnerPart>& mine) {
 }
 
 }  // namespace internal
-
-inline SessionOwner SessionOwner::of(const LoadedModel& loaded, Compute compute) {
-    internal::OwnerParts collected;
-    const std::uint64_t weights = loaded.model.fingerprint(&collected);
-    Fingerprint words;
-    if (loaded.tokenizer) {
-        for (std::size_t id = 0; id < loaded.tokenizer->size(); ++id) {
-            const Token token = static_cast<Token>(id);
-            words.add(loaded.tokenizer->decode({&token, 1}, SpecialTokens::recognised));
-        }
-        print_tokenizer(*loaded.tokenizer, collected);
-    }
-    return {weights, words.value(), compute, std::move(collected.parts)};
-}
 
 }}  // namespace cairn

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/io/session_file.hpp"
+#include "cairn/io/session_archive.hpp"
 #include "cairn/models/session.hpp"
 #include "cairn/serve/prefix_index.hpp"
 #include "cairn/serve/swapped.hpp"

@@ -18,15 +18,10 @@ struct BareKeys {
 
     static constexpr std::string_view suffix = "+bare";
     static constexpr std::string_view help = "keeps keys before rotation";
-    static constexpr CodecFacts bare(CodecFacts inner) noexcept {
+    static constexpr CodecFacts over(CodecFacts inner) noexcept {
         inner.nests |= inner.kind != RowKind::ready || inner.leading;
         inner.kind = RowKind::bare_key;
         return inner;
-    }
-    static constexpr CodecFacts facts = bare(codec_facts<T>());
-    std::optional<CodecFacts> facts_now() const {
-        const std::optional<CodecFacts> said = AnyCodec(inner).facts_now();
-        return said ? std::optional(bare(*said)) : std::nullopt;
     }
     /// Throws Error{invalid_argument} for keys that are kept in another way already.
     StreamPlan plan(const StreamShape& shape) const {
@@ -38,15 +33,13 @@ struct BareKeys {
         // that writes both alike writes values.
         const Codec& keys = plan.coldest();
         if (!plan.ages() && keys.movable && keys.fingerprint() == 0) {
-            StreamPlan rows =
-                plan_of(inner, {shape.layer, shape.heads, shape.dims, false, shape.input});
+            StreamPlan rows = plan_of(inner, shape.as_values());
             if (rows.count() == 1 && rows.coldest().name == keys.name) plan = std::move(rows);
         }
         plan.kind = RowKind::bare_key;
         plan.made = &internal::float_rows();
         return plan;
     }
-    std::string spec() const { return internal::codec_word(inner) + std::string(suffix); }
 };
 
 }}  // namespace cairn

@@ -19,16 +19,11 @@ struct Inputs {
 
     static constexpr std::string_view suffix = "+inputs";
     static constexpr std::string_view help = "keeps the layer's inputs, projects them when read";
-    static constexpr CodecFacts input(CodecFacts inner) noexcept {
+    static constexpr CodecFacts over(CodecFacts inner) noexcept {
         inner.nests |= inner.kind != RowKind::ready || inner.leading;
         inner.key_unit = inner.value_unit;
         inner.kind = RowKind::input;
         return inner;
-    }
-    static constexpr CodecFacts facts = input(codec_facts<T>());
-    std::optional<CodecFacts> facts_now() const {
-        const std::optional<CodecFacts> said = AnyCodec(inner).facts_now();
-        return said ? std::optional(input(*said)) : std::nullopt;
     }
     /// Throws Error{invalid_argument} where the layout does not say how wide inputs are, or for a
     /// codec that keeps something else.
@@ -38,7 +33,7 @@ struct Inputs {
             require(shape.input > 0, ErrorCode::invalid_argument,
                     "a cache of layer inputs: the layout does not say how wide they are");
             plan = plan_of(inner, shape.of_inputs());
-            const CodecFacts said = AnyCodec(inner).facts_now().value_or(CodecFacts{});
+            const CodecFacts said = codec_facts_now(inner).value_or(CodecFacts{});
             require(plan.kind == RowKind::ready && said.kind == RowKind::ready && !plan.leading,
                     ErrorCode::invalid_argument, "layer inputs: ", internal::codec_word(inner),
                     " keeps no plain rows");
@@ -47,7 +42,6 @@ struct Inputs {
         plan.made = &internal::float_rows();
         return plan;
     }
-    std::string spec() const { return internal::codec_word(inner) + std::string(suffix); }
 };
 
 }}  // namespace cairn

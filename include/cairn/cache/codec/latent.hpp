@@ -13,9 +13,14 @@ namespace internal {
 class LatentRows final : public DecodedCodec {
   public:
     explicit LatentRows(std::shared_ptr<const Codec> rows)
-        : DecodedCodec({.name = rows->name, .finite_only = rows->finite_only}),
+        : DecodedCodec(
+              {.name = rows->name, .movable = rows->movable, .finite_only = rows->finite_only}),
           rows_(std::move(rows)) {}
     std::size_t unit_bytes(int dims) const override { return rows_->unit_bytes(dims); }
+    std::size_t row_bytes(int dims) const override { return rows_->row_bytes(dims); }
+    void copy_row(const Rows& from, const Rows& to, int dims) const override {
+        rows_->copy_row(from, to, dims);
+    }
     void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to,
                 Scratch scratch) const override {
         rows_->encode(x, stride, dims, to, scratch);
@@ -42,17 +47,13 @@ template <CodecPolicy T>
 struct Latent {
     T inner{};
 
-    static constexpr CodecFacts lead(CodecFacts inner) noexcept {
+    static constexpr std::string_view suffix = "+latent";
+    static constexpr CodecFacts over(CodecFacts inner) noexcept {
         inner.nests |=
             inner.kind != RowKind::ready || inner.leading || inner.ages || inner.value_unit != 1;
         inner.key_unit = inner.value_unit;
         inner.leading = true;
         return inner;
-    }
-    static constexpr CodecFacts facts = lead(codec_facts<T>());
-    std::optional<CodecFacts> facts_now() const {
-        const std::optional<CodecFacts> said = AnyCodec(inner).facts_now();
-        return said ? std::optional(lead(*said)) : std::nullopt;
     }
     /// Throws Error{invalid_argument} for rows that age or share units.
     StreamPlan plan(const StreamShape& shape) const {
@@ -61,7 +62,7 @@ struct Latent {
             plan.leading = true;
             return plan;
         }
-        plan = plan_of(inner, {shape.layer, shape.heads, shape.dims, false});
+        plan = plan_of(inner, shape.as_values());
         require(plan.kind == RowKind::ready && !plan.forms.empty(), ErrorCode::invalid_argument,
                 "latent rows of ", internal::codec_word(inner), ", which keeps no plain rows");
         require(!plan.ages() && plan.coldest().rows_per_unit == 1, ErrorCode::invalid_argument,
@@ -69,7 +70,6 @@ struct Latent {
         plan.forms = {Form{std::make_shared<internal::LatentRows>(plan.forms.front().codec)}};
         return plan;
     }
-    std::string spec() const { return internal::codec_word(inner) + "+latent"; }
 };
 
 }}  // namespace cairn

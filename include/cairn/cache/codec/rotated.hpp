@@ -13,21 +13,15 @@ struct Rotated {
 
     static constexpr std::string_view suffix = "+rot";
     static constexpr std::string_view help = "turns rows by a Hadamard matrix first";
-    static constexpr CodecFacts turn(CodecFacts inner) noexcept {
+    static constexpr CodecFacts over(CodecFacts inner) noexcept {
         inner.turned = true;
         return inner;
-    }
-    static constexpr CodecFacts facts = turn(codec_facts<T>());
-    std::optional<CodecFacts> facts_now() const {
-        const std::optional<CodecFacts> said = AnyCodec(inner).facts_now();
-        return said ? std::optional(turn(*said)) : std::nullopt;
     }
     StreamPlan plan(const StreamShape& shape) const {
         StreamPlan plan = plan_of(inner, shape);
         plan.rotated = true;
         return plan;
     }
-    std::string spec() const { return internal::codec_word(inner) + std::string(suffix); }
 };
 
 }}  // namespace cairn

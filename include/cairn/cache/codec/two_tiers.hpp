@@ -25,8 +25,8 @@ struct TwoTiers {
     }
     static constexpr CodecFacts facts = over(codec_facts<Cold>(), codec_facts<Hot>());
     std::optional<CodecFacts> facts_now() const {
-        return over(AnyCodec(cold).facts_now().value_or(CodecFacts{}),
-                    AnyCodec(hot).facts_now().value_or(CodecFacts{}));
+        return over(codec_facts_now(cold).value_or(CodecFacts{}),
+                    codec_facts_now(hot).value_or(CodecFacts{}));
     }
     /// Throws Error{invalid_argument} where a tier has several forms.
     StreamPlan plan(const StreamShape& shape) const {

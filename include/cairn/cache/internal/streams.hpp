@@ -30,10 +30,12 @@ struct CachePlanSpec {
 /// of the first rule that is broken.
 [[gnu::cold]] inline CachePlanSpec plan_streams(const AnyStore& store, const KeepFacts& keep,
                                                 const HeadLayout& layout, int layer) {
-    PlannedStream keys =
-        planned(store.keys, {layer, layout.kv_heads, layout.key_dim, true, layout.input});
-    PlannedStream values =
-        planned(store.values, {layer, layout.kv_heads, layout.value_dim, false, layout.input});
+    const StreamShape shape{
+        .layer = layer, .heads = layout.kv_heads, .dims = layout.key_dim, .input = layout.input};
+    StreamShape of_values = shape.as_values();
+    of_values.dims = layout.value_dim;
+    PlannedStream keys = planned(store.keys, shape);
+    PlannedStream values = planned(store.values, of_values);
     CachePlanSpec result;
     result.facts = {store.facts_now(), keys.facts, values.facts, keep};
     const std::string_view sentence = broken_rule(result.facts);

@@ -35,10 +35,16 @@ class HeavyHitters final : public Scorer {
     int recent_;
 };
 
+namespace internal {
+constexpr bool recent_in_budget(int budget, int recent) noexcept {
+    return budget > 0 && recent >= 0 && recent <= budget;
+}
+}  // namespace internal
+
 /// H2O as the second argument of KvCache. The template's numbers are the settings' defaults.
 template <int rows, int last = rows / 2>
 struct H2O {
-    static_assert(rows > 0 && last >= 0 && last <= rows,
+    static_assert(internal::recent_in_budget(rows, last),
                   "H2O<budget, recent>: the recent rows are part of the budget.");
     int budget = rows;
     int recent = last;
@@ -48,12 +54,14 @@ struct H2O {
     static constexpr KeepFacts facts{.by_score = true, .forgets = true};
     template <class Self, class Visit>
     static void options(Self& self, Visit&& visit) {
-        visit(Option{"", "the rows that stay", 1, true}, self.budget);
+        visit(Option{"", "the rows that stay", 1, Given::always}, self.budget);
         visit(Option{"recent", "of these the last ones by age"}, self.recent);
     }
     void settle() noexcept { recent = budget / 2; }
     std::string_view wrong() const noexcept {
-        return recent <= budget ? "" : "the recent rows are part of the budget";
+        return internal::recent_in_budget(budget, recent)
+                   ? ""
+                   : "the recent rows are part of the budget";
     }
     std::shared_ptr<const Scorer> scorer(const HeadLayout&) const {
         return std::make_shared<HeavyHitters>(budget, recent);

@@ -14,10 +14,13 @@ namespace cairn { inline namespace CAIRN_ABI {
 /// What the keys are compared with.
 enum class HashOf : std::uint8_t { query, key };
 
-/// Holds `budget` rows; the first 4 and the last 10 are never chosen to go.
+/// Holds `budget` rows; the first and the last ones are never chosen to go.
 class FarthestHash final : public Scorer {
   public:
     static constexpr int bits = 16;
+    static constexpr int first_rows = 4;  ///< that always stay
+    static constexpr int last_rows = 10;  ///< that always stay
+    static constexpr bool enough(int budget) noexcept { return budget > first_rows + last_rows; }
     FarthestHash(Budget budget, int dims, HashOf of = HashOf::query, std::uint64_t seed = 0)
         : budget_(std::move(budget)), of_(of) {
         Random random(seed + 77);
@@ -42,7 +45,9 @@ class FarthestHash final : public Scorer {
     void choose(const HeldRows& rows, std::span<std::uint8_t> keep,
                 std::span<int> order) const override {
         const auto position = [&](int i) { return rows.positions[static_cast<std::size_t>(i)]; };
-        const auto safe = [&](int i) { return position(i) < 4 || position(i) >= rows.length - 10; };
+        const auto safe = [&](int i) {
+            return position(i) < first_rows || position(i) >= rows.length - last_rows;
+        };
         keep_best(rows, rows.budget, safe, position, keep, order);
         int kept = 0;
         for (const std::uint8_t k : keep) kept += k;
@@ -66,7 +71,7 @@ class FarthestHash final : public Scorer {
 /// HashEvict as the second argument of KvCache. The template's numbers are the settings' defaults.
 template <int rows, HashOf compared = HashOf::query>
 struct HashEvict {
-    static_assert(rows > 14,
+    static_assert(FarthestHash::enough(rows),
                   "HashEvict<budget>: the first 4 and the last 10 rows always stay; give more.");
     int budget = rows;
     int key = compared == HashOf::key ? 1 : 0;  ///< 1: the new key is compared, not the query
@@ -77,12 +82,15 @@ struct HashEvict {
     static constexpr KeepFacts facts{.by_score = true, .forgets = true};
     template <class Self, class Visit>
     static void options(Self& self, Visit&& visit) {
-        visit(Option{"", "the rows that stay", 1, true}, self.budget);
-        visit(Option{"key", "1: compare with the new key instead of the query", 0, false, true},
+        visit(Option{"", "the rows that stay", 1, Given::always}, self.budget);
+        visit(Option{"key", "1: compare with the new key instead of the query", 0,
+                     Given::unless_zero},
               self.key);
     }
     std::string_view wrong() const noexcept {
-        return budget > 14 ? "" : "the first 4 and the last 10 rows always stay; give more than 14";
+        return FarthestHash::enough(budget)
+                   ? ""
+                   : "the first 4 and the last 10 rows always stay; give more than 14";
     }
     std::shared_ptr<const Scorer> scorer(const HeadLayout& layout) const {
         return std::make_shared<FarthestHash>(budget, layout.key_dim,

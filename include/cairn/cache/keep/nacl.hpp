@@ -75,8 +75,8 @@ struct Nacl {
     static constexpr KeepFacts facts{.by_score = true, .forgets = true};
     template <class Self, class Visit>
     static void options(Self& self, Visit&& visit) {
-        visit(Option{"", "the rows that stay", 1, true}, self.budget);
-        visit(Option{"seed", "of the draw", 0, false, true}, self.seed);
+        visit(Option{"", "the rows that stay", 1, Given::always}, self.budget);
+        visit(Option{"seed", "of the draw", 0, Given::unless_zero}, self.seed);
     }
     std::shared_ptr<const Scorer> scorer(const HeadLayout&) const {
         return std::make_shared<ProxyRows>(budget, seed);

@@ -59,7 +59,7 @@ struct SnapKv {
     static constexpr KeepFacts facts{.by_score = true, .forgets = true};
     template <class Self, class Visit>
     static void options(Self& self, Visit&& visit) {
-        visit(Option{"", "the rows that stay", 1, true}, self.budget);
+        visit(Option{"", "the rows that stay", 1, Given::always}, self.budget);
     }
     std::shared_ptr<const Scorer> scorer(const HeadLayout&) const {
         return std::make_shared<ObservedRows>(budget, window);

@@ -9,11 +9,15 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
+namespace internal {
+constexpr bool window_fits(int window, int sinks) noexcept { return window > 0 && sinks >= 0; }
+}  // namespace internal
+
 /// The last `window` rows stay (a query sees itself and window - 1 before it) and the first `sinks`
 /// ones. The template's numbers are the settings' defaults.
 template <int recent, int first = 4>
 struct WindowSinks {
-    static_assert(recent > 0 && first >= 0,
+    static_assert(internal::window_fits(recent, first),
                   "WindowSinks<recent, first>: at least one recent row must stay.");
     int window = recent;
     int sinks = first;
@@ -23,7 +27,7 @@ struct WindowSinks {
     static constexpr KeepFacts facts{.by_score = false, .forgets = true};
     template <class Self, class Visit>
     static void options(Self& self, Visit&& visit) {
-        visit(Option{"", "the recent rows that stay", 1, true}, self.window);
+        visit(Option{"", "the recent rows that stay", 1, Given::always}, self.window);
         visit(Option{"sinks", "the first rows that stay"}, self.sinks);
     }
     // In a SPEC no rows are pinned unless it says so.
@@ -39,7 +43,7 @@ struct WindowSinks {
         if (oldest < length) to.push_back({.begin = oldest, .end = length, .window = window});
     }
     std::string_view wrong() const noexcept {
-        return window > 0 && sinks >= 0 ? "" : "at least one recent row must stay";
+        return internal::window_fits(window, sinks) ? "" : "at least one recent row must stay";
     }
     std::string label() const { return spec_of(*this); }
 };

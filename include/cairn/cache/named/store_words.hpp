@@ -39,7 +39,8 @@ struct ContiguousWord : MaybeOnDisk {
         "one stretch of memory a head; disk=M: the last M rows, older ones in a temporary file";
     template <class Self, class Visit>
     static void options(Self& self, Visit&& visit) {
-        visit(Option{"disk", "rows in memory, older ones in a file", 1, false, true}, self.disk);
+        visit(Option{"disk", "rows in memory, older ones in a file", 1, Given::unless_zero},
+              self.disk);
     }
 };
 
@@ -51,7 +52,8 @@ struct TieredWord : MaybeOnDisk {
     template <class Self, class Visit>
     static void options(Self& self, Visit&& visit) {
         visit(Option{"", "the recent rows", 1}, self.recent);
-        visit(Option{"disk", "rows in memory, older ones in a file", 1, false, true}, self.disk);
+        visit(Option{"disk", "rows in memory, older ones in a file", 1, Given::unless_zero},
+              self.disk);
     }
     AnyCodec over(AnyCodec cold) const {
         return TwoTiers<AnyCodec>{.cold = std::move(cold), .recent = recent};

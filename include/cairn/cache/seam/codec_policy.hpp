@@ -21,13 +21,39 @@ concept CodecPolicy =
         { t.plan(shape) } -> std::convertible_to<StreamPlan>;
     });
 
+/// A codec policy that makes something else of the rows of another one: what it is, and what it is
+/// called, follows from that of `inner`.
+template <class T>
+concept CodecWrapper = requires(const T& t, const CodecFacts& inner) {
+    t.inner;
+    { T::over(inner) } -> std::same_as<CodecFacts>;
+    { T::suffix } -> std::convertible_to<std::string_view>;
+};
+
 /// The static facts of a policy; those of plain rows where it says none.
 template <class T>
 constexpr CodecFacts codec_facts() {
     if constexpr (requires { T::facts; })
         return T::facts;
+    else if constexpr (CodecWrapper<T>)
+        return T::over(codec_facts<decltype(T::inner)>());
     else
         return {};
+}
+
+/// What a policy declares with the values it has; nothing: its plans say it.
+template <class T>
+std::optional<CodecFacts> codec_facts_now(const T& policy) {
+    if constexpr (requires { policy.facts_now(); }) {
+        return policy.facts_now();
+    } else if constexpr (CodecWrapper<T>) {
+        const std::optional<CodecFacts> inner = codec_facts_now(policy.inner);
+        return inner ? std::optional(T::over(*inner)) : std::nullopt;
+    } else if constexpr (requires { T::facts; }) {
+        return T::facts;
+    } else {
+        return std::nullopt;
+    }
 }
 
 /// The plan of a stream by a policy.
@@ -58,6 +84,8 @@ template <class T>
 std::string codec_word(const T& policy) {
     if constexpr (requires { policy.spec(); })
         return policy.spec();
+    else if constexpr (CodecWrapper<T>)
+        return codec_word(policy.inner).append(T::suffix);
     else if constexpr (requires { T::word; })
         return std::string(T::word);
     else
@@ -69,14 +97,7 @@ class CodecHolder final : public CodecObject {
   public:
     explicit CodecHolder(T policy) : policy_(std::move(policy)) {}
     StreamPlan plan(const StreamShape& shape) const override { return plan_of(policy_, shape); }
-    std::optional<CodecFacts> facts() const override {
-        if constexpr (requires { policy_.facts_now(); })
-            return policy_.facts_now();
-        else if constexpr (requires { T::facts; })
-            return T::facts;
-        else
-            return std::nullopt;
-    }
+    std::optional<CodecFacts> facts() const override { return codec_facts_now(policy_); }
     std::string word() const override { return codec_word(policy_); }
 
   private:

@@ -12,6 +12,13 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
+/// Whether a SPEC has an option's number.
+enum class Given : std::uint8_t {
+    maybe,        ///< the policy's default stands in where it is left out
+    always,       ///< a SPEC that names the policy has to give it
+    unless_zero,  ///< as maybe, and the canonical form leaves 0 out
+};
+
 /// One setting, as a policy describes it in its
 ///   template <class Self, class Visit> static void options(Self& self, Visit&& visit) {
 ///       visit(Option{"", "rows a block", 1}, self.block_rows);
@@ -21,8 +28,7 @@ struct Option {
     std::string_view name;
     std::string_view help;
     std::int64_t least = 0;
-    bool needed = false;     ///< a SPEC that names the policy has to give it
-    bool omit_zero = false;  ///< not printed while it is 0
+    Given given = Given::maybe;
 };
 
 /// A policy that has settings.
@@ -74,7 +80,8 @@ class OptionReader {
         if constexpr (HasOptions<Policy>)
             Policy::options(policy, [&](const Option& option, auto& value) {
                 if (option.name != name || (!first && name.empty())) return;
-                if (!given && first && option.needed) refuse(word, " needs =N, ", option.help);
+                if (!given && first && option.given == Given::always)
+                    refuse(word, " needs =N, ", option.help);
                 if (!given) return;
                 number(word, word.substr(equals + 1), option, value);
                 taken = true;
@@ -108,7 +115,7 @@ std::string spec_of(const Policy& policy) {
     std::string text(Policy::word);
     if constexpr (HasOptions<Policy>)
         Policy::options(policy, [&](const Option& option, const auto& value) {
-            if (option.omit_zero && value == 0) return;
+            if (option.given == Given::unless_zero && value == 0) return;
             if (!option.name.empty()) text.append(",").append(option.name);
             text.append("=").append(std::to_string(value));
         });
@@ -122,8 +129,9 @@ std::string usage_of() {
     if constexpr (HasOptions<Policy>) {
         const Policy policy{};
         Policy::options(policy, [&](const Option& option, const auto&) {
-            text.append(option.needed ? "" : "[").append(option.name.empty() ? "" : ",");
-            text.append(option.name).append(option.needed ? "=N" : "=N]");
+            const bool needed = option.given == Given::always;
+            text.append(needed ? "" : "[").append(option.name.empty() ? "" : ",");
+            text.append(option.name).append(needed ? "=N" : "=N]");
         });
     }
     return text;

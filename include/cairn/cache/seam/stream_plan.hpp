@@ -69,7 +69,15 @@ struct StreamShape {
     bool keys = true;  ///< keys or values
     int input = 0;     ///< of a row of the layer's input; 0: not said
     /// The stream of a layer's inputs, which are written as values are.
-    StreamShape of_inputs() const noexcept { return {layer, 1, input, false, input}; }
+    StreamShape of_inputs() const noexcept {
+        return {.layer = layer, .heads = 1, .dims = input, .keys = false, .input = input};
+    }
+    /// The same rows, written as values are.
+    StreamShape as_values() const noexcept {
+        StreamShape result = *this;
+        result.keys = false;
+        return result;
+    }
 };
 
 /// A type that names how keys and values are written: F32, F16, Q8_0, Kivi<4>, ... or one of your

@@ -154,7 +154,7 @@ struct Paged {
     static void options(Self& self, Visit&& visit) {
         visit(Option{"", "rows a block", 1}, self.block_rows);
         visit(
-            Option{"blocks", "blocks of a pool; 0: as address space allows", 0, false, true},
+            Option{"blocks", "blocks of a pool; 0: as address space allows", 0, Given::unless_zero},
             self.blocks);
     }
 
