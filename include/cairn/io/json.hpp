@@ -81,7 +81,7 @@ class StrictJson final : public nlohmann::json_sax<Json> {
         return true;
     }
     bool parse_error(std::size_t position, const std::string&,
-                     const nlohmann::internal::exception& error) override {
+                     const nlohmann::detail::exception& error) override {
         fail(code_, where_, ": not JSON at byte ", position, ": ",
              std::string(error.what()).substr(0, 200));
     }

@@ -140,7 +140,7 @@ class SafetensorsParser final : public nlohmann::json_sax<Json> {
         return true;
     }
     bool parse_error(std::size_t position, const std::string&,
-                     const nlohmann::internal::exception& error) override {
+                     const nlohmann::detail::exception& error) override {
         fail(ErrorCode::bad_file, where_, ": header is not JSON at byte ", position, ": ",
              std::string(error.what()).substr(0, 200));
     }
