@@ -28,18 +28,18 @@ inline const BlockLayout& layout_of(const WeightMatrix& weights) {
 
 // Where the code of column quad j and byte t of a lane lies in the planes of 32 columns: unit and
 // shift (kernels/quantised/packed.hpp has the drawing).
-struct CodePlace {
+struct PackedCode {
     int unit;
     int shift;
 };
-constexpr CodePlace low_place(const BlockLayout& layout, int j) {
+constexpr PackedCode low_place(const BlockLayout& layout, int j) {
     if (layout.low_bits == 8) return {j, 0};
     if (layout.low_bits == 4) return {j % 4, 4 * (j / 4)};
     return {j % 2, 2 * (j / 2)};
 }
-constexpr CodePlace high_place(const BlockLayout& layout, int j) {
-    return layout.high_bits == 1 ? CodePlace{layout.low_bits, j}
-                                 : CodePlace{layout.low_bits + j % 2, 2 * (j / 2)};
+constexpr PackedCode high_place(const BlockLayout& layout, int j) {
+    return layout.high_bits == 1 ? PackedCode{layout.low_bits, j}
+                                 : PackedCode{layout.low_bits + j % 2, 2 * (j / 2)};
 }
 inline void merge_bits(std::byte& at, unsigned bits) {
     at = static_cast<std::byte>(std::to_integer<unsigned>(at) | bits);
@@ -52,12 +52,12 @@ inline void pack_block(const BlockLayout& layout, const quantised::Fields& field
         const std::uint8_t* code = fields.codes.data() + 32 * span;
         const unsigned low_mask = (1U << layout.low_bits) - 1U;
         for (int j = 0; j < 8; ++j) {
-            const CodePlace low = low_place(layout, j);
+            const PackedCode low = low_place(layout, j);
             std::byte* at = codes + 64 * low.unit + 4 * lane;
             for (int t = 0; t < 4; ++t)
                 merge_bits(at[t], (code[4 * j + t] & low_mask) << low.shift);
             if (layout.high_bits == 0) continue;
-            const CodePlace high = high_place(layout, j);
+            const PackedCode high = high_place(layout, j);
             at = codes + 64 * high.unit + 4 * lane;
             for (int t = 0; t < 4; ++t)
                 merge_bits(at[t], unsigned{code[4 * j + t]} >> layout.low_bits << high.shift);
@@ -86,12 +86,12 @@ inline void unpack_block(const BlockLayout& layout, const std::byte* codes, cons
         const unsigned low_mask = (1U << layout.low_bits) - 1U;
         const unsigned high_mask = (1U << layout.high_bits) - 1U;
         for (int k = 0; k < 32; ++k) {
-            const CodePlace low = low_place(layout, k / 4);
+            const PackedCode low = low_place(layout, k / 4);
             const int byte = 4 * lane + k % 4;
             unsigned code =
                 std::to_integer<unsigned>(codes[64 * low.unit + byte]) >> low.shift & low_mask;
             if (layout.high_bits > 0) {
-                const CodePlace high = high_place(layout, k / 4);
+                const PackedCode high = high_place(layout, k / 4);
                 code |= (std::to_integer<unsigned>(codes[64 * high.unit + byte]) >> high.shift &
                          high_mask)
                         << layout.low_bits;
