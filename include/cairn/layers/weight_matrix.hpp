@@ -64,21 +64,41 @@ inline void require_finite(const std::vector<float>& numbers, std::string_view w
 
 /// A plain storage type of weights: its numbers and its products.
 struct PlainWeights {
+    using Kernel = void(const kernels::Table&, const kernels::FloatProduct&);
     ElementType type;
     const PlainFormat* format;
-    void (*gemv)(const kernels::Table&, const kernels::FloatProduct&);
-    void (*gemm)(const kernels::Table&, const kernels::FloatProduct&);
+    Kernel* gemv;
+    Kernel* gemm;
+    /// With activations that are rounded to the weights' type, for Compute::fast; null: as above.
+    Kernel* gemv_rounded = nullptr;
+    Kernel* gemm_rounded = nullptr;
 };
+namespace internal {
+
+template <ElementType type>
+constexpr PlainWeights describe_weights() noexcept {
+    using kernels::FloatProduct;
+    using kernels::Table;
+    PlainWeights result{
+        type, &plain_format<type>,
+        [](const Table& kernel, const FloatProduct& product) { kernel.gemv<type>(product); },
+        [](const Table& kernel, const FloatProduct& product) { kernel.gemm<type>(product); }};
+    if constexpr (type == ElementType::bf16) {
+        result.gemv_rounded = [](const Table& kernel, const FloatProduct& product) {
+            kernel.gemv_rounded<type>(product);
+        };
+        result.gemm_rounded = [](const Table& kernel, const FloatProduct& product) {
+            kernel.gemm_rounded<type>(product);
+        };
+    }
+    return result;
+}
+
+}  // namespace internal
+
 /// The description of f32, f16 or bf16; who names one compiles no kernel of another.
 template <ElementType type>
-inline constexpr PlainWeights plain_weights{
-    type, &plain_format<type>,
-    [](const kernels::Table& kernel, const kernels::FloatProduct& product) {
-        kernel.gemv<type>(product);
-    },
-    [](const kernels::Table& kernel, const kernels::FloatProduct& product) {
-        kernel.gemm<type>(product);
-    }};
+inline constexpr PlainWeights plain_weights = internal::describe_weights<type>();
 /// The same by value. Throws Error{invalid_argument} for a block type.
 inline const PlainWeights& plain_weights_of(ElementType type) {
     switch (type) {
