@@ -162,7 +162,7 @@ class Int8Probe {
     };
 #if defined(__x86_64__)
     static Loop loop_of(std::string_view isa) {
-        if (isa == "avx512vnni") return {vnni, 64};
+        if (isa == "avx512vnni" || isa == "avx512bf16") return {vnni, 64};
         if (isa == "avx512") return {pairs512, 64};
         if (isa == "avxvnni") return {vnni256, 32};
         return isa == "avx2" ? Loop{pairs256, 32} : Loop{nullptr, 0};

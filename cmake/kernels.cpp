@@ -12,6 +12,8 @@ template void Table::gemv<ElementType::f16>(const FloatProduct&) const;
 template void Table::gemm<ElementType::f16>(const FloatProduct&) const;
 template void Table::gemv<ElementType::bf16>(const FloatProduct&) const;
 template void Table::gemm<ElementType::bf16>(const FloatProduct&) const;
+template void Table::gemv_rounded<ElementType::bf16>(const FloatProduct&) const;
+template void Table::gemm_rounded<ElementType::bf16>(const FloatProduct&) const;
 template void Table::scores_rows<ElementType::f32>(const RowsIn&, const float*, std::ptrdiff_t, int,
                                                    float*, std::ptrdiff_t) const;
 template void Table::weigh_rows<ElementType::f32>(const RowsIn&, const float*, std::ptrdiff_t, int,

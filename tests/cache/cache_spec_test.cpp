@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "cache/cache_support.hpp"
 using namespace support;
 
@@ -75,4 +77,19 @@ TEST_CASE("a whole cache has a word of its own", "[any_cache]") {
     for (const char* wrong : {"roomy=7:f16", "roomy:f16", "roomy=0", "roomy=7,more=1"})
         CHECK(code_of([&] { CacheSpec::parse(wrong); }) == ErrorCode::usage);
     CHECK(code_of([&] { (void)spec.store().facts_now(); }) == ErrorCode::bad_state);
+}
+
+TEST_CASE("a pool takes a number of blocks, or says that it does not", "[cache_spec]") {
+    CacheSpec paged = CacheSpec::parse("paged=32,blocks=7:f16");
+    for (const int bad : {-1, std::numeric_limits<int>::max()}) {
+        CHECK(code_of([&] { paged.set_pool_blocks(bad); }) == ErrorCode::usage);
+        CHECK(paged.canonical() == "paged=32,blocks=7:f16");
+    }
+    paged.set_pool_blocks(9);
+    CHECK(paged.canonical() == "paged=32,blocks=9:f16");
+    paged.set_pool_blocks(0);
+    CHECK(paged.canonical() == "paged=32:f16");
+    CacheSpec flat = CacheSpec::parse("contiguous:f16");
+    flat.set_pool_blocks(9);
+    CHECK(flat.canonical() == "contiguous:f16");
 }

@@ -1,8 +1,16 @@
 // The block pool against a naive model, and what pages promise: sharing, copy on write, nothing
 // leaked, nothing used twice.
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
 #include <map>
+#include <thread>
 
 #include <cairn/cache/cache_spec.hpp>
+#include <cairn/cache/codec/decoded.hpp>
 
 #include "support.hpp"
 using namespace support;
@@ -39,7 +47,61 @@ std::vector<std::vector<float>> contents(const C& cache) {
     return rows;
 }
 
+// A codec that its policy makes anew for every stream.
+class FreshRows final : public DecodedCodec {
+  public:
+    explicit FreshRows(float scale) : DecodedCodec({.name = "fresh"}), scale_(scale) {}
+    std::size_t unit_bytes(int dims) const override { return sizeof(float) * checked_size(dims); }
+    void encode(const float* x, std::ptrdiff_t stride, int dims, const Rows& to,
+                Scratch) const override {
+        for (int r = 0; r < to.count; ++r)
+            for (int d = 0; d < dims; ++d) {
+                const float scaled = x[r * stride + d] * scale_;
+                std::memcpy(to.unit + r * to.stride + 4 * d, &scaled, 4);
+            }
+    }
+    void decode(const Rows& from, int dims, float* x, std::ptrdiff_t stride,
+                Scratch) const override {
+        for (int r = 0; r < from.count; ++r)
+            for (int d = 0; d < dims; ++d) {
+                std::memcpy(x + r * stride + d, from.unit + r * from.stride + 4 * d, 4);
+                x[r * stride + d] /= scale_;
+            }
+    }
+    std::uint64_t fingerprint() const override { return scale_ == 1.0F ? 0 : 1; }
+
+  private:
+    static std::size_t checked_size(int dims) { return static_cast<std::size_t>(dims); }
+    float scale_;
+};
+struct Fresh {
+    float scale = 1.0F;
+    StreamPlan plan(const StreamShape&) const {
+        return StreamPlan(std::make_shared<const FreshRows>(scale));
+    }
+};
+
 }  // namespace
+
+TEST_CASE("caches whose codecs are made anew draw from one pool", "[paged]") {
+    const auto pools = std::make_shared<BlockPools>(8);
+    const auto cache_of = [&](float scale) {
+        return AnyCache(two_heads, 64, Paged<Fresh>{{scale}, {scale}, 16, 0, pools}, KeepAll{});
+    };
+    AnyCache a = cache_of(1.0F);
+    AnyCache b = cache_of(1.0F);
+    AnyCache doubled = cache_of(2.0F);
+    const std::vector<float> rows(16 * 20, 3.0F);
+    for (AnyCache* cache : {&a, &b, &doubled})
+        cache->append({rows.data(), 16, 20}, {rows.data(), 16, 20});
+    CHECK(a.pool_use().used == 8);  // keys and values of both
+    CHECK(b.pool_use().used == 8);
+    CHECK(doubled.pool_use().used == 4);
+    CHECK(contents(doubled)[19] == std::vector<float>(16, 3.0F));
+    CHECK(code_of([&] { a.append({rows.data(), 16, 20}, {rows.data(), 16, 20}); }) ==
+          ErrorCode::capacity);
+    CHECK(contents(b) == contents(doubled));
+}
 
 TEST_CASE("blocks: the lowest free one, counted references, a full pool", "[paged]") {
     BlockPool pool({lasting(F32::keys()), 1, 4}, 8, 4);
@@ -57,6 +119,42 @@ TEST_CASE("blocks: the lowest free one, counted references, a full pool", "[page
     CHECK(pool.take() == 1);
     CHECK(code_of([&] { BlockPool({lasting(F16::keys()), 1, 4}, 8, 4); }) ==
           ErrorCode::invalid_argument);
+}
+
+TEST_CASE("a fork waits for what other threads do with blocks: the child goes on", "[fork]") {
+    BlockPool pool({lasting(F32::keys()), 1, 16}, 16, 8);
+    BlockPools pools(4);
+    const int kept = pool.take();
+    std::atomic<bool> stop{false};
+    std::thread other([&] {
+        while (!stop) {
+            const int block = pool.take();
+            pool.share(block);
+            pool.let_go(block);
+            pool.let_go(block);
+            pools.of({lasting(F32::keys()), 1, 16}, 16);
+        }
+    });
+    int good = 0;
+    for (int round = 0; round < 100; ++round) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::alarm(5);  // a lock that is never released
+            const int before = pool.used();
+            const int block = pool.take();
+            const bool whole = (before == 1 || before == 2) && pool.used() == before + 1 &&
+                               pool.references(block) == 1 && pool.references(kept) == 1;
+            pools.of({lasting(F32::keys()), 1, 16}, 8);
+            ::syscall(SYS_exit_group, whole ? 0 : 1);  // no tool asks after the other thread
+        }
+        int status = -1;
+        ::waitpid(child, &status, 0);
+        good += status == 0 ? 1 : 0;
+        if (status != 0) break;
+    }
+    stop = true;
+    other.join();
+    CHECK(good == 100);
 }
 
 TEST_CASE("10^5 operations on many sequences against a map of vectors", "[paged]") {

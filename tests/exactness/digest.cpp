@@ -102,11 +102,12 @@ std::string attention_digest() {
     return digest.text();
 }
 
-std::string model_digest(ElementType type) {
+std::string model_digest(ElementType type, Compute compute = Compute::accurate) {
     Digest digest;
     const auto model = random_gpt2(
         {.layers = 2, .heads = 3, .width = 48, .context = 300, .vocabulary = 70}, 5, type);
     auto session = model.session<KvCache<Contiguous<F16, BF16>>>(300);
+    session.context().compute = compute;
     Random random(3);
     std::vector<Token> tokens;
     for (int i = 0; i < 40; ++i) tokens.push_back(static_cast<Token>(random.below(70)));
@@ -196,7 +197,8 @@ std::string all() {
            "\nattention-f16 " + attention_digest<KvCache<Contiguous<F16>>>() + "\nattention-bf16 " +
            attention_digest<KvCache<Contiguous<BF16>>>() + "\nmodel-f32 " +
            model_digest(ElementType::f32) + "\nmodel-f16 " + model_digest(ElementType::f16) +
-           "\nmodel-bf16 " + model_digest(ElementType::bf16) + "\nquantised " + quantised_digest() +
+           "\nmodel-bf16 " + model_digest(ElementType::bf16) + "\nmodel-bf16-rounded " +
+           model_digest(ElementType::bf16, Compute::fast) + "\nquantised " + quantised_digest() +
            "\ncaches " + cache_digest() + "\nnumerics " + std::to_string(numerics_version) + "\n";
 }
 

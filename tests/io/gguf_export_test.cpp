@@ -1,9 +1,13 @@
 // Where a model may be read from, links included, and what an export never writes over.
 #include <cmath>
+#include <cstring>
 #include <fstream>
+#include <tuple>
 
+#include <cairn/io/gguf_config.hpp>
 #include <cairn/io/gguf_export.hpp>
 #include <cairn/io/safetensors_source.hpp>
+#include <cairn/models/llama.hpp>
 
 #include "session_support.hpp"
 using namespace support;
@@ -192,4 +196,82 @@ TEST_CASE("an export refuses what would be no model", "[gguf_export]") {
     fs::copy_file(fs::path(CAIRN_MODELS) / "shakespeare" / "tokenizer.json",
                   copy.path / "tokenizer.json", fs::copy_options::overwrite_existing);
     CHECK(copy.exported(ElementType::f32) == ErrorCode::bad_tokenizer);
+}
+
+namespace {
+
+// What an export makes of a Llama whose config.json scales its rotation so.
+LlamaConfig exported_scaling(const std::string& scaling, const fs::path& folder) {
+    const fs::path from = folder / "yarn";
+    const fs::path to = folder / "yarn.gguf";
+    fs::remove_all(from);
+    fs::copy(models / "llama-yarn", from);
+    std::string text = read_all(from / "config.json");
+    const std::size_t begin = text.find('{', text.find("\"rope_scaling\""));
+    REQUIRE(begin != std::string::npos);
+    text.replace(begin, text.find('}', begin) + 1 - begin, scaling);
+    std::ofstream(from / "config.json") << text;
+    export_gguf(from.string(), to.string(), ElementType::f32);
+    load_model(to.string());
+    const GgufSource source(to.string());
+    GgufNumbers numbers(source.metadata(), source);
+    return read_llama_config(numbers);
+}
+// Puts a number of 32 bits in the place of one that has this key.
+void put_number(const fs::path& file, const std::string& key, float value) {
+    std::string bytes = read_all(file);
+    const std::size_t at = bytes.find(key);
+    REQUIRE(at != std::string::npos);
+    std::memcpy(bytes.data() + at + key.size() + 4, &value, sizeof value);
+    std::ofstream(file, std::ios::binary) << bytes;
+}
+std::string load_error(const fs::path& file) {
+    try {
+        load_model(file.string());
+    } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::bad_config);
+        return error.what();
+    }
+    return "";
+}
+
+}  // namespace
+
+TEST_CASE("an exported model turns its rows as before, whatever its scaling", "[gguf_export]") {
+    const Folder folder;
+    const std::string usual = R"("type": "yarn", "factor": 4.0,
+        "original_max_position_embeddings": 32)";
+    const LlamaConfig plain = exported_scaling("{" + usual + "}", folder.path);
+    CHECK(plain.scaling.beta_fast == 32.0);
+    CHECK(plain.scaling.beta_slow == 1.0);
+    CHECK(plain.scaling.attention_factor == 0.0);
+    const LlamaConfig own = exported_scaling(
+        "{" + usual + R"(, "beta_fast": 16.0, "beta_slow": 2.0, "attention_factor": 1.5})",
+        folder.path);
+    CHECK(own.scaling.kind == RotaryScaling::Kind::yarn);
+    CHECK(own.scaling.factor == 4.0);
+    CHECK(own.scaling.original_context == 32.0);
+    CHECK(own.scaling.beta_fast == 16.0);
+    CHECK(own.scaling.beta_slow == 2.0);
+    CHECK(own.scaling.attention_factor == Approx(1.5).epsilon(1e-7));
+    // Numbers that no rotation has are errors that name them.
+    const fs::path file = folder.path / "yarn.gguf";
+    for (const auto& [key, good, bad] : {std::tuple{"rope.scaling.yarn_beta_fast", 16.0F, -1.0F},
+                                         {"rope.scaling.yarn_beta_slow", 2.0F, 0.0F},
+                                         {"rope.scaling.attn_factor", 1.25F, 1e30F},
+                                         {"rope.scaling.factor", 4.0F, 1e-30F}}) {
+        put_number(file, key, bad);
+        CHECK(load_error(file).find(key) != std::string::npos);
+        put_number(file, key, good);
+        CHECK(load_error(file).empty());
+    }
+    const fs::path divided = folder.path / "divided.gguf";
+    fs::copy_file(models / "llama-llama3.gguf", divided);
+    CHECK(load_error(divided).empty());
+    std::string bytes = read_all(divided);
+    const GgufHeader header = parse_gguf(std::as_bytes(std::span(bytes)), divided.string());
+    const float tiny = 1e-30F;
+    std::memcpy(bytes.data() + header.tensors.at("rope_freqs.weight").begin + 4, &tiny, 4);
+    std::ofstream(divided, std::ios::binary) << bytes;
+    CHECK(load_error(divided).find("rope_freqs.weight: number 1 is") != std::string::npos);
 }

@@ -1,4 +1,5 @@
 // reliability 2.4: every field absent, null, of the wrong type, zero, negative, huge, repeated.
+#include <cmath>
 #include <map>
 
 #include <cairn/io/hf_config.hpp>
@@ -195,6 +196,21 @@ TEST_CASE("Llama's config, in both spellings of the rotation", "[hf_config]") {
         CHECK(bad("rope_theta", value) == ErrorCode::bad_config);
     CHECK(bad("rope_scaling", R"({"type": "linear"})") == ErrorCode::bad_config);
     CHECK(bad("rope_scaling", R"({"type": "linear", "factor": 0})") == ErrorCode::bad_config);
+    for (const char* value :
+         {R"({"type": "linear", "factor": 1e-300})", R"({"type": "linear", "factor": 1e7})",
+          R"({"type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 1e300})",
+          R"({"type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4})",
+          R"({"type": "yarn", "factor": 4, "beta_fast": -1})",
+          R"({"type": "yarn", "factor": 4, "beta_slow": 1e-300})",
+          R"({"type": "yarn", "factor": 4, "attention_factor": 1e300})",
+          R"({"type": "yarn", "factor": 4, "original_max_position_embeddings": 0})"})
+        CHECK(bad("rope_scaling", value) == ErrorCode::bad_config);
+    CHECK(bad("rope_scaling", R"({"type": "yarn", "factor": 4, "truncate": false})") ==
+          ErrorCode::unsupported);
+    CHECK(config(with("rope_scaling",
+                      R"({"type": "yarn", "factor": 40, "mscale": 0.707, "mscale_all_dim": 1.0})"))
+              .scaling.attention_factor ==
+          Approx((0.0707 * std::log(40.0) + 1.0) / (0.1 * std::log(40.0) + 1.0)));
     CHECK(bad("rope_scaling", R"({"type": "dynamic", "factor": 2})") == ErrorCode::unsupported);
     CHECK(bad("attention_bias", "true") == ErrorCode::unsupported);
     CHECK(bad("hidden_act", "\"relu\"") == ErrorCode::unsupported);

@@ -84,6 +84,25 @@ TEST_CASE("scaled frequencies follow their formulas", "[rotary]") {
     CHECK(row[0] == Approx(0.1 * std::log(40.0) + 1.0));  // YaRN's magnitude
 }
 
+TEST_CASE("a rotation that would be none is refused with its number", "[rotary]") {
+    const RotarySettings good{64, 10000.0, 2048, {}, {}};
+    const auto refused = [](const RotarySettings& s) {
+        return code_of([&] { RotaryHalf{s}; }) == ErrorCode::invalid_argument;
+    };
+    RotarySettings s = good;
+    s.divisors.assign(32, 1.0F);
+    CHECK(RotaryHalf(s).dims() == 64);
+    s.divisors[3] = 1e-30F;
+    CHECK(refused(s));
+    s = good;
+    s.scaling = {.kind = RotaryScaling::Kind::linear, .factor = 1e-300};
+    CHECK(refused(s));
+    s.scaling = {.kind = RotaryScaling::Kind::yarn, .factor = 4.0, .attention_factor = 1e300};
+    CHECK(refused(s));
+    s.scaling = {.kind = RotaryScaling::Kind::yarn, .factor = 4.0, .beta_fast = -1.0};
+    CHECK(refused(s));
+}
+
 TEST_CASE("angles cost what is used of them, not what the context declares", "[rotary]") {
     constexpr int most = 1 << 24;
     const std::size_t before = resident_bytes();

@@ -123,6 +123,25 @@ TEST_CASE("rows of a tensor are loaded in any order, in every type and both ways
                 CHECK(part.bias()[r] == static_cast<float>(3 * r + 1));
             }
         }
+    // Rows that are not there, or not rows.
+    table.add({{.hf = "turned.weight", .gguf = "", .shape = {33, 70}, .transposed = true}});
+    add_numbered(source, "turned.weight", 70, 33);
+    const LoadOptions options;
+    WeightReader reader(table, source, ModelFormat::hugging_face, options);
+    const auto refused = [&](const char* name, const TensorRows& rows) {
+        return code_of([&] { reader.linear(name, rows); }) == ErrorCode::invalid_argument;
+    };
+    CHECK(refused("qkv", {}));
+    CHECK(refused("qkv", {3, {}}));
+    CHECK(refused("qkv", {0, [](std::ptrdiff_t r) { return r; }}));
+    CHECK(refused("qkv", {24, [](std::ptrdiff_t r) { return 3 * r + 1; }}));
+    CHECK(refused("qkv", {2, [](std::ptrdiff_t r) { return -r; }}));
+    CHECK(refused("turned", {2, [](std::ptrdiff_t r) { return r; }}));
+    source.items["qkv.bias"] = {{69}, std::vector<float>(69)};
+    CHECK(refused("qkv", {1, [](std::ptrdiff_t) { return 69; }}));
+    // A name that comes again.
+    CHECK(code_of([&] { table.add({{"qkv.bias", "", {70}}}); }) == ErrorCode::invalid_argument);
+    CHECK(table.lines().size() == 3);
 }
 
 namespace {
@@ -130,7 +149,8 @@ namespace {
 // Numbers as halves, row by row.
 class HalfRows final : public WeightFormat {
   public:
-    std::string_view name() const override { return "half-rows"; }
+    explicit HalfRows(std::string_view name = "half-rows") : name_(name) {}
+    std::string_view name() const override { return name_; }
     std::size_t row_bytes(std::ptrdiff_t in) const override {
         return 2 * static_cast<std::size_t>(in);
     }
@@ -140,6 +160,9 @@ class HalfRows final : public WeightFormat {
     void unpack(const std::byte* from, std::ptrdiff_t in, float* row) const override {
         plain_format<ElementType::f16>.decode(from, static_cast<std::size_t>(in), row);
     }
+
+  private:
+    std::string_view name_;
 };
 
 }  // namespace
@@ -163,6 +186,10 @@ TEST_CASE("a format of one's own loads matrices of both orders, and refuses what
     CHECK(same_bits(a.prefill(tokens), b.prefill(tokens)));
     CHECK(same_bits(a.decode(7), b.decode(7)));
     CHECK(got.fingerprint() != wanted.fingerprint());
+    CHECK(got.fingerprint() == load_gpt2(c, t, own).fingerprint());
+    LoadOptions other = own;  // the same bytes, read as something else
+    other.format = std::make_shared<const HalfRows>("other-rows");
+    CHECK(got.fingerprint() != load_gpt2(c, t, other).fingerprint());
     t.items["h.1.mlp.c_fc.weight"].second[5] = std::numeric_limits<float>::infinity();
     for (const Validate validate : {Validate::quick, Validate::full}) {
         own.validate = validate;

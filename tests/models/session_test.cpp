@@ -303,6 +303,30 @@ TEST_CASE("a session that was moved from says so", "[session]") {
     CHECK(from.decode(1).size() == 50);
 }
 
+TEST_CASE("what is moved into itself is as it was", "[session]") {
+    const auto model = TinyGpt::random(small, 1);
+    auto session = model.session<KvCache<Paged<F32>>>(64);
+    session.prefill(std::vector<Token>{1, 2, 3});
+    auto other = session.copy();
+    auto& same = session;
+    session = std::move(same);
+    CHECK(session.position() == 3);
+    CHECK(session.logits().size() == 50);
+    CHECK(same_bits(session.decode(4), other.decode(4)));
+    auto cache = session.layer_cache(0).copy();
+    auto& same_cache = cache;
+    cache = std::move(same_cache);
+    CHECK(cache.committed() == 4);
+    auto& same_set = session.caches();
+    session.caches() = std::move(same_set);
+    CHECK(same_bits(session.decode(5), other.decode(5)));
+    auto handle = model.model();
+    auto& same_handle = handle;
+    handle = std::move(same_handle);
+    CHECK(handle.identity() == model.model().identity());
+    CHECK(handle.identity() != nullptr);
+}
+
 TEST_CASE("caches of another layout than the model's are refused, with both", "[session]") {
     const auto model = TinyGpt::random(small, 1).model();
     using S = Session<std::decay_t<decltype(model)>, KvCache<>>;

@@ -36,8 +36,8 @@ namespace internal {
 
 // What attention asks of a cache and queries before it computes anything: the layout with its query
 // heads.
-inline HeadLayout check_attend(CacheRef cache, const Queries& queries,
-                               const AttentionParameters& parameters, int heads) {
+[[gnu::noinline]] inline HeadLayout check_attend(CacheRef cache, const Queries& queries,
+                                                 const AttentionParameters& parameters, int heads) {
     HeadLayout layout = cache.layout();
     require(layout.kv_heads > 0 && layout.key_dim > 0 && layout.value_dim > 0, ErrorCode::bad_state,
             "attend: a cache of ", layout.kv_heads, " KV heads of ", layout.key_dim, "/",

@@ -7,7 +7,6 @@
 #include <optional>
 
 #include "cairn/attention/segment.hpp"
-#include "cairn/cache/codec/plain.hpp"
 #include "cairn/core/context.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
@@ -88,7 +87,7 @@ class OpenSegment {
             for (int row = run.begin; row < run.end; row += SegmentRoom::piece)
                 make_piece(run, row, std::min(row + SegmentRoom::piece, run.end), part, kv_head,
                            dims, to + std::ptrdiff_t{row - low} * dims);
-            run.codec = &float_rows();
+            run.codec = run.made;
             run.kind = RowKind::ready;
             run.rotated = false;
             run.dims = 0;

@@ -18,10 +18,10 @@
 #include <cstring>
 #include <limits>
 #include <span>
-#include <vector>
 
 #include "cairn/attention/members.hpp"
 #include "cairn/attention/open.hpp"
+#include "cairn/core/fixed_vector.hpp"
 #include "cairn/core/parallel_for.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
@@ -93,8 +93,8 @@ class Reducer {
         const std::size_t width = room_.input / SegmentRoom::piece;
         require(static_cast<std::size_t>(maker->width()) == width, ErrorCode::shape_mismatch,
                 "attend: projections of ", maker->width(), " numbers over inputs of ", width);
-        own_.resize(static_cast<std::size_t>(executor_.workers()));
-        for (Context& own : own_) own.compute = context.compute;
+        own_ = FixedVector<Context>(static_cast<std::size_t>(executor_.workers()));
+        for (int i = 0; i < executor_.workers(); ++i) own_.emplace_back().compute = context.compute;
     }
 
     void walk() {
@@ -302,7 +302,7 @@ class Reducer {
     Tiling tiling_;
     std::atomic<int> failed_ = 0;
     SegmentRoom room_;
-    mutable std::vector<Context> own_;  // of workers, where rows are projections
+    mutable FixedVector<Context> own_;  // of workers, where rows are projections
     std::size_t scratch_floats_ = 0;
     int most_ = 0;            // segments of a member
     int shared_ = 0;          // segments from the front of which any is shared

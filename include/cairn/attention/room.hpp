@@ -66,7 +66,8 @@ struct SegmentRoom {
     /// Whether a segment's rows must be brought or made before they are multiplied.
     bool opens() const noexcept { return keys + values > 0 || made_keys + made_values > 0; }
     /// Room for what a cache of these runs needs.
-    void add(const RunList& key_runs, const RunList& value_runs, const HeadLayout& layout) {
+    [[gnu::noinline]] void add(const RunList& key_runs, const RunList& value_runs,
+                               const HeadLayout& layout) {
         for (const Run& run : key_runs) {
             keys = std::max(keys, round_up(fetch_bytes(run), 64));
             codec = std::max(codec, run.codec->scratch_floats(std::max(run.dims, layout.key_dim)));

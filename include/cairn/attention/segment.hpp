@@ -77,7 +77,8 @@ void for_each_common(const Run& run, const QueryTile& tile, int window, int low,
 }
 
 /// Whether any query of the tile sees a row of [low, low + 256).
-inline bool touches(const RunList& keys, const QueryTile& tile, int window, int low) noexcept {
+[[gnu::noinline]] inline bool touches(const RunList& keys, const QueryTile& tile, int window,
+                                      int low) noexcept {
     for (const Run& run : keys) {
         if (run.begin >= low + segment_rows || run.end <= low) continue;
         for (int i = 0; i < tile.count(); i += tile.group)
@@ -89,10 +90,12 @@ inline bool touches(const RunList& keys, const QueryTile& tile, int window, int 
 
 /// Scores of rows [low, low + 256) for every query, at scores[i * stride]: biased, capped, -inf in
 /// the gaps between the rows a query sees. Returns each query's outermost rows in `seen`.
-inline void score_segment(const RunList& keys, const QueryTile& tile, const HeadLayout& layout,
-                          const AttentionParameters& parameters, int low, const float* q,
-                          const float* displaced, float* scores, std::ptrdiff_t stride,
-                          SeenRows* seen_rows, Scratch codec) {
+[[gnu::noinline]] inline void score_segment(const RunList& keys, const QueryTile& tile,
+                                            const HeadLayout& layout,
+                                            const AttentionParameters& parameters, int low,
+                                            const float* q, const float* displaced, float* scores,
+                                            std::ptrdiff_t stride, SeenRows* seen_rows,
+                                            Scratch codec) {
     const kernels::Table& kernel = kernels::active();
     const int high = low + segment_rows;
     const int queries = tile.count();
@@ -147,9 +150,10 @@ inline void score_segment(const RunList& keys, const QueryTile& tile, const Head
 
 /// Fills scratch.max, sum and out for the rows [low, low + 256) that the tile's queries see; the
 /// rows are in memory, and keys and values.
-inline void attend_rows(const RunList& keys, const RunList& values, const QueryTile& tile,
-                        const HeadLayout& layout, const AttentionParameters& parameters, int low,
-                        const TileScratch& scratch) {
+[[gnu::noinline]] inline void attend_rows(const RunList& keys, const RunList& values,
+                                          const QueryTile& tile, const HeadLayout& layout,
+                                          const AttentionParameters& parameters, int low,
+                                          const TileScratch& scratch) {
     const int high = low + segment_rows;
     const int queries = tile.count();
     const int window = parameters.mask.window();

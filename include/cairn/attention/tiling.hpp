@@ -91,7 +91,8 @@ struct TileScratch {
              round_up(static_cast<std::size_t>(layout.value_dim), 16) + 2);
         return round_up(own, 16) + room.floats(layout);
     }
-    TileScratch(float* at, const HeadLayout& layout, const SegmentRoom& wanted = {}) noexcept
+    [[gnu::noinline]] TileScratch(float* at, const HeadLayout& layout,
+                                  const SegmentRoom& wanted = {}) noexcept
         : TileScratch(at, layout.key_dim, layout.value_dim) {
         room = wanted;
         lists = at + floats(layout);
@@ -125,9 +126,10 @@ struct TileScratch {
 
 /// Queries in the order of the tile, rotated once and scaled; a second time where they stand among
 /// displaced rows.
-inline void load_queries(const Queries& queries, const QueryTile& tile, const HeadLayout& layout,
-                         const AttentionParameters& parameters, const RunList& keys,
-                         const TileScratch& to) {
+[[gnu::noinline]] inline void load_queries(const Queries& queries, const QueryTile& tile,
+                                           const HeadLayout& layout,
+                                           const AttentionParameters& parameters,
+                                           const RunList& keys, const TileScratch& to) {
     const kernels::Table& kernel = kernels::active();
     const Run* displaced = nullptr;
     for (const Run& run : keys)
@@ -158,7 +160,8 @@ struct TileState {
         std::fill_n(max, queries, -std::numeric_limits<float>::infinity());
         std::fill_n(sum, queries, 0.0F);
     }
-    void add(int queries, int dims, const float* m, const float* l, const float* o) const {
+    [[gnu::noinline]] void add(int queries, int dims, const float* m, const float* l,
+                               const float* o) const {
         const float least = -std::numeric_limits<float>::infinity();
         for (int i = 0; i < queries; ++i) {
             if (m[i] == least) continue;  // saw nothing in this segment
@@ -173,8 +176,8 @@ struct TileState {
             }
         }
     }
-    void finish(const QueryTile& tile, int dims, bool rotated, float* to,
-                std::ptrdiff_t stride) const {
+    [[gnu::noinline]] void finish(const QueryTile& tile, int dims, bool rotated, float* to,
+                                  std::ptrdiff_t stride) const {
         for (int i = 0; i < tile.count(); ++i) {
             float* row = to + (tile.first_row + i / tile.group) * stride +
                          std::ptrdiff_t{tile.head + i % tile.group} * dims;

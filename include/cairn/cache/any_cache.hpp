@@ -192,7 +192,7 @@ class AnyCache {
     };
     template <class C>
     struct Holder final : Interface {
-        explicit Holder(C held) : cache(std::move(held)) {}
+        [[gnu::cold]] explicit Holder(C held) : cache(std::move(held)) {}
         CacheRef ref() noexcept override { return cache; }
         void append(TokenRows k, TokenRows v) override {
             if constexpr (requires { cache.append(k, v); }) {
@@ -209,15 +209,15 @@ class AnyCache {
                 cache.commit(cache.length() - cache.committed());
         }
         bool can_truncate(int rows) const noexcept override { return cache.can_truncate(rows); }
-        void truncate(int rows) override { cache.truncate(rows); }
-        bool can(Edit edit, int a, int b) const noexcept override {
+        [[gnu::cold]] void truncate(int rows) override { cache.truncate(rows); }
+        [[gnu::cold]] bool can(Edit edit, int a, int b) const noexcept override {
             if constexpr (Shiftable<C>) {
                 if (edit == Edit::drop) return cache.can_drop(a, b);
                 return edit == Edit::close ? cache.can_close(a) : cache.can_shift(a, b);
             }
             return (void)edit, (void)a, (void)b, false;
         }
-        void edit(Edit edit, int a, int b) override {
+        [[gnu::cold]] void edit(Edit edit, int a, int b) override {
             if constexpr (Shiftable<C>) {
                 if (edit == Edit::drop) return cache.drop(a, b);
                 return edit == Edit::close ? cache.close(a) : cache.shift(a, b);
@@ -225,17 +225,17 @@ class AnyCache {
             fail(ErrorCode::bad_state, "drop, close or shift (", a, ", ", b,
                  "): this cache cannot forget rows in its middle");
         }
-        void pin(int begin, int end) override {
+        [[gnu::cold]] void pin(int begin, int end) override {
             if constexpr (requires { cache.pin(begin, end); })
                 cache.pin(begin, end);
             else
                 fail(ErrorCode::unsupported, "pin rows ", begin, " to ", end,
                      ": this cache's rows go by position");
         }
-        std::unique_ptr<Interface> fork() const override {
+        [[gnu::cold]] std::unique_ptr<Interface> fork() const override {
             return std::make_unique<Holder>(cache.fork());
         }
-        std::unique_ptr<Interface> copy() const override {
+        [[gnu::cold]] std::unique_ptr<Interface> copy() const override {
             if constexpr (requires { cache.copy(); })
                 return std::make_unique<Holder>(cache.copy());
             else
@@ -255,7 +255,7 @@ class AnyCache {
             else
                 return {};
         }
-        void archive(CacheArchive& archive) override {
+        [[gnu::cold]] void archive(CacheArchive& archive) override {
             if constexpr (requires { cache.archive(archive); })
                 cache.archive(archive);
             else
@@ -270,8 +270,9 @@ class AnyCache {
     // Which bookkeepings are compiled: a type that names its keep needs one of them.
     enum class Books : std::uint8_t { any, by_position, by_score };
     template <Books books>
-    static std::unique_ptr<Interface> made(const HeadLayout& layout, int capacity,
-                                           const AnyStore& store, AnyKeep keep, int layer) {
+    [[gnu::cold]] static std::unique_ptr<Interface> made(const HeadLayout& layout, int capacity,
+                                                         const AnyStore& store, AnyKeep keep,
+                                                         int layer) {
         using namespace internal;
         validate(layout);
         require(capacity > 0 && capacity <= row_limit, ErrorCode::invalid_argument,
@@ -284,7 +285,7 @@ class AnyCache {
                 "head layout: inputs of ", layout.input, " numbers; 0 to ", row_limit,
                 " are possible");
         const KeepFacts facts = keep.facts_now();
-        std::vector<StreamSpec> specs = plan_streams(store, facts, layout, layer).streams;
+        FixedVector<StreamSpec> specs = plan_streams(store, facts, layout, layer).streams;
         if constexpr (books != Books::by_position)
             if (facts.by_score)
                 return std::make_unique<Holder<HostCache<SlotBook>>>(HostCache(SlotBook(

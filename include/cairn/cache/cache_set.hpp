@@ -15,6 +15,15 @@ namespace cairn { inline namespace CAIRN_ABI {
 template <AttentionCache Cache>
 class CacheSet {
   public:
+    CacheSet() = default;
+    CacheSet(CacheSet&&) noexcept = default;
+    CacheSet& operator=(CacheSet&& other) noexcept {
+        CacheSet taken(std::move(other));  // into itself, it changes nothing
+        own_.swap(taken.own_);
+        layers_.swap(taken.layers_);
+        return *this;
+    }
+
     /// Sets memory aside for as many layers.
     void reserve(int layers) {
         own_.reserve(static_cast<std::size_t>(layers));

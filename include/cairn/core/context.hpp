@@ -74,9 +74,10 @@ class Workspace {
     std::size_t used_ = 0;
 };
 
-/// How products with quantised weights are computed: with activations quantised to bytes and
-/// integer products, or with the weights as f32. Plain weights know no difference. Each keeps the
-/// promise of the same bits by itself.
+/// How products with weights are computed. With quantised ones: activations quantised to bytes and
+/// integer products, or the weights as f32. With bf16: activations rounded to bf16 as well, or
+/// not; sums are f32. f32 and f16 know no difference. Each keeps the promise of the same bits by
+/// itself.
 enum class Compute : std::uint8_t { fast, accurate };
 
 /// Executor, scratch and interruption of one thread's computations. Not shared between threads.

@@ -76,31 +76,50 @@ class Error : public std::runtime_error {
 
 namespace internal {
 
-// One piece of an error message. Erased, so that a call site costs an array and not a stream: there
-// are many of them, and compile time is part of the interface.
+// One piece of an error message. Erased, so that functions that throw are compiled for the number
+// of pieces, not for their types and the length of their words: there are many sentences, and
+// compile time is part of the interface. Two words wide, so that it travels in registers.
 class MessagePart {
   public:
-    explicit MessagePart(std::string_view text) noexcept
-        : kind_(Kind::text), size_(text.size()), text_(text.data()) {}
-    explicit MessagePart(long long value) noexcept : kind_(Kind::integer), integer_(value) {}
-    explicit MessagePart(unsigned long long value) noexcept
-        : kind_(Kind::natural), natural_(value) {}
-    explicit MessagePart(double value) noexcept : kind_(Kind::real), real_(value) {}
-
+    explicit MessagePart(const char* text) noexcept : MessagePart(std::string_view(text)) {}
+    template <class T>
+    explicit MessagePart(const T& value) noexcept {
+        if constexpr (std::signed_integral<T>) {
+            what_ = integer;
+            integer_ = value;
+        } else if constexpr (std::unsigned_integral<T>) {
+            what_ = natural;
+            natural_ = value;
+        } else if constexpr (std::floating_point<T>) {
+            what_ = real;
+            real_ = static_cast<double>(value);
+        } else {
+            const std::string_view text(value);
+            what_ = text.size();
+            text_ = text.data();
+        }
+    }
     void append_to(std::string& message) const {
         char buffer[32];
-        switch (kind_) {
-            case Kind::text: message.append(text_, size_); return;
-            case Kind::integer: message += std::to_string(integer_); return;
-            case Kind::natural: message += std::to_string(natural_); return;
-            case Kind::real: std::snprintf(buffer, sizeof buffer, "%g", real_); message += buffer;
+        switch (what_) {
+            case integer: message += std::to_string(integer_); return;
+            case natural: message += std::to_string(natural_); return;
+            case real:
+                std::snprintf(buffer, sizeof buffer, "%g", real_);
+                message += buffer;
+                return;
+            default: message.append(text_, what_);
         }
     }
 
   private:
-    enum class Kind : std::uint8_t { text, integer, natural, real };
-    Kind kind_;
-    std::size_t size_ = 0;
+    // Beyond the size of any text.
+    enum Kind : std::size_t {
+        real = static_cast<std::size_t>(-3),
+        natural,
+        integer,
+    };
+    std::size_t what_;  // the size of a text, or a kind of number
     union {
         const char* text_;
         long long integer_;
@@ -108,20 +127,6 @@ class MessagePart {
         double real_;
     };
 };
-
-// The four types that all pieces are passed as: functions that throw are compiled for the order of
-// kinds in a sentence, not for the length of its words.
-template <class T>
-constexpr auto widened(const T& value) noexcept {
-    if constexpr (std::signed_integral<T>)
-        return static_cast<long long>(value);
-    else if constexpr (std::unsigned_integral<T>)
-        return static_cast<unsigned long long>(value);
-    else if constexpr (std::floating_point<T>)
-        return static_cast<double>(value);
-    else
-        return std::string_view(value);
-}
 
 [[noreturn, gnu::cold, gnu::noinline]] inline void fail_with(
     ErrorCode code, std::initializer_list<MessagePart> parts) {
@@ -131,8 +136,8 @@ constexpr auto widened(const T& value) noexcept {
 }
 
 template <class... Parts>
-[[noreturn, gnu::cold, gnu::noinline]] void fail_widened(ErrorCode code, Parts... parts) {
-    fail_with(code, {MessagePart(parts)...});
+[[noreturn, gnu::cold, gnu::noinline]] void fail_parts(ErrorCode code, Parts... parts) {
+    fail_with(code, {parts...});
 }
 
 }  // namespace internal
@@ -140,14 +145,14 @@ template <class... Parts>
 /// Throws Error{code} with the parts (text and numbers) one after another.
 template <class... Parts>
 [[noreturn]] void fail(ErrorCode code, const Parts&... parts) {
-    internal::fail_widened(code, internal::widened(parts)...);
+    internal::fail_parts(code, internal::MessagePart(parts)...);
 }
 
 /// `fail` unless the condition holds.
 template <class... Parts>
 void require(bool condition, ErrorCode code, const Parts&... parts) {
     if (!condition) [[unlikely]]
-        fail(code, parts...);
+        internal::fail_parts(code, internal::MessagePart(parts)...);
 }
 
 }}  // namespace cairn

@@ -1,5 +1,5 @@
 // Whether this process is still the one that made an object: after fork(2) the child has the
-// object's bytes, but not its threads, and it shares its files.
+// object's bytes, but not its threads, and it shares its files. And steps that a fork waits for.
 #pragma once
 
 #include <pthread.h>
@@ -20,14 +20,37 @@ inline std::atomic<std::uint32_t>& fork_counter() noexcept {
 /// another number than before, another process.
 inline std::uint32_t forks() noexcept { return fork_counter().load(std::memory_order_relaxed); }
 
-/// Counts forks from now on and returns forks(). Throws Error{out_of_memory}.
+/// The lock of every WholeStep. Of the system's kind: it is never destroyed.
+inline pthread_mutex_t& fork_lock() noexcept {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    return lock;
+}
+
+/// From now on counts forks and has them wait for steps. Returns forks(). Throws
+/// Error{out_of_memory}.
 inline std::uint32_t watch_forks() {
     static const bool watching = [] {
-        require(::pthread_atfork(nullptr, nullptr, [] { ++fork_counter(); }) == 0,
+        require(::pthread_atfork([] { ::pthread_mutex_lock(&fork_lock()); },
+                                 [] { ::pthread_mutex_unlock(&fork_lock()); },
+                                 [] {
+                                     ::pthread_mutex_unlock(&fork_lock());
+                                     ++fork_counter();
+                                 }) == 0,
                 ErrorCode::out_of_memory, "no memory to watch for fork(2)");
         return true;
     }();
     return static_cast<void>(watching), forks();
 }
+
+/// While it lives no other thread is in such a step and the process does not fork: a child finds
+/// what the steps change whole, and nobody inside. One lock for the whole process, so for short
+/// steps; none begins another one. Whose data it guards calls watch_forks() when it is made.
+class WholeStep {
+  public:
+    WholeStep() noexcept { ::pthread_mutex_lock(&fork_lock()); }
+    ~WholeStep() { ::pthread_mutex_unlock(&fork_lock()); }
+    WholeStep(const WholeStep&) = delete;
+    WholeStep& operator=(const WholeStep&) = delete;
+};
 
 }}}  // namespace cairn::internal

@@ -52,7 +52,48 @@ class FpEnvironment {
     static Word get() noexcept { return 0; }
     static void set(Word) noexcept {}
 #endif
+    friend class FlushDenormals;
     Word saved_;
+};
+
+/// While it lives, this thread rounds to nearest and takes denormal numbers for zeros, results
+/// included.
+class FlushDenormals {
+  public:
+    FlushDenormals() noexcept : saved_(FpEnvironment::get()) {
+        FpEnvironment::set(flushing);
+#if defined(__aarch64__)
+        asm volatile("msr fpsr, xzr" ::: "memory");
+#endif
+    }
+    ~FlushDenormals() { FpEnvironment::set(saved_); }
+    FlushDenormals(const FlushDenormals&) = delete;
+    FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+    /// Whether so far all results were flushed as by vdpbf16ps, which asks whether a result is
+    /// denormal once it is rounded, as x86 does. AArch64 asks before that: there the answer is
+    /// whether any was flushed.
+    bool as_vdpbf16ps() const noexcept {
+#if defined(__x86_64__)
+        return true;
+#elif defined(__aarch64__)
+        std::uint64_t flags = 0;
+        asm volatile("mrs %0, fpsr" : "=r"(flags) : : "memory");
+        return (flags & 0x8U) == 0;  // UFC, underflow
+#else
+        return false;
+#endif
+    }
+
+  private:
+#if defined(__x86_64__)
+    static constexpr FpEnvironment::Word flushing = FpEnvironment::standard | 0x8040;  // FTZ, DAZ
+#elif defined(__aarch64__)
+    static constexpr FpEnvironment::Word flushing = std::uint64_t{1} << 24U;  // FZ
+#else
+    static constexpr FpEnvironment::Word flushing = 0;
+#endif
+    FpEnvironment::Word saved_;
 };
 
 namespace internal {

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <type_traits>
 
 #include "cairn/core/executor.hpp"
 
@@ -55,29 +57,45 @@ class alignas(64) SharedRange {
     std::atomic<std::uint64_t> left_{0};
 };
 
-}  // namespace internal
+// A reference to a callable `void(ptrdiff_t begin, ptrdiff_t end, int worker)`.
+class RangeRef {
+  public:
+    template <class F>
+    requires(!std::is_same_v<std::remove_cvref_t<F>, RangeRef>)
+    RangeRef(F& callable) noexcept  // NOLINT(google-explicit-constructor)
+        : object_(const_cast<void*>(static_cast<const void*>(std::addressof(callable)))),
+          call_([](void* object, std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
+              (*static_cast<F*>(object))(begin, end, worker);
+          }) {}
+    void operator()(std::ptrdiff_t begin, std::ptrdiff_t end, int worker) const {
+        call_(object_, begin, end, worker);
+    }
 
-/// Calls `body(begin, end, worker)` on ranges that cover 0..count, each at least `grain` long where
-/// count is (the last of a worker's share may be shorter). `count` is below 2^32.
-template <class Body>
-void parallel_for(Executor& executor, std::ptrdiff_t count, std::ptrdiff_t grain, Body&& body) {
+  private:
+    void* object_;
+    void (*call_)(void*, std::ptrdiff_t, std::ptrdiff_t, int);
+};
+
+// Compiled once, whatever bodies there are.
+inline void run_ranges(Executor& executor, std::ptrdiff_t count, std::ptrdiff_t grain,
+                       RangeRef body) {
     if (count <= 0) return;
     const std::ptrdiff_t least = std::max<std::ptrdiff_t>(grain, 1);
     const std::ptrdiff_t tasks =
         std::clamp<std::ptrdiff_t>(count / least, 1, std::max(executor.useful_workers(), 1));
     if (tasks == 1) {
-        auto all = [&](int, int worker) { body(std::ptrdiff_t{0}, count, worker); };
+        auto all = [&](int, int worker) { body(0, count, worker); };
         executor.run(1, all);
         return;
     }
-    std::array<internal::SharedRange, 64> ranges;
+    std::array<SharedRange, 64> ranges;
     const std::ptrdiff_t shares = std::min(tasks, std::ssize(ranges));
     for (std::ptrdiff_t i = 0; i < shares; ++i)
         ranges[static_cast<std::size_t>(i)].reset(
             static_cast<std::uint32_t>(count * i / shares),
             static_cast<std::uint32_t>(count * (i + 1) / shares));
     auto task = [&](int i, int worker) {
-        using enum internal::SharedRange::Side;
+        using enum SharedRange::Side;
         for (std::ptrdiff_t k = 0; k < shares; ++k) {
             auto& range = ranges[static_cast<std::size_t>((i + k) % shares)];
             while (const auto piece =
@@ -86,6 +104,15 @@ void parallel_for(Executor& executor, std::ptrdiff_t count, std::ptrdiff_t grain
         }
     };
     executor.run(static_cast<int>(tasks), task);
+}
+
+}  // namespace internal
+
+/// Calls `body(begin, end, worker)` on ranges that cover 0..count, each at least `grain` long where
+/// count is (the last of a worker's share may be shorter). `count` is below 2^32.
+template <class Body>
+void parallel_for(Executor& executor, std::ptrdiff_t count, std::ptrdiff_t grain, Body&& body) {
+    internal::run_ranges(executor, count, grain, internal::RangeRef(body));
 }
 
 }}  // namespace cairn

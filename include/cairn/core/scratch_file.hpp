@@ -43,9 +43,11 @@ class ScratchFile {
     /// std::bad_alloc.
     Slot take(std::size_t bytes) {
         require(!foreign(), ErrorCode::bad_state, not_ours);
+        // Before the lock: a child that is forked while it is locked never waits for it.
+        std::int64_t owner = nobody;
+        process_.compare_exchange_strong(owner, std::int64_t{internal::watch_forks()},
+                                         std::memory_order_relaxed);
         const std::scoped_lock lock(mutex_);
-        if (process_.load(std::memory_order_relaxed) == nobody)
-            process_.store(std::int64_t{internal::watch_forks()}, std::memory_order_relaxed);
         Free& free = free_[bytes];
         if (!free.slots.empty()) {
             const Slot slot = free.slots.back();
@@ -112,7 +114,7 @@ class ScratchFile {
 
     /// Bytes of the slots in use.
     std::size_t bytes() const noexcept {
-        if (foreign()) return 0;
+        if (foreign() || process_.load(std::memory_order_relaxed) == nobody) return 0;
         const std::scoped_lock lock(mutex_);
         std::size_t sum = 0;
         for (const auto& [slot, entry] : slots_) sum += entry.bytes;

@@ -26,6 +26,9 @@ struct HeadLayout {
     /// Width of the layer's input rows; 0: not said. Only caches of inputs ask, so it takes no part
     /// in comparisons.
     int input = 0;
+    /// Whether the layer changes keys or values after their projections: no cache then keeps its
+    /// inputs in their place. Takes no part in comparisons either.
+    bool stepped = false;
 
     /// Query heads that share one KV head.
     constexpr int group() const noexcept { return heads / kv_heads; }

@@ -1,12 +1,11 @@
 // Byte-pair encoding of one piece (Sennrich et al. 2016): merge the pair of lowest rank, leftmost
 // first, until none is left. Words are short, and looking at all of their pairs again is then the
-// fastest way; for long pieces a heap makes that n log n.
+// fastest way; for long pieces a queue by rank makes that linear.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <vector>
 
@@ -14,6 +13,7 @@
 #include "cairn/core/fingerprint.hpp"
 #include "cairn/core/types.hpp"
 #include "cairn/io/number_map.hpp"
+#include "cairn/io/radix_heap.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
 
@@ -37,7 +37,7 @@ struct MergeScratch {
         PairMerge pair;  ///< of this symbol and the next one
     };
     std::vector<Node> nodes;
-    std::vector<std::uint64_t> heap;  ///< rank, then place: lowest and leftmost first
+    internal::RadixHeap queue;  ///< rank, then place: lowest and leftmost first
 };
 
 namespace internal {
@@ -76,30 +76,22 @@ void merge_long(std::vector<Token>& symbols, const Find& find, MergeScratch& scr
             " symbols");
     const auto count = static_cast<std::uint32_t>(symbols.size());
     auto& nodes = scratch.nodes;
-    auto& heap = scratch.heap;
+    auto& queue = scratch.queue;
     nodes.resize(count);
-    heap.clear();
+    queue.clear();
     const auto look = [&](std::uint32_t at) {
         PairMerge& pair = nodes[at].pair;
         pair =
             nodes[at].after == nobody ? PairMerge{} : find(symbols[at], symbols[nodes[at].after]);
-        if (pair.merged >= 0) heap.push_back((std::uint64_t{pair.rank} << 32) | at);
-        return pair.merged >= 0;
+        if (pair.merged >= 0) queue.push((std::uint64_t{pair.rank} << 32) | at);
     };
     for (std::uint32_t i = 0; i < count; ++i) {
         nodes[i].before = i > 0 ? i - 1 : nobody;
         nodes[i].after = i + 1 < count ? i + 1 : nobody;
         look(i);
     }
-    const std::greater<> later;
-    std::make_heap(heap.begin(), heap.end(), later);
-    const auto offer = [&](std::uint32_t at) {
-        if (look(at)) std::push_heap(heap.begin(), heap.end(), later);
-    };
-    while (!heap.empty()) {
-        const std::uint64_t best = heap.front();
-        std::pop_heap(heap.begin(), heap.end(), later);
-        heap.pop_back();
+    while (!queue.empty()) {
+        const std::uint64_t best = queue.pop();
         const auto at = static_cast<std::uint32_t>(best);
         auto& node = nodes[at];
         if (symbols[at] == gone || node.pair.merged < 0 || node.pair.rank != best >> 32)
@@ -108,8 +100,8 @@ void merge_long(std::vector<Token>& symbols, const Find& find, MergeScratch& scr
         symbols[node.after] = gone;
         node.after = nodes[node.after].after;
         if (node.after != nobody) nodes[node.after].before = at;
-        if (node.before != nobody) offer(node.before);
-        offer(at);
+        if (node.before != nobody) look(node.before);
+        look(at);
     }
     std::erase(symbols, gone);
 }

@@ -6,6 +6,7 @@
 //   quantised.hpp   products with quantised weights
 //   floats.hpp      the kernels of floats           } or the line names the set that has them: sets
 //   cached.hpp      products with quantised rows    } may differ in integer products alone
+// What a set has from another one, its namespace takes from there.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@
     SET(avx2, avx2, __VA_ARGS__)         \
     SET(avxvnni, avx2, __VA_ARGS__)      \
     SET(avx512, avx512, __VA_ARGS__)     \
-    SET(avx512vnni, avx512, __VA_ARGS__)
+    SET(avx512vnni, avx512, __VA_ARGS__) \
+    SET(avx512bf16, avx512bf16, __VA_ARGS__)
 #elif defined(__aarch64__)
 #define CAIRN_KERNEL_SETS(SET, ...)      \
     SET(portable, portable, __VA_ARGS__) \

@@ -61,6 +61,19 @@ struct Table {
     void pack_rows(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows, std::ptrdiff_t k,
                    float* packed) const;
 
+    /// The same two products for bf16 weights and activations that `pack_rounded` rounded, each fma
+    /// with denormals taken for zeros (kernels/rounded.hpp): what bf16 dot products of two terms do
+    /// where the processor has them.
+    template <ElementType type>
+    void gemv_rounded(const FloatProduct&) const;
+    template <ElementType type>
+    void gemm_rounded(const FloatProduct&) const;
+    /// Rows [first, first + rows), which begin at x, to their place among all that lie at `packed`:
+    /// in tiles of `tile` rows (1 for gemv, tile_rows for gemm; first is a multiple) and in a form
+    /// of the set's own, within the room that `pack_rows` needs.
+    void pack_rounded(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows, std::ptrdiff_t k,
+                      int tile, std::ptrdiff_t first, float* packed) const;
+
     /// s[i][j] = q[i] . key row j in the dim-ascending chain; keys as [pos/16][dim][16];
     /// for f16 and bf16.
     template <ElementType type>

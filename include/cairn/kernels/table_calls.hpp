@@ -55,6 +55,19 @@ CAIRN_KERNEL void Table::pack_rows(const float* x, std::ptrdiff_t stride, std::p
     CAIRN_PICK(pack_rows(x, stride, rows, k, packed, tile_rows));
 }
 template <ElementType type>
+void Table::gemv_rounded(const FloatProduct& product) const {
+    CAIRN_PICK(gemv_rounded<internal::stored_t<type>>(product));
+}
+template <ElementType type>
+void Table::gemm_rounded(const FloatProduct& product) const {
+    CAIRN_PICK(gemm_rounded<internal::stored_t<type>>(product));
+}
+CAIRN_KERNEL void Table::pack_rounded(const float* x, std::ptrdiff_t stride, std::ptrdiff_t rows,
+                                      std::ptrdiff_t k, int tile, std::ptrdiff_t first,
+                                      float* packed) const {
+    CAIRN_PICK(pack_rounded(x, stride, rows, k, tile, first, packed));
+}
+template <ElementType type>
 void Table::scores_tiles(const RowsIn& rows, const float* q, std::ptrdiff_t q_stride, int queries,
                          float* s, std::ptrdiff_t s_stride) const {
     CAIRN_PICK(scores_tiles<internal::stored_t<type>>(rows, q, q_stride, queries, s, s_stride));

@@ -21,11 +21,16 @@ template <class Norm, class Attention, class FeedForward>
 class SequentialBlock {
   public:
     using NormType = Norm;
+    /// Throws Error{shape_mismatch} for parts of different widths.
     SequentialBlock(Norm attention_norm, Attention attention, Norm mlp_norm, FeedForward mlp)
         : attention_norm_(std::move(attention_norm)),
           attention_(std::move(attention)),
           mlp_norm_(std::move(mlp_norm)),
-          mlp_(std::move(mlp)) {}
+          mlp_(std::move(mlp)) {
+        internal::check_width("norm before attention", attention_norm_, "block", layout().input);
+        internal::check_width("norm before the mlp", mlp_norm_, "block", layout().input);
+        internal::check_width("mlp", mlp_, "block", layout().input);
+    }
 
     /// In place on x [rows][width]; rows are staged in the slices' caches.
     void forward(const Activations& x, std::span<const BatchSlice> slices, std::ptrdiff_t width,
@@ -68,8 +73,12 @@ template <class Norm, class Attention, class FeedForward>
 class ParallelBlock {
   public:
     using NormType = Norm;
+    /// Throws Error{shape_mismatch} for parts of different widths.
     ParallelBlock(Norm norm, Attention attention, FeedForward mlp)
-        : norm_(std::move(norm)), attention_(std::move(attention)), mlp_(std::move(mlp)) {}
+        : norm_(std::move(norm)), attention_(std::move(attention)), mlp_(std::move(mlp)) {
+        internal::check_width("norm", norm_, "block", layout().input);
+        internal::check_width("mlp", mlp_, "block", layout().input);
+    }
 
     /// In place on x [rows][width]; rows are staged in the slices' caches.
     void forward(const Activations& x, std::span<const BatchSlice> slices, std::ptrdiff_t width,

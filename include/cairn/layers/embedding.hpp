@@ -34,6 +34,7 @@ class LearnedPositions {
         table_.row(position, scratch);
         kernels::active().add(scratch, table_.in(), row);
     }
+    std::ptrdiff_t width() const noexcept { return table_.in(); }
     int limit() const noexcept { return static_cast<int>(table_.out()); }
     /// Whether tokens beyond the limit can be fed to a cache that forgets old rows.
     static constexpr bool relative() noexcept { return false; }

@@ -71,7 +71,8 @@ struct Product {
 /// Activations in the forms that kernels want, made once for all products that share them. Lives in
 /// a workspace frame.
 struct SharedActivations {
-    const float* packed = nullptr;  ///< rows in tiles, for plain weights
+    const float* packed = nullptr;   ///< rows in tiles, for plain weights
+    const float* rounded = nullptr;  ///< the same, for plain weights with rounded activations
     /// The form that layouts with this zero and group share.
     struct Entry {
         int zero;
@@ -87,7 +88,7 @@ namespace internal {
 struct PlainProduct {
     kernels::FloatProduct call;
     const kernels::Table* table;
-    void (*kernel)(const kernels::Table&, const kernels::FloatProduct&);
+    PlainWeights::Kernel* kernel;
 };
 inline void run_plain(const void* state, std::ptrdiff_t begin, std::ptrdiff_t end, int) {
     const auto* product = static_cast<const PlainProduct*>(state);
@@ -97,30 +98,42 @@ inline void run_plain(const void* state, std::ptrdiff_t begin, std::ptrdiff_t en
     product->kernel(*product->table, part);
 }
 
+// Rows in tiles of `tile`, as floats or rounded.
+enum class Packing : std::uint8_t { floats, rounded };
+inline const float* pack(const Activations& x, std::ptrdiff_t in, int tile, Packing packing,
+                         Context& context, Workspace::Frame& frame) {
+    const kernels::Table& kernel = kernels::active();
+    const std::ptrdiff_t tiles = (x.rows + tile - 1) / tile;
+    float* packed = frame.floats(static_cast<std::size_t>(tiles * tile * in));
+    parallel_for(context.executor(), tiles, 1, [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
+        const std::ptrdiff_t first = begin * tile;
+        const std::ptrdiff_t rows = std::min(end * tile, x.rows) - first;
+        if (packing == Packing::rounded)
+            kernel.pack_rounded(x.row(first), x.stride, rows, in, tile, first, packed);
+        else
+            kernel.pack_rows(x.row(first), x.stride, rows, in, packed + first * in);
+    });
+    return packed;
+}
+
 inline PreparedProduct prepare_plain(const Product& product, const Activations& x,
                                      SharedActivations& shared, Context& context,
                                      Workspace::Frame& frame, const PlainWeights& type) {
     const kernels::Table& kernel = kernels::active();
     const WeightMatrix& weights = *product.weights;
-    if (x.rows > 1 && shared.packed == nullptr) {
-        const std::ptrdiff_t tiles = (x.rows + kernel.tile_rows - 1) / kernel.tile_rows;
-        float* packed =
-            frame.floats(static_cast<std::size_t>(tiles * kernel.tile_rows * weights.in()));
-        parallel_for(context.executor(), tiles, 1,
-                     [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
-                         const std::ptrdiff_t first = begin * kernel.tile_rows;
-                         const std::ptrdiff_t last = std::min(end * kernel.tile_rows, x.rows);
-                         kernel.pack_rows(x.row(first), x.stride, last - first, weights.in(),
-                                          packed + first * weights.in());
-                     });
-        shared.packed = packed;
-    }
+    const bool one = x.rows == 1;
+    const bool rounded = context.compute == Compute::fast && type.gemv_rounded != nullptr;
+    const float*& packed = rounded ? shared.rounded : shared.packed;
+    if (packed == nullptr && one && !rounded) packed = x.data;
+    if (packed == nullptr)
+        packed = pack(x, weights.in(), one ? 1 : kernel.tile_rows,
+                      rounded ? Packing::rounded : Packing::floats, context, frame);
     auto* state = frame.array<PlainProduct>(1);
     *state = {
-        {weights.data(), product.bias, weights.in(), weights.out(),
-         x.rows == 1 ? x.data : shared.packed, product.y.data, product.y.stride, x.rows, 0, 0},
+        {weights.data(), product.bias, weights.in(), weights.out(), packed, product.y.data,
+         product.y.stride, x.rows, 0, 0},
         &kernel,
-        x.rows == 1 ? type.gemv : type.gemm};
+        rounded ? (one ? type.gemv_rounded : type.gemm_rounded) : (one ? type.gemv : type.gemm)};
     return {state, run_plain, (weights.out() + kernels::panel - 1) / kernels::panel,
             kernels::plain_group};
 }

@@ -41,6 +41,7 @@ class Mlp {
                      [&](std::ptrdiff_t r) { Activation::apply(hidden.row(r), up_.out()); });
         down_.forward(hidden, y, context);
     }
+    std::ptrdiff_t width() const noexcept { return down_.out(); }
     std::size_t parameters() const noexcept { return up_.parameters() + down_.parameters(); }
     std::size_t bytes() const noexcept { return up_.bytes() + down_.bytes(); }
     /// Adds the weights to a fingerprint.
@@ -75,6 +76,7 @@ class SwiGlu {
         });
         down_.forward(both, y, context);
     }
+    std::ptrdiff_t width() const noexcept { return down_.out(); }
     std::size_t parameters() const noexcept { return gate_up_.parameters() + down_.parameters(); }
     std::size_t bytes() const noexcept { return gate_up_.bytes() + down_.bytes(); }
     /// Adds the weights to a fingerprint.

@@ -85,6 +85,8 @@ class MultiHead {
                 ErrorCode::shape_mismatch, "attention: projection to ", qkv_.out(), " and from ",
                 out_.in(), " for ", layout.heads, "/", layout.kv_heads, " heads of ",
                 layout.key_dim, "/", layout.value_dim);
+        require(out_.out() == qkv_.in(), ErrorCode::shape_mismatch, "attention: projection of ",
+                qkv_.in(), " numbers, and back to ", out_.out());
         if constexpr (rotates)
             require(rotation_.dims() <= layout.key_dim, ErrorCode::invalid_argument,
                     "attention: rotary dims ", rotation_.dims(), " exceed head width ",
@@ -94,6 +96,7 @@ class MultiHead {
                                  "attention: scale and soft cap");
         internal::require_finite(settings_.alibi, "attention: alibi");
         layout_.input = static_cast<int>(qkv_.in());
+        layout_.stepped = settings_.projected != nullptr;
         if (settings_.scale == 0.0F)
             settings_.scale = 1.0F / std::sqrt(static_cast<float>(layout.key_dim));
     }

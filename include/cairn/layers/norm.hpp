@@ -18,6 +18,22 @@ inline void check_epsilon(float epsilon) {
             epsilon, " is not in (0, 1]");
 }
 
+// The width of the rows that a part of a model takes; 0: it does not say.
+template <class Part>
+std::ptrdiff_t width_of(const Part& part) noexcept {
+    if constexpr (requires { part.width(); })
+        return part.width();
+    else
+        return (void)part, 0;
+}
+// Error{shape_mismatch} if a part and what it is put into say different widths.
+template <class Part>
+void check_width(const char* name, const Part& part, const char* whole, std::ptrdiff_t width) {
+    const std::ptrdiff_t own = width_of(part);
+    require(own == 0 || width == 0 || own == width, ErrorCode::shape_mismatch, name, " of width ",
+            own, " in a ", whole, " of width ", width);
+}
+
 }  // namespace internal
 
 /// y = (x - mean) / sqrt(variance + epsilon) * weight + bias.
@@ -41,6 +57,7 @@ class LayerNorm {
                                          static_cast<std::ptrdiff_t>(weight_.size()), y.row(r));
         });
     }
+    std::ptrdiff_t width() const noexcept { return std::ssize(weight_); }
     std::size_t parameters() const noexcept { return weight_.size() + bias_.size(); }
     /// Adds the weights to a fingerprint.
     void hash(Fingerprint& to) const {
@@ -74,6 +91,7 @@ class RmsNorm {
                                        static_cast<std::ptrdiff_t>(weight_.size()), y.row(r));
         });
     }
+    std::ptrdiff_t width() const noexcept { return std::ssize(weight_); }
     std::size_t parameters() const noexcept { return weight_.size(); }
     /// Adds the weights to a fingerprint.
     void hash(Fingerprint& to) const {

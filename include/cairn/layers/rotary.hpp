@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <utility>
 #include <vector>
@@ -84,6 +83,11 @@ inline std::vector<double> rotary_frequencies(const RotarySettings& s) {
     return result;
 }
 
+/// YaRN's usual factor of cosines and sines.
+inline double yarn_magnitude(double factor, double scale = 1.0) {
+    return factor <= 1.0 ? 1.0 : std::fma(0.1 * scale, elementary::log(factor), 1.0);
+}
+
 namespace internal {
 
 enum class PairLayout : std::uint8_t { half, interleaved };
@@ -102,10 +106,9 @@ class RotaryTable {
     RotaryTable(const RotaryTable&) = delete;
     RotaryTable& operator=(const RotaryTable&) = delete;
     ~RotaryTable() {
-        while (last_ != nullptr) {
-            const Mapping memory = std::move(last_->memory);
-            last_ = last_->before;
-        }
+        for (const auto& entry : pieces_)
+            if (const float* rows = entry.load(std::memory_order_relaxed))
+                const Mapping memory = std::move(front_of(rows)->memory);
     }
     /// [cosines][sines] of a position, or null where there is no memory for its piece.
     /// Error{capacity} beyond `positions`.
@@ -130,15 +133,17 @@ class RotaryTable {
     }
 
   private:
-    // Lies at the front of the memory it owns.
+    // Lies at the front of the memory it owns, the rows behind it.
     struct alignas(64) Piece {
         Mapping memory;
-        Piece* before;
     };
+    static Piece* front_of(const float* rows) noexcept {
+        return reinterpret_cast<Piece*>(const_cast<float*>(rows)) - 1;
+    }
 
-    const float* make(int index, std::atomic<const float*>& entry) {
-        const std::scoped_lock lock(mutex_);
-        if (const float* at = entry.load(std::memory_order_acquire)) return at;
+    // Without a lock, which a child would find locked for ever if the process forked meanwhile.
+    // Threads that come at once all compute the piece, and the first one's is kept.
+    const float* make(int index, std::atomic<const float*>& entry) const {
         const std::size_t width = 2 * frequencies_.size();
         Mapping memory;
         try {
@@ -150,15 +155,15 @@ class RotaryTable {
         auto* rows = reinterpret_cast<float*>(front + sizeof(Piece));
         for (int p = 0; p < piece; ++p)
             compute(index * piece + p, rows + static_cast<std::size_t>(p) * width);
-        last_ = new (front) Piece{std::move(memory), last_};
-        entry.store(rows, std::memory_order_release);
-        return rows;
+        Piece* made = new (front) Piece{std::move(memory)};
+        const float* first = nullptr;
+        if (entry.compare_exchange_strong(first, rows, std::memory_order_acq_rel)) return rows;
+        memory = std::move(made->memory);
+        return first;
     }
     std::vector<double> frequencies_;
     double magnitude_;
     std::vector<std::atomic<const float*>> pieces_;
-    std::mutex mutex_;
-    Piece* last_ = nullptr;
 };
 
 /// Turns rows by position.
@@ -188,12 +193,16 @@ class Rotary final : public Rotation {
         double magnitude = 1.0;
         if (settings.scaling.kind == RotaryScaling::Kind::yarn) {
             magnitude = settings.scaling.attention_factor;
-            if (magnitude == 0.0)
-                magnitude = settings.scaling.factor <= 1.0
-                                ? 1.0
-                                : std::fma(0.1, elementary::log(settings.scaling.factor), 1.0);
+            if (magnitude == 0.0) magnitude = yarn_magnitude(settings.scaling.factor);
         }
-        table_ = std::make_shared<RotaryTable>(rotary_frequencies(settings), magnitude);
+        std::vector<double> frequencies = rotary_frequencies(settings);
+        for (std::size_t i = 0; i < frequencies.size(); ++i)
+            require(frequencies[i] >= 0.0 && frequencies[i] <= most_frequency,
+                    ErrorCode::invalid_argument, "rotary: pair ", i, " would turn by ",
+                    frequencies[i], " a position; 0 to ", most_frequency, " is possible");
+        require(magnitude > 0.0 && magnitude < 1e6, ErrorCode::invalid_argument,
+                "rotary: cosines and sines times ", magnitude);
+        table_ = std::make_shared<RotaryTable>(std::move(frequencies), magnitude);
     }
 
     /// Error{capacity} beyond positions(); nothing else is thrown, since threads of a pool call it.
@@ -218,6 +227,7 @@ class Rotary final : public Rotation {
 
   private:
     static constexpr int most_dims = 1 << 14;
+    static constexpr double most_frequency = 32.0;  // angles of all positions have exact sines
     // Without memory for the table the angles of this row are computed for themselves.
     [[gnu::cold, gnu::noinline]] void rotate_alone(float* row, int position) const {
         float angles[most_dims];

@@ -16,6 +16,7 @@ namespace cairn { inline namespace CAIRN_ABI {
 class WeightFormat {
   public:
     virtual ~WeightFormat() = default;
+    /// Part of a model's fingerprint: sessions are saved for it.
     virtual std::string_view name() const = 0;
     /// Bytes of a packed row of `in` numbers. Error{shape_mismatch} if it holds no such rows.
     virtual std::size_t row_bytes(std::ptrdiff_t in) const = 0;
@@ -58,7 +59,8 @@ struct FormatRows {
                                    Workspace::Frame& frame) {
         return prepare_decoded(product, x, shared, context, frame, panel, nullptr);
     }
-    static constexpr BlockOperations operations{put, row, prepare};
+    static std::string_view name(const WeightMatrix& of) { return of.format()->name(); }
+    static constexpr BlockOperations operations{put, row, prepare, name};
 };
 
 }  // namespace internal

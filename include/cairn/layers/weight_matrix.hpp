@@ -64,21 +64,41 @@ inline void require_finite(const std::vector<float>& numbers, std::string_view w
 
 /// A plain storage type of weights: its numbers and its products.
 struct PlainWeights {
+    using Kernel = void(const kernels::Table&, const kernels::FloatProduct&);
     ElementType type;
     const PlainFormat* format;
-    void (*gemv)(const kernels::Table&, const kernels::FloatProduct&);
-    void (*gemm)(const kernels::Table&, const kernels::FloatProduct&);
+    Kernel* gemv;
+    Kernel* gemm;
+    /// With activations that are rounded to the weights' type, for Compute::fast; null: as above.
+    Kernel* gemv_rounded = nullptr;
+    Kernel* gemm_rounded = nullptr;
 };
+namespace internal {
+
+template <ElementType type>
+constexpr PlainWeights describe_weights() noexcept {
+    using kernels::FloatProduct;
+    using kernels::Table;
+    PlainWeights result{
+        type, &plain_format<type>,
+        [](const Table& kernel, const FloatProduct& product) { kernel.gemv<type>(product); },
+        [](const Table& kernel, const FloatProduct& product) { kernel.gemm<type>(product); }};
+    if constexpr (type == ElementType::bf16) {
+        result.gemv_rounded = [](const Table& kernel, const FloatProduct& product) {
+            kernel.gemv_rounded<type>(product);
+        };
+        result.gemm_rounded = [](const Table& kernel, const FloatProduct& product) {
+            kernel.gemm_rounded<type>(product);
+        };
+    }
+    return result;
+}
+
+}  // namespace internal
+
 /// The description of f32, f16 or bf16; who names one compiles no kernel of another.
 template <ElementType type>
-inline constexpr PlainWeights plain_weights{
-    type, &plain_format<type>,
-    [](const kernels::Table& kernel, const kernels::FloatProduct& product) {
-        kernel.gemv<type>(product);
-    },
-    [](const kernels::Table& kernel, const kernels::FloatProduct& product) {
-        kernel.gemm<type>(product);
-    }};
+inline constexpr PlainWeights plain_weights = internal::describe_weights<type>();
 /// The same by value. Throws Error{invalid_argument} for a block type.
 inline const PlainWeights& plain_weights_of(ElementType type) {
     switch (type) {
@@ -188,13 +208,8 @@ class WeightMatrix {
     /// Bytes of packed weights; a pass over all of them is what decoding costs.
     std::size_t bytes() const noexcept { return memory_.size(); }
     const std::byte* data() const noexcept { return memory_.data(); }
-    /// Adds shape, type and weights to a fingerprint.
-    void hash(Fingerprint& to) const {
-        to.add(static_cast<std::uint64_t>(type_));
-        to.add(static_cast<std::uint64_t>(in_));
-        to.add(static_cast<std::uint64_t>(out_));
-        to.add(memory_.data(), memory_.size());
-    }
+    /// Adds shape, type (of a format of one's own its name) and weights to a fingerprint.
+    inline void hash(Fingerprint& to) const;
     /// The format of one's own that it is stored in, or null.
     const WeightFormat* format() const noexcept { return format_.get(); }
     /// How a block type is multiplied; null for plain types.
@@ -253,6 +268,8 @@ struct BlockOperations {
     PreparedProduct (*prepare)(const Product& product, const Activations& x,
                                SharedActivations& shared, Context& context,
                                Workspace::Frame& frame);
+    /// What the type is called where `type` does not say it; null: it does.
+    std::string_view (*name)(const WeightMatrix& of) = nullptr;
 };
 
 inline void WeightMatrix::put_rows(std::ptrdiff_t row, std::ptrdiff_t rows, const std::byte* from) {
@@ -271,6 +288,17 @@ inline void WeightMatrix::put_rows(std::ptrdiff_t row, std::ptrdiff_t rows, cons
         for (std::ptrdiff_t k = 0; k < in_; ++k, to += kernels::panel * size)
             size == 2 ? std::memcpy(to, from + 2 * k, 2) : std::memcpy(to, from + 4 * k, 4);
     }
+}
+inline void WeightMatrix::hash(Fingerprint& to) const {
+    to.add(static_cast<std::uint64_t>(type_));
+    to.add(static_cast<std::uint64_t>(in_));
+    to.add(static_cast<std::uint64_t>(out_));
+    if (operations_ != nullptr && operations_->name != nullptr) {
+        const std::string_view name = operations_->name(*this);
+        to.add(name);
+        to.setting("format of the weights", name.data(), name.size());
+    }
+    to.add(memory_.data(), memory_.size());
 }
 inline void WeightMatrix::row(std::ptrdiff_t n, float* to) const {
     const FpEnvironment environment;

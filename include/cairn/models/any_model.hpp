@@ -41,6 +41,8 @@ class AnyNorm {
         require(object_ != nullptr, ErrorCode::bad_state, "a model without a final norm");
         object_->forward(x, y, context);
     }
+    /// 0: it does not say.
+    std::ptrdiff_t width() const noexcept { return object_ != nullptr ? object_->width() : 0; }
     std::size_t parameters() const noexcept {
         return object_ != nullptr ? object_->parameters() : 0;
     }
@@ -52,6 +54,7 @@ class AnyNorm {
     struct Object {
         virtual ~Object() = default;
         virtual void forward(const Activations&, const Activations&, Context&) const = 0;
+        virtual std::ptrdiff_t width() const noexcept = 0;
         virtual std::size_t parameters() const noexcept = 0;
         virtual void hash(Fingerprint&) const = 0;
     };
@@ -61,6 +64,7 @@ class AnyNorm {
         void forward(const Activations& x, const Activations& y, Context& context) const override {
             norm.forward(x, y, context);
         }
+        std::ptrdiff_t width() const noexcept override { return internal::width_of(norm); }
         std::size_t parameters() const noexcept override { return norm.parameters(); }
         void hash(Fingerprint& to) const override { norm.hash(to); }
         Norm norm;
@@ -141,6 +145,8 @@ class AnyPositions {
     void add(int position, float* row, float* scratch) const {
         object_->add(position, row, scratch);
     }
+    /// 0: it does not say.
+    std::ptrdiff_t width() const noexcept { return object_->width(); }
     int limit() const noexcept { return object_->limit(); }
     bool relative() const noexcept { return object_->relative(); }
     std::size_t parameters() const noexcept { return object_->parameters(); }
@@ -151,6 +157,7 @@ class AnyPositions {
     struct Object {
         virtual ~Object() = default;
         virtual void add(int, float*, float*) const = 0;
+        virtual std::ptrdiff_t width() const noexcept = 0;
         virtual int limit() const noexcept = 0;
         virtual bool relative() const noexcept = 0;
         virtual std::size_t parameters() const noexcept = 0;
@@ -163,6 +170,7 @@ class AnyPositions {
         void add(int position, float* row, float* scratch) const override {
             positions.add(position, row, scratch);
         }
+        std::ptrdiff_t width() const noexcept override { return internal::width_of(positions); }
         int limit() const noexcept override { return positions.limit(); }
         bool relative() const noexcept override { return positions.relative(); }
         std::size_t parameters() const noexcept override { return positions.parameters(); }

@@ -46,6 +46,8 @@ class Decoder {
                 ErrorCode::shape_mismatch, "decoder: output layer ",
                 w().output ? w().output->in() : 0, " -> ", w().output ? w().output->out() : 0,
                 " for width ", width(), " and vocabulary ", vocabulary());
+        internal::check_width("positions", w().positions, "model", width());
+        internal::check_width("final norm", w().final_norm, "model", width());
         for (int layer = 0; layer < layers(); ++layer) {
             check_leader(layer);
             const int input = layout(layer).input;  // 0: a block that does not say it

@@ -45,6 +45,22 @@ struct TensorRows {
 
 namespace internal {
 
+// Error{invalid_argument} unless a tensor of `size` rows has the one that becomes row `r`.
+inline void check_row(const TensorRows& rows, std::ptrdiff_t r, const std::string& name,
+                      std::size_t size) {
+    const std::ptrdiff_t from = rows.row(r);
+    require(from >= 0 && static_cast<std::size_t>(from) < size, ErrorCode::invalid_argument,
+            "recipe: row ", from, " of tensor ", name, ", which has ", size);
+}
+// The same of all rows, which are those of a matrix stored as [out][in].
+inline void check_part(const TensorRows& rows, StoredAs stored, const std::string& name,
+                       std::size_t size) {
+    require(rows.count > 0 && stored == StoredAs::out_in, ErrorCode::invalid_argument,
+            "recipe: ", rows.count, " rows of tensor ", name,
+            stored == StoredAs::out_in ? "" : ", which is stored as [in][out]");
+    for (std::ptrdiff_t r = 0; r < rows.count; ++r) check_row(rows, r, name, size);
+}
+
 // Columns [from, from + n) of a whole tensor [count][columns] as rows of a format of one's own.
 inline void put_columns(WeightMatrix& result, std::ptrdiff_t from, std::ptrdiff_t n,
                         const float* numbers, std::ptrdiff_t count, std::ptrdiff_t columns) {
@@ -120,6 +136,7 @@ inline WeightMatrix load_matrix(const TensorSource& source, const std::string& n
     const std::vector<std::size_t>& shape = *source.shape(name);
     require(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, ErrorCode::bad_config, "tensor ",
             name, " has ", shape.size(), " dimensions, or one of them is 0; a matrix is needed");
+    if (part.row) internal::check_part(part, stored, name, shape[0]);
     const auto rows = part.row ? part.count : static_cast<std::ptrdiff_t>(shape[0]);
     const auto columns = static_cast<std::ptrdiff_t>(shape[1]);
     const ElementType type = source.type(name);

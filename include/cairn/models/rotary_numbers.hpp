@@ -10,11 +10,46 @@ namespace cairn { inline namespace CAIRN_ABI {
 
 namespace internal {
 
-inline double scaling_factor(ModelNumbers& n, const NumberName& name) {
-    const double factor = n.number(name);
-    require(factor > 0.0 && factor < 1e6, n.code(), n.where(), ": ", name.hf, name.gguf, " ",
-            factor);
-    return factor;
+inline constexpr std::string_view attention_times = "rope.scaling.attn_factor";
+
+// Bounds of every number of a scaling: within them no frequency and no factor is infinite.
+[[gnu::cold]] inline void check_scaling(const ModelNumbers& n, const std::string& in,
+                                        const RotaryScaling& s) {
+    const auto between = [&](double value, double least, double most, const char* hf,
+                             std::string_view gguf) {
+        require(value >= least && value <= most, n.code(), n.where(), ": ", n.gguf() ? "" : in,
+                n.gguf() ? gguf : hf, " ", value, " is not in ", least, "..", most);
+    };
+    between(s.factor, 1.0 / 32, 1e6, "factor", "rope.scaling.factor");
+    between(s.original_context, 1.0, 1e9, "original_max_position_embeddings",
+            "rope.scaling.original_context_length");
+    between(s.low_frequency, 1e-3, 1e6, "low_freq_factor", "");
+    between(s.high_frequency, s.low_frequency * 1.0001, 1e6, "high_freq_factor", "");
+    between(s.beta_slow, 1e-3, 1e6, "beta_slow", "rope.scaling.yarn_beta_slow");
+    between(s.beta_fast, s.beta_slow, 1e6, "beta_fast", "rope.scaling.yarn_beta_fast");
+    between(s.attention_factor == 0.0 ? 1.0 : s.attention_factor, 1e-3, 1e3, "attention_factor",
+            attention_times);
+}
+// YaRN's numbers beside its factor. GGUF metadata say the factor of cosines and sines as what it is
+// times the usual one: so llama.cpp reads them.
+[[gnu::cold]] inline void read_yarn(ModelNumbers& n, const std::string& in, RotaryScaling& s) {
+    s.kind = RotaryScaling::Kind::yarn;
+    s.beta_fast = n.number({in + "beta_fast", "rope.scaling.yarn_beta_fast"}, s.beta_fast);
+    s.beta_slow = n.number({in + "beta_slow", "rope.scaling.yarn_beta_slow"}, s.beta_slow);
+    if (n.gguf()) {
+        const double times = n.number({"", attention_times}, 1.0);
+        if (times != 1.0) s.attention_factor = times * yarn_magnitude(s.factor);
+        return;
+    }
+    s.attention_factor = n.number({in + "attention_factor"}, 0.0);
+    const double scale = n.number({in + "mscale"}, 0.0);
+    const double scale_all = n.number({in + "mscale_all_dim"}, 0.0);
+    if (s.attention_factor == 0.0 && scale != 0.0 && scale_all != 0.0)
+        s.attention_factor = yarn_magnitude(s.factor, scale) / yarn_magnitude(s.factor, scale_all);
+    if (s.attention_factor != 0.0)
+        n.note(attention_times, s.attention_factor / yarn_magnitude(s.factor));
+    require(n.boolean({in + "truncate"}, true), ErrorCode::unsupported, n.where(), ": ", in,
+            "truncate false is not supported");
 }
 // config.json: rope_theta and rope_scaling, or the newer rope_parameters that holds both.
 [[gnu::cold]] inline void read_hf_rotary(ModelNumbers& n, RotarySettings& to) {
@@ -25,36 +60,23 @@ inline double scaling_factor(ModelNumbers& n, const NumberName& name) {
     const std::string type = n.word({in + "rope_type"}, n.word({in + "type"}, "default"));
     if (type == "default") return;
     RotaryScaling& s = to.scaling;
-    s.factor = scaling_factor(n, {in + "factor"});
-    const auto context = [&](double fallback) {
-        const double positions = n.number({in + "original_max_position_embeddings"}, fallback);
-        require(positions >= 1.0 && positions <= 1e9, n.code(), n.where(), ": ", in,
-                "original_max_position_embeddings ", positions);
-        return positions;
-    };
+    s.factor = n.number({in + "factor"});
+    const std::string context = in + "original_max_position_embeddings";
     if (type == "linear") {
         s.kind = RotaryScaling::Kind::linear;
     } else if (type == "llama3") {
         s.kind = RotaryScaling::Kind::llama3;
         s.low_frequency = n.number({in + "low_freq_factor"});
         s.high_frequency = n.number({in + "high_freq_factor"});
-        s.original_context = context(8192);
-        require(s.low_frequency > 0.0 && s.high_frequency > s.low_frequency, n.code(), n.where(),
-                ": ", in, "low_freq_factor ", s.low_frequency, ", high_freq_factor ",
-                s.high_frequency);
+        s.original_context = n.number({context}, 8192);
     } else if (type == "yarn") {
-        s.kind = RotaryScaling::Kind::yarn;
-        s.beta_fast = n.number({in + "beta_fast"}, 32.0);
-        s.beta_slow = n.number({in + "beta_slow"}, 1.0);
-        s.attention_factor = n.number({in + "attention_factor"}, 0.0);
-        s.original_context = context(to.positions);
-        require(s.beta_slow > 0.0 && s.beta_fast > s.beta_slow && s.attention_factor >= 0.0,
-                n.code(), n.where(), ": ", in, "beta_fast ", s.beta_fast, ", beta_slow ",
-                s.beta_slow, ", attention_factor ", s.attention_factor);
+        read_yarn(n, in, s);
+        s.original_context = n.number({context}, to.positions);
     } else {
         fail(ErrorCode::unsupported, n.where(), ": ", in, "type \"", type.substr(0, 60),
              "\"; known: default, linear, llama3, yarn");
     }
+    check_scaling(n, in, s);
     if (s.kind == RotaryScaling::Kind::llama3) return;  // GGUF files hold divisors instead
     n.note("rope.scaling.type", type);
     n.note("rope.scaling.factor", s.factor);
@@ -62,13 +84,24 @@ inline double scaling_factor(ModelNumbers& n, const NumberName& name) {
 }
 [[gnu::cold]] inline void read_gguf_rotary(ModelNumbers& n, RotarySettings& to) {
     const std::string type = n.word({"", "rope.scaling.type"}, "none");
+    const auto unknown = [&](const char* key, double usual) {
+        const double value = n.number({"", key}, usual);
+        require(value == usual, ErrorCode::unsupported, n.where(), ": ", key, " ", value,
+                " is not supported for rope.scaling.type \"", type.substr(0, 60), "\"");
+    };
+    unknown("rope.scaling.yarn_log_multiplier", 0.0);
+    unknown("rope.scaling.yarn_ext_factor", 1.0);
+    if (type != "yarn") unknown(attention_times.data(), 1.0);
     if (type == "none") return;
     require(type == "linear" || type == "yarn", ErrorCode::unsupported, n.where(),
             ": rope.scaling.type \"", type.substr(0, 60), "\"; known: none, linear, yarn");
-    to.scaling.kind = type == "yarn" ? RotaryScaling::Kind::yarn : RotaryScaling::Kind::linear;
-    to.scaling.factor = scaling_factor(n, {"", "rope.scaling.factor"});
-    to.scaling.original_context = static_cast<double>(
+    RotaryScaling& s = to.scaling;
+    s.kind = RotaryScaling::Kind::linear;
+    s.factor = n.number({"", "rope.scaling.factor"});
+    s.original_context = static_cast<double>(
         n.integer({"", "rope.scaling.original_context_length"}, 1, 1 << 24, to.positions));
+    if (type == "yarn") read_yarn(n, {}, s);
+    check_scaling(n, {}, s);
 }
 
 }  // namespace internal

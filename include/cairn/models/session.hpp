@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,13 +30,23 @@ class Session final : public SessionState {
     Session(const Session&) = delete;             // a session branches by fork() or copy()
     Session& operator=(const Session&) = delete;  // a session branches by fork() or copy()
     Session(Session&&) = default;
-    Session& operator=(Session&&) = default;
+    Session& operator=(Session&& other) noexcept(std::is_nothrow_move_assignable_v<Model>) {
+        if (this == &other) return *this;
+        SessionState::operator=(std::move(other));
+        model_ = std::move(other.model_);
+        caches_ = std::move(other.caches_);
+        marks_ = other.marks_;
+        logits_ = std::move(other.logits_);
+        context_ = std::move(other.context_);
+        return *this;
+    }
 
     /// Room for `capacity` tokens. The executor must outlive the session. Throws
     /// Error{invalid_argument} if the capacity is below 1 or beyond the model's context; only a
     /// cache that forgets old rows, under a model whose positions are relative, may go beyond.
     /// Error{unsupported} for a keep by score under a sliding window of fewer keys than `capacity`,
-    /// and for unrotated keys or inputs in a cache that another layer attends too;
+    /// for unrotated keys or inputs in a cache that another layer attends too, and for inputs of a
+    /// layer with a step behind its projections;
     /// Error{invalid_argument} for a cache of another layout than its layer's.
     Session(Model model, int capacity, Executor& executor = Serial::instance())
     requires SessionCache<Cache>
@@ -54,18 +65,22 @@ class Session final : public SessionState {
             const int leader = internal::leader_of(model_, layer);
             if (leader == layer) {
                 caches_.add(make(layer, model_.layout(layer), capacity));
-                check_layout(layer, model_.layout(layer), caches_[layer].layout());
+                internal::check_layout(layer, model_.layout(layer), caches_[layer].layout());
                 require(caches_[layer].length() == 0, ErrorCode::invalid_argument,
                         "session: the cache of layer ", layer, " is not empty");
             } else {
                 caches_.follow(leader);
             }
             const Cache& cache = caches_[layer];
+            require(!model_.layout(layer).stepped || cache_wants(cache).keys != RowKind::input,
+                    ErrorCode::unsupported, "session: layer ", layer,
+                    " changes keys or values after their projections, which a cache of its inputs "
+                    "would leave out");
             const bool beyond = cache_streams(cache) && internal::relative_positions(model_);
             require((beyond ? cache_span(cache) : capacity) <= model_.context(),
                     ErrorCode::invalid_argument, "session of ", capacity,
                     " tokens; the model's context is ", model_.context());
-            check_window(cache, layer, capacity);
+            internal::check_window(model_, cache, layer, capacity);
             // Rows are made when they are read: by the layer that reads them, not by its leader.
             require(caches_.leader(layer) == layer || cache_wants(cache).keys == RowKind::ready,
                     ErrorCode::unsupported, "session: layer ", layer, " attends the keys of layer ",
@@ -89,7 +104,7 @@ class Session final : public SessionState {
             feed(part, tokens.empty() ? LogitRows::last : LogitRows::none,
                  tokens.empty() ? logits_.data() : nullptr, nullptr);
         }
-        logits_at_ = position();
+        marks_.logits_at = position();
         return logits_;
     }
     /// prefill of one token.
@@ -141,7 +156,7 @@ class Session final : public SessionState {
         require(can_drop(begin, end), ErrorCode::bad_state, "drop tokens ", begin, " to ", end,
                 ": the session has ", position(), "; it needs a store of blocks and all rows kept");
         for (Cache& cache : caches_) cache.drop(begin, end);
-        edited_ = edited_ || begin < end;
+        marks_.edited = marks_.edited || begin < end;
     }
     /// Whether `close(tokens)` would succeed.
     bool can_close(int tokens) const
@@ -184,7 +199,7 @@ class Session final : public SessionState {
     /// then answers otherwise than a prompt of its tokens would.
     bool edited() const {
         const BusyFlag::Share share(busy(), in_use);
-        return position() > 0 && (edited_ || shifted_ > 0);
+        return position() > 0 && (marks_.edited || marks_.shifted > 0);
     }
     /// Whether the session can be cut back to its first `n` tokens exactly.
     bool can_truncate(int n) const noexcept {
@@ -197,11 +212,11 @@ class Session final : public SessionState {
         require(can_truncate(n), ErrorCode::bad_state, "truncate to ", n,
                 " tokens: the session has ", position());
         for (Cache& cache : caches_) cache.truncate(n);
-        if (n < logits_at_) logits_at_ = -1;
+        if (n < marks_.logits_at) marks_.logits_at = -1;
         set_position(n);
         if (n > 0) return;
-        edited_ = false;
-        set_capacity(capacity() - std::exchange(shifted_, 0));
+        marks_.edited = false;
+        set_capacity(capacity() - std::exchange(marks_.shifted, 0));
     }
     /// Forgets everything.
     void clear() { truncate(0); }
@@ -245,7 +260,7 @@ class Session final : public SessionState {
     /// The logits of the last token, if prefill or decode fed it; empty if there are none.
     std::span<const float> logits() const noexcept {
         const BusyFlag::Share share(busy());
-        if (!share || logits_at_ != position()) return {};
+        if (!share || marks_.logits_at != position()) return {};
         return logits_;
     }
     /// For loading: the caches were filled up to `position`, whose logits were `logits` (or none).
@@ -263,10 +278,10 @@ class Session final : public SessionState {
                 model_.vocabulary());
         // A cache that had forgotten rows numbers its room beyond what it was made for.
         const int room = std::max(capacity(), caches_.begin()->capacity());
-        shifted_ += room - capacity();
+        marks_.shifted += room - capacity();
         set_capacity(room);
         set_position(position);
-        logits_at_ = logits.empty() ? -1 : position;
+        marks_.logits_at = logits.empty() ? -1 : position;
         logits_ = std::move(logits);
     }
 
@@ -322,27 +337,11 @@ class Session final : public SessionState {
     Session(BranchTag, const Session& other, Branch branch)
         : SessionState(other),
           model_(other.model_),
-          shifted_(other.shifted_),
-          edited_(other.edited_),
+          marks_{other.marks_.shifted, other.marks_.edited},
           context_(other.context_.executor()) {
         other.alive();
         context_.compute = other.context_.compute;
         caches_ = other.caches_.branch(branch);
-    }
-    static void check_layout(int layer, const HeadLayout& model, const HeadLayout& cache) {
-        require(cache == model, ErrorCode::invalid_argument, "session: the cache of layer ", layer,
-                " is for ", cache.heads, "/", cache.kv_heads, " heads of ", cache.key_dim, "/",
-                cache.value_dim, ", the model's layer has ", model.heads, "/", model.kv_heads,
-                " heads of ", model.key_dim, "/", model.value_dim);
-    }
-    // Refused here and not when a sequence first gets beyond the window.
-    void check_window(const Cache& cache, int layer, int capacity) const {
-        if constexpr (requires { model_.window(layer); })
-            require(cache_serves_window(cache, model_.window(layer)), ErrorCode::unsupported,
-                    "session of ", capacity, " tokens: layer ", layer, " sees a window of ",
-                    model_.window(layer),
-                    " keys, and its cache chooses rows by score; take a keep by position, or a "
-                    "capacity of at most the window");
     }
     void alive() const {
         require(caches_.layers() > 0, ErrorCode::bad_state, "the session was moved from");
@@ -356,7 +355,7 @@ class Session final : public SessionState {
     }
     void widen(int tokens) noexcept {
         set_capacity(capacity() + tokens);
-        shifted_ += tokens;
+        marks_.shifted += tokens;
     }
     int room() const {
         int rows = capacity() - position();
@@ -381,10 +380,13 @@ class Session final : public SessionState {
 
     Model model_;
     CacheSet<Cache> caches_;
-    int shifted_ = 0;
-    bool edited_ = false;
+    struct Marks {
+        int shifted = 0;
+        bool edited = false;
+        int logits_at = -1;  // the position they were computed for; -1: there are none
+    };
+    Marks marks_;
     std::vector<float> logits_;
-    int logits_at_ = -1;  // the position they were computed for; -1: there are none
     Context context_;
 };
 

@@ -83,6 +83,24 @@ int leader_of(const Model& model, int layer) {
         return (void)model, layer;
 }
 
+// Refused here and not when a sequence first gets beyond the window.
+template <class Model, class Cache>
+void check_window(const Model& model, const Cache& cache, int layer, int capacity) {
+    if constexpr (requires { model.window(layer); })
+        require(cache_serves_window(cache, model.window(layer)), ErrorCode::unsupported,
+                "session of ", capacity, " tokens: layer ", layer, " sees a window of ",
+                model.window(layer),
+                " keys, and its cache chooses rows by score; take a keep by position, or a "
+                "capacity of at most the window");
+}
+
+inline void check_layout(int layer, const HeadLayout& model, const HeadLayout& cache) {
+    require(cache == model, ErrorCode::invalid_argument, "session: the cache of layer ", layer,
+            " is for ", cache.heads, "/", cache.kv_heads, " heads of ", cache.key_dim, "/",
+            cache.value_dim, ", the model's layer has ", model.heads, "/", model.kv_heads,
+            " heads of ", model.key_dim, "/", model.value_dim);
+}
+
 }  // namespace internal
 
 }}  // namespace cairn

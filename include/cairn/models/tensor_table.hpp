@@ -65,6 +65,7 @@ class TensorTable {
     /// `left_out` is what Hugging Face's files may leave out in front of their names, all or none.
     explicit TensorTable(std::string left_out = {}) : left_out_(std::move(left_out)) {}
 
+    /// Error{invalid_argument} for a name that the table has, as from `layer` and `add_numbers`.
     void add(std::initializer_list<TensorLine> lines) {
         for (const TensorLine& line : lines) add(line, {}, {});
     }
@@ -136,7 +137,8 @@ class TensorTable {
         entry.transposed = line.transposed;
         entry.head = line.head;
         entry.stand_in = line.stand_in;
-        index_.emplace(entry.name(), lines_.size());
+        require(index_.emplace(entry.name(), lines_.size()).second, ErrorCode::invalid_argument,
+                "recipe: tensor ", entry.name(), " is in the table twice");
         lines_.push_back(std::move(entry));
     }
     std::string shortened(const std::string& name, const TensorSource& source,

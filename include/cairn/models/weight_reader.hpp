@@ -59,13 +59,18 @@ class WeightReader {
         return Linear(std::move(weights), has(bias) ? vector(bias) : std::vector<float>());
     }
     /// Some rows of NAME.weight and NAME.bias: one of the layers that a file keeps in one tensor.
+    /// Error{invalid_argument} for no rows, or one that a tensor has not.
     [[gnu::cold]] Linear linear(const std::string& name, const TensorRows& rows) {
+        require(rows.count > 0 && rows.row, ErrorCode::invalid_argument, "recipe: ", rows.count,
+                " rows of ", name, ".weight");
         WeightMatrix weights = matrix(name + ".weight", rows);
         if (!has(name + ".bias")) return Linear(std::move(weights));
         const std::vector<float> all = vector(name + ".bias");
         std::vector<float> bias;
-        for (std::ptrdiff_t r = 0; r < rows.count; ++r)
+        for (std::ptrdiff_t r = 0; r < rows.count; ++r) {
+            internal::check_row(rows, r, name + ".bias", all.size());
             bias.push_back(all[static_cast<std::size_t>(rows.row(r))]);
+        }
         return Linear(std::move(weights), std::move(bias));
     }
     /// Layers with the same input, side by side: queries, keys and values.

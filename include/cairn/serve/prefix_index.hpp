@@ -66,7 +66,15 @@ class PrefixIndex {
     }
 
     PrefixIndex(PrefixIndex&&) noexcept = default;
-    PrefixIndex& operator=(PrefixIndex&&) noexcept = default;
+    PrefixIndex& operator=(PrefixIndex&& other) noexcept {
+        if (this == &other) return *this;
+        most_ = other.most_;
+        block_ = other.block_;
+        hash_ = other.hash_;
+        entries_ = std::move(other.entries_);
+        blocks_ = std::move(other.blocks_);
+        return *this;
+    }
 
     /// The longest stored prefix of `prompt` under `salt`. Touches the entry it found.
     PrefixMatch match(Tokens prompt, std::string_view salt = {}) {

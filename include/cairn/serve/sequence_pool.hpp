@@ -54,7 +54,15 @@ class SequencePool {
         if (limits_.tokens == 0) limits_.tokens = root_.capacity();
     }
     SequencePool(SequencePool&&) noexcept = default;
-    SequencePool& operator=(SequencePool&&) noexcept = default;
+    SequencePool& operator=(SequencePool&& other) noexcept {
+        if (this == &other) return *this;
+        root_ = std::move(other.root_);
+        limits_ = std::move(other.limits_);
+        entries_ = std::move(other.entries_);
+        batch_ = std::move(other.batch_);
+        clock_ = other.clock_;
+        return *this;
+    }
 
     /// A new, empty sequence. Error{capacity} if there are too many.
     int create() {
@@ -177,8 +185,8 @@ class SequencePool {
     void forward(std::span<const PoolSlice> slices) { forward(slices, root_.context()); }
 
     /// Begins to bring a sequence back from disk, on another thread if there is one to be had;
-    /// changes nothing but the time that the next use of it takes. While that thread reads, the
-    /// process should not fork: blocks that it has locked stay locked in the child.
+    /// changes nothing but the time that the next use of it takes. A child that is forked meanwhile
+    /// reads it anew; blocks that the thread had taken by then stay taken there.
     void prefetch(int sequence) {
         const Exclusive hold(*this);
         Entry& e = entry(sequence);

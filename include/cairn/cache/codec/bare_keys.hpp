@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "cairn/cache/codec/plain.hpp"
 #include "cairn/cache/seam/codec_policy.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -36,6 +37,7 @@ struct BareKeys {
             if (rows.count() == 1 && rows.coldest().name == keys.name) plan = std::move(rows);
         }
         plan.kind = RowKind::bare_key;
+        plan.made = &internal::float_rows();
         return plan;
     }
 };

@@ -3,6 +3,7 @@
 // times the computation.
 #pragma once
 
+#include "cairn/cache/codec/plain.hpp"
 #include "cairn/cache/seam/codec_policy.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -38,6 +39,7 @@ struct Inputs {
                     " keeps no plain rows");
         }
         plan.kind = RowKind::input;
+        plan.made = &internal::float_rows();
         return plan;
     }
 };

@@ -41,6 +41,7 @@ struct TwoTiers {
         StreamPlan plan({{fresh.form(0).codec, 1, recent}, {old.form(0).codec}});
         plan.rotated = old.rotated;
         plan.kind = old.kind;
+        plan.made = old.made;
         return plan;
     }
     std::string spec() const { return internal::codec_word(cold); }

@@ -22,6 +22,7 @@
 #include "cairn/cache/store/contiguous.hpp"
 #include "cairn/core/types.hpp"
 #include "cairn/kernels/hadamard.hpp"
+#include "cairn/core/fixed_vector.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
@@ -30,12 +31,14 @@ class AgedRows {
   public:
     /// The last form lives in the store, the others in small rings of memory. Throws what the store
     /// throws.
-    AgedRows(const AnyStore& store, StreamPlan plan, int heads, int dims, const Extent& extent)
+    [[gnu::cold]] AgedRows(const AnyStore& store, StreamPlan plan, int heads, int dims,
+                           const Extent& extent)
         : plan_(std::move(plan)),
           heads_(heads),
           dims_(dims),
           parts_(plan_.forms.size()),
           scratch_floats_(encode_floats()) {
+        for (int f = 0; f < plan_.count(); ++f) parts_.emplace_back();
         for (int f = 0; f + 1 < plan_.count(); ++f)
             part(f).rows = std::make_unique<ContiguousRows>(
                 plan_.codec(f), heads, dims, hot_extent(plan_.form(f), extent), Commit::on_touch);
@@ -117,7 +120,7 @@ class AgedRows {
         for (int f = 0; f < plan_.count(); ++f) part(f).rows->cut(f == 0 ? length : part(f).end);
     }
     /// As cut, and memory that waits for new rows goes back to the system.
-    void trim(int length) noexcept {
+    [[gnu::cold]] void trim(int length) noexcept {
         settle(length);
         for (int f = 0; f < plan_.count(); ++f) part(f).rows->trim(f == 0 ? length : part(f).end);
     }
@@ -127,7 +130,7 @@ class AgedRows {
     }
 
     /// Whether rows [oldest, length) are all there in the forms that a query at `length` reads.
-    bool intact(int oldest, int length) const noexcept {
+    [[gnu::cold]] bool intact(int oldest, int length) const noexcept {
         for (int f = 0; f < plan_.count(); ++f) {
             const int first = std::max(oldest, f + 1 < plan_.count() ? boundary(f, length) : 0);
             const int last = f == 0 ? length : boundary(f - 1, length);
@@ -153,6 +156,7 @@ class AgedRows {
                 run.end = stop;
                 run.rotated = plan_.rotated;
                 run.kind = plan_.kind;
+                run.made = plan_.made;
                 if (run.kind == RowKind::input) run.dims = dims_;
                 const Form& form = plan_.form(f);
                 run.age_unit = form.age_unit;
@@ -169,15 +173,15 @@ class AgedRows {
         }
     }
 
-    AgedRows share() const {
+    [[gnu::cold]] AgedRows share() const {
         return AgedRows(*this, [](const RowStore& rows, int) { return rows.share(); });
     }
-    AgedRows copy() const {
+    [[gnu::cold]] AgedRows copy() const {
         return AgedRows(*this, [](const RowStore& rows, int end) { return rows.copy(end); });
     }
 
     /// Bytes of memory in use.
-    std::size_t bytes() const noexcept {
+    [[gnu::cold]] std::size_t bytes() const noexcept {
         std::size_t sum = 0;
         for (int f = 0; f < plan_.count(); ++f) sum += part(f).rows->bytes();
         return sum;
@@ -188,8 +192,8 @@ class AgedRows {
         return payload_bytes(plan_, heads_, dims_, rows, held);
     }
     /// The same without a stream.
-    static std::size_t payload_bytes(const StreamPlan& plan, int heads, int dims, int rows,
-                                     int held) {
+    [[gnu::cold]] static std::size_t payload_bytes(const StreamPlan& plan, int heads, int dims,
+                                                   int rows, int held) {
         std::size_t sum = 0;
         int end = rows;
         for (int f = 0; f < plan.count(); ++f) {
@@ -218,7 +222,7 @@ class AgedRows {
     const StreamPlan& plan() const noexcept { return plan_; }
     int heads() const noexcept { return heads_; }
     int dims() const noexcept { return dims_; }
-    bool valid() const noexcept { return parts_[0].rows != nullptr; }
+    bool valid() const noexcept { return !parts_.empty(); }
     /// Whether rows may be numbered beyond the capacity.
     bool unbounded() const noexcept { return plan_.count() == 1 && parts_[0].rows->unbounded(); }
     bool finite_only() const noexcept {
@@ -245,7 +249,7 @@ class AgedRows {
     }
 
   private:
-    std::size_t encode_floats() const {
+    [[gnu::cold]] std::size_t encode_floats() const {
         std::size_t most = 0;
         for (const Form& form : plan_.forms)
             most = std::max(most, form.codec->scratch_floats(dims_));
@@ -259,16 +263,15 @@ class AgedRows {
         int end = 0;    // rows below are written in this form
     };
     template <class Branch>
-    AgedRows(const AgedRows& other, Branch branch)
+    [[gnu::cold]] AgedRows(const AgedRows& other, Branch branch)
         : plan_(other.plan_),
           heads_(other.heads_),
           dims_(other.dims_),
           parts_(other.parts_.size()),
           scratch_floats_(other.scratch_floats_) {
         for (int f = 0; f < plan_.count(); ++f) {
-            part(f).rows = branch(*other.part(f).rows, other.part(f).end);
-            part(f).begin = other.part(f).begin;
-            part(f).end = other.part(f).end;
+            const Part& from = other.part(f);
+            parts_.emplace_back(branch(*from.rows, from.end), from.begin, from.end);
         }
     }
     Part& part(int f) noexcept { return parts_[static_cast<std::size_t>(f)]; }
@@ -299,7 +302,7 @@ class AgedRows {
     StreamPlan plan_;
     int heads_;
     int dims_;
-    std::vector<Part> parts_;
+    FixedVector<Part> parts_;
     std::size_t scratch_floats_;  // what encoding and decoding may want
     std::vector<float> decoded_;
     std::vector<float> turned_;

@@ -18,7 +18,7 @@ class HostCache {
   public:
     static constexpr bool scored = std::is_same_v<Book, SlotBook>;
 
-    explicit HostCache(Book book) : book_(std::move(book)) {}
+    [[gnu::cold]] explicit HostCache(Book book) : book_(std::move(book)) {}
 
     void stage(TokenRows k, TokenRows v) {
         const FpEnvironment environment;
@@ -42,11 +42,11 @@ class HostCache {
         book_.commit(book_.length() - book_.committed());
     }
 
-    bool can_truncate(int rows) const noexcept {
+    [[gnu::cold]] bool can_truncate(int rows) const noexcept {
         const BusyFlag::Share share(busy_);
         return share && valid() && book_.can_truncate(rows);
     }
-    void truncate(int rows) {
+    [[gnu::cold]] void truncate(int rows) {
         const BusyFlag::Hold hold(busy_, in_use);
         alive();
         require(book_.can_truncate(rows), ErrorCode::bad_state, "truncate to ", rows,
@@ -55,33 +55,33 @@ class HostCache {
     }
     void clear() { truncate(0); }
 
-    bool can_drop(int begin, int end) const noexcept {
+    [[gnu::cold]] bool can_drop(int begin, int end) const noexcept {
         const BusyFlag::Share share(busy_);
         return share && may_drop(begin, end);
     }
-    void drop(int begin, int end) {
+    [[gnu::cold]] void drop(int begin, int end) {
         const BusyFlag::Hold hold(busy_, in_use);
         alive();
         require(may_drop(begin, end), ErrorCode::bad_state, "drop rows ", begin, " to ", end,
                 ": the cache has ", committed(), "; it needs a store of blocks and all rows kept");
         if constexpr (!scored) book_.drop(begin, end);
     }
-    bool can_close(int rows) const noexcept {
+    [[gnu::cold]] bool can_close(int rows) const noexcept {
         const BusyFlag::Share share(busy_);
         return share && may_close(rows);
     }
-    void close(int rows) {
+    [[gnu::cold]] void close(int rows) {
         const BusyFlag::Hold hold(busy_, in_use);
         alive();
         require(may_close(rows), ErrorCode::bad_state, "close ", rows,
                 " rows of a hole: so many were not dropped");
         if constexpr (!scored) book_.close(rows);
     }
-    bool can_shift(int keep, int rows) const noexcept {
+    [[gnu::cold]] bool can_shift(int keep, int rows) const noexcept {
         const BusyFlag::Share share(busy_);
         return share && may_shift(keep, rows);
     }
-    void shift(int keep, int rows) {
+    [[gnu::cold]] void shift(int keep, int rows) {
         const BusyFlag::Hold hold(busy_, in_use);
         alive();
         require(may_shift(keep, rows), ErrorCode::bad_state, "shift by ", rows, " rows behind ",
@@ -94,13 +94,13 @@ class HostCache {
         }
     }
 
-    void expect_prompt(int end) {
+    [[gnu::cold]] void expect_prompt(int end) {
         const BusyFlag::Hold hold(busy_, in_use);
         alive();
         if constexpr (scored) book_.expect_prompt(end);
         (void)end;
     }
-    void pin(int begin, int end) {
+    [[gnu::cold]] void pin(int begin, int end) {
         const BusyFlag::Hold hold(busy_, in_use);
         alive();
         if constexpr (scored)
@@ -110,12 +110,12 @@ class HostCache {
                  ": this cache's rows go by position");
     }
 
-    HostCache fork() const {
+    [[gnu::cold]] HostCache fork() const {
         const BusyFlag::Share share(busy_, in_use);
         alive();
         return HostCache(book_.fork());
     }
-    HostCache copy() const {
+    [[gnu::cold]] HostCache copy() const {
         const BusyFlag::Share share(busy_, in_use);
         alive();
         return HostCache(book_.copy());
@@ -163,13 +163,13 @@ class HostCache {
     // Rows chosen by score do not say which of them a model's window leaves out.
     bool serves_window(int window) const noexcept { return !scored || window >= capacity(); }
     const HeadLayout& layout() const noexcept { return book_.layout(); }
-    std::size_t payload_bytes(int rows) const {
+    [[gnu::cold]] std::size_t payload_bytes(int rows) const {
         require(rows >= 0 && rows <= row_limit, ErrorCode::invalid_argument, "payload of ", rows,
                 " rows; 0 to ", row_limit, " are possible");
         return book_.payload_bytes(rows);
     }
     std::size_t bytes() const noexcept { return book_.bytes(); }
-    void archive(CacheArchive& archive) {
+    [[gnu::cold]] void archive(CacheArchive& archive) {
         const BusyFlag::Hold hold(busy_, in_use);
         alive();
         book_.archive(archive);
@@ -183,19 +183,19 @@ class HostCache {
 
   private:
     static constexpr const char* in_use = "the cache";
-    bool may_drop(int begin, int end) const noexcept {
+    [[gnu::cold]] bool may_drop(int begin, int end) const noexcept {
         if constexpr (scored)
             return false;
         else
             return valid() && book_.can_drop(begin, end);
     }
-    bool may_close(int rows) const noexcept {
+    [[gnu::cold]] bool may_close(int rows) const noexcept {
         if constexpr (scored)
             return false;
         else
             return valid() && book_.can_close(rows);
     }
-    bool may_shift(int keep, int rows) const noexcept {
+    [[gnu::cold]] bool may_shift(int keep, int rows) const noexcept {
         if constexpr (scored) {
             return false;
         } else {

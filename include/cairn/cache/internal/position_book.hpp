@@ -20,8 +20,8 @@ class PositionBook {
     static constexpr int chunk = 128;
 
     /// Throws what the store throws, Error{invalid_argument} for what cannot work together.
-    PositionBook(const HeadLayout& layout, int capacity, const AnyStore& store, AnyKeep keep,
-                 std::vector<StreamSpec> specs)
+    [[gnu::cold]] PositionBook(const HeadLayout& layout, int capacity, const AnyStore& store,
+                               AnyKeep keep, FixedVector<StreamSpec> specs)
         : layout_(layout),
           capacity_(capacity),
           keep_(std::move(keep)),
@@ -59,7 +59,7 @@ class PositionBook {
         if (extent_.recent > 0 || dropped_ > 0) release(front(), oldest_needed(committed_));
         see();
     }
-    bool can_truncate(int rows) const noexcept {
+    [[gnu::cold]] bool can_truncate(int rows) const noexcept {
         if (rows < 0 || rows > committed_) return false;
         if (rows == 0) return true;
         if (dropped_ > 0 && rows < front() + dropped_) return false;
@@ -67,7 +67,7 @@ class PositionBook {
         return std::all_of(streams_.begin(), streams_.end(),
                            [&](const AgedRows& stream) { return stream.intact(oldest, rows); });
     }
-    void truncate(int rows) noexcept {
+    [[gnu::cold]] void truncate(int rows) noexcept {
         committed_ = length_ = rows;
         if (rows == 0) {
             capacity_ -= std::exchange(closed_, 0);
@@ -77,12 +77,12 @@ class PositionBook {
         see();
     }
     // Forgets rows [begin, end). One hole is possible: the rows of a second one must adjoin it.
-    bool can_drop(int begin, int end) const noexcept {
+    [[gnu::cold]] bool can_drop(int begin, int end) const noexcept {
         return unbounded() && !facts_.forgets && !facts_.hides && length_ == committed_ &&
                begin >= 0 && begin < end && end <= committed_ &&
                (dropped_ == 0 || (begin >= hole_ && begin <= hole_ + dropped_));
     }
-    void drop(int begin, int end) noexcept {
+    [[gnu::cold]] void drop(int begin, int end) noexcept {
         if (dropped_ == 0) hole_ = begin;
         dropped_ = std::max(dropped_, end - hole_);
         release(hole_, hole_ + dropped_);
@@ -93,7 +93,7 @@ class PositionBook {
         return rows > 0 && length_ == committed_ && rows <= dropped_ - closed_ &&
                rows <= row_limit - capacity_;
     }
-    void close(int rows) noexcept {
+    [[gnu::cold]] void close(int rows) noexcept {
         closed_ += rows;
         capacity_ += rows;
         see();
@@ -128,22 +128,24 @@ class PositionBook {
     /// Distances that a query may stand from a row, at most; a model's context must reach so far.
     int span() const noexcept { return extent_.recent > 0 ? window() : capacity_ - closed_; }
     bool streaming() const noexcept { return extent_.recent > 0; }
-    int held(int rows) const noexcept {
+    [[gnu::cold]] int held(int rows) const noexcept {
         if (extent_.recent > 0) return std::min(rows, window());
         return std::max(rows - dropped_, std::min(rows, front()));
     }
-    std::size_t payload_bytes(int rows) const { return streams_.payload_bytes(rows, held(rows)); }
+    [[gnu::cold]] std::size_t payload_bytes(int rows) const {
+        return streams_.payload_bytes(rows, held(rows));
+    }
     std::size_t bytes() const noexcept { return streams_.bytes(); }
     const HeadLayout& layout() const noexcept { return layout_; }
     const Streams& streams() const noexcept { return streams_; }
     const AnyKeep& keep() const noexcept { return keep_; }
 
-    PositionBook fork() const { return PositionBook(*this, streams_.share()); }
-    PositionBook copy() const { return PositionBook(*this, streams_.copy()); }
+    [[gnu::cold]] PositionBook fork() const { return PositionBook(*this, streams_.share()); }
+    [[gnu::cold]] PositionBook copy() const { return PositionBook(*this, streams_.copy()); }
 
     /// Writes the committed rows, or reads them into an empty cache. What fails leaves it as it
     /// was.
-    void archive(CacheArchive& a) {
+    [[gnu::cold]] void archive(CacheArchive& a) {
         require(length_ == (a.loading() ? 0 : committed_), ErrorCode::bad_state,
                 "archive: rows are staged, or the cache to load into holds some");
         try {
@@ -158,7 +160,7 @@ class PositionBook {
     }
 
   private:
-    void write_or_read(CacheArchive& a) {
+    [[gnu::cold]] void write_or_read(CacheArchive& a) {
         int committed = committed_;
         int dropped = dropped_;
         int front_rows = hole_;
@@ -192,7 +194,7 @@ class PositionBook {
         }
     }
 
-    PositionBook(const PositionBook& other, Streams streams)
+    [[gnu::cold]] PositionBook(const PositionBook& other, Streams streams)
         : layout_(other.layout_),
           capacity_(other.capacity_),
           keep_(other.keep_),
@@ -246,14 +248,15 @@ class PositionBook {
             intervals_.push_back({.begin = hole_ + dropped_, .end = length_});
     }
     // One stream's rows, written or read: of every form what the next queries need.
-    static void archive_rows(RowArchive& rows, AgedRows& stream, int form, int begin, int end) {
+    [[gnu::cold]] static void archive_rows(RowArchive& rows, AgedRows& stream, int form, int begin,
+                                           int end) {
         if (begin >= end) return;
         const Codec& codec = stream.plan().codec(form);
         if (codec.whole_units) begin = begin / codec.rows_per_unit * codec.rows_per_unit;
         rows.rows(stream, form, begin, end, [](int, int) { return true; });
     }
-    void archive_stream(CacheArchive& a, RowArchive& rows, AgedRows& stream, int committed,
-                        int oldest) {
+    [[gnu::cold]] void archive_stream(CacheArchive& a, RowArchive& rows, AgedRows& stream,
+                                      int committed, int oldest) {
         const StreamPlan& plan = stream.plan();
         // Of an older form at least what these rows made old; one more where rows behind them were
         // taken back.
@@ -280,7 +283,7 @@ class PositionBook {
             if (a.loading()) stream.set_written(f, last ? oldest : low, end);
         }
     }
-    static Extent checked(const Extent& extent) {
+    [[gnu::cold]] static Extent checked(const Extent& extent) {
         require(extent.recent >= 0 && extent.recent <= row_limit && extent.pinned >= 0 &&
                     extent.pinned <= row_limit,
                 ErrorCode::invalid_argument, "a window of ", extent.recent, " rows behind ",

@@ -19,7 +19,7 @@ class RowArchive {
   public:
     explicit RowArchive(CacheArchive& to) : to_(to) {}
     /// How the streams are written: codecs, the constants they hold, ages and rotation.
-    void label(const Streams& streams) {
+    [[gnu::cold]] void label(const Streams& streams) {
         to_.label("keys of", described(streams.keys().plan()));
         to_.label("values of",
                   streams.from_keys() ? "the keys" : described(streams.values().plan()));
@@ -28,13 +28,13 @@ class RowArchive {
     /// that a store may put what was read elsewhere. Rows that `live(head, row)` denies are zeros.
     /// Loading makes room.
     template <class Live>
-    void rows(AgedRows& stream, int form, int begin, int end, const Live& live) {
+    [[gnu::cold]] void rows(AgedRows& stream, int form, int begin, int end, const Live& live) {
         for (int row = begin; row < end; row = (row / piece + 1) * piece)
             rows_of_piece(stream, form, row, std::min((row / piece + 1) * piece, end), live);
     }
 
   private:
-    static std::string described(const StreamPlan& plan) {
+    [[gnu::cold]] static std::string described(const StreamPlan& plan) {
         std::string word;
         for (int f = 0; f < plan.count(); ++f) {
             const Form& form = plan.form(f);
@@ -52,7 +52,8 @@ class RowArchive {
     }
     static constexpr int piece = 128;  // rows; no more than a store takes at once
     template <class Live>
-    void rows_of_piece(AgedRows& stream, int form, int begin, int end, const Live& live) {
+    [[gnu::cold]] void rows_of_piece(AgedRows& stream, int form, int begin, int end,
+                                     const Live& live) {
         RowStore& store = stream.rows(form);
         if (to_.loading()) store.reserve(begin, end);
         const Codec& codec = stream.plan().codec(form);

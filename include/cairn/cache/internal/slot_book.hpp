@@ -25,7 +25,7 @@ class SlotBook {
   public:
     /// Throws what the store throws, Error{invalid_argument} for what cannot work together.
     SlotBook(const HeadLayout& layout, int capacity, const AnyStore& store,
-             std::shared_ptr<const Scorer> chosen, int layer, std::vector<StreamSpec> specs)
+             std::shared_ptr<const Scorer> chosen, int layer, FixedVector<StreamSpec> specs)
         : layout_(layout),
           capacity_(capacity),
           choice_(std::move(chosen), layer),

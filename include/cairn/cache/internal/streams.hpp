@@ -9,6 +9,7 @@
 #include "cairn/cache/internal/aged_rows.hpp"
 #include "cairn/cache/seam/concepts.hpp"
 #include "cairn/cache/seam/keep_policy.hpp"
+#include "cairn/core/fixed_vector.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
@@ -21,14 +22,14 @@ struct StreamSpec {
 
 /// What a cache of this store will consist of, and its facts.
 struct CachePlanSpec {
-    std::vector<StreamSpec> streams;  // keys, then values where they are apart
+    FixedVector<StreamSpec> streams{2};  // keys, then values where they are apart
     CacheFacts facts;
 };
 
 /// The streams of a store's cache for one layer. Throws Error{invalid_argument} with the sentence
 /// of the first rule that is broken.
-inline CachePlanSpec plan_streams(const AnyStore& store, const KeepFacts& keep,
-                                  const HeadLayout& layout, int layer) {
+[[gnu::cold]] inline CachePlanSpec plan_streams(const AnyStore& store, const KeepFacts& keep,
+                                                const HeadLayout& layout, int layer) {
     const StreamShape shape{
         .layer = layer, .heads = layout.kv_heads, .dims = layout.key_dim, .input = layout.input};
     StreamShape of_values = shape.as_values();
@@ -40,23 +41,29 @@ inline CachePlanSpec plan_streams(const AnyStore& store, const KeepFacts& keep,
     const std::string_view sentence = broken_rule(result.facts);
     require(sentence.empty(), ErrorCode::invalid_argument, "cache ", store.spec(), " of ",
             store.keys.spec(), " and ", store.values.spec(), ": ", sentence);
+    for (const PlannedStream* stream : {&keys, &values})
+        require(stream->plan.kind == RowKind::ready || stream->plan.made != nullptr,
+                ErrorCode::invalid_argument, "cache ", store.spec(),
+                ": rows that are made into keys or values, and a plan that does not say how they "
+                "lie then");
     const bool from_keys = values.plan.from_keys();
     require(!values.plan.leading || layout.value_dim <= layout.key_dim, ErrorCode::invalid_argument,
             "values of ", layout.value_dim, " numbers are not the leading ones of keys of ",
             layout.key_dim);
     if (keys.plan.kind == RowKind::input)
-        result.streams.push_back({std::move(keys.plan), 1, layout.input});
+        result.streams.emplace_back(std::move(keys.plan), 1, layout.input);
     else
-        result.streams.push_back({std::move(keys.plan), layout.kv_heads, layout.key_dim});
+        result.streams.emplace_back(std::move(keys.plan), layout.kv_heads, layout.key_dim);
     if (!from_keys)
-        result.streams.push_back({std::move(values.plan), layout.kv_heads, layout.value_dim});
+        result.streams.emplace_back(std::move(values.plan), layout.kv_heads, layout.value_dim);
     return result;
 }
 
 /// Bytes of a stream whose rows below `rows` are staged, of which the last form still has the
 /// pinned front [0, front) and [oldest, ...): what AgedRows::bytes() will say.
-inline std::size_t stream_bytes(const AnyStore& store, const StreamSpec& spec, const Extent& extent,
-                                int rows, int front, int oldest) {
+[[gnu::cold]] inline std::size_t stream_bytes(const AnyStore& store, const StreamSpec& spec,
+                                              const Extent& extent, int rows, int front,
+                                              int oldest) {
     std::size_t sum = 0;
     for (int f = 0; f < spec.plan.count(); ++f) {
         const Codec& codec = spec.plan.codec(f);
@@ -75,8 +82,9 @@ inline std::size_t stream_bytes(const AnyStore& store, const StreamSpec& spec, c
 class Streams {
   public:
     /// Throws what the store throws.
-    Streams(const AnyStore& store, std::vector<StreamSpec> specs, const Extent& extent) {
-        streams_.reserve(specs.size());
+    [[gnu::cold]] Streams(const AnyStore& store, FixedVector<StreamSpec> specs,
+                          const Extent& extent)
+        : streams_(specs.size()) {
         for (StreamSpec& spec : specs)
             streams_.emplace_back(store, std::move(spec.plan), spec.heads, spec.dims, extent);
     }
@@ -98,19 +106,19 @@ class Streams {
     auto end() const noexcept { return streams_.end(); }
 
     /// The same rows, shared until somebody writes.
-    Streams share() const {
+    [[gnu::cold]] Streams share() const {
         return branch([](const AgedRows& rows) { return rows.share(); });
     }
     /// The rows in memory of their own.
-    Streams copy() const {
+    [[gnu::cold]] Streams copy() const {
         return branch([](const AgedRows& rows) { return rows.copy(); });
     }
-    std::size_t bytes() const noexcept {
+    [[gnu::cold]] std::size_t bytes() const noexcept {
         std::size_t sum = 0;
         for (const AgedRows& rows : streams_) sum += rows.bytes();
         return sum;
     }
-    std::size_t payload_bytes(int rows, int held) const {
+    [[gnu::cold]] std::size_t payload_bytes(int rows, int held) const {
         std::size_t sum = 0;
         for (const AgedRows& stream : streams_) sum += stream.payload_bytes(rows, held);
         return sum;
@@ -134,10 +142,10 @@ class Streams {
   private:
     Streams() = default;
     template <class Branch>
-    Streams branch(const Branch& of) const {
+    [[gnu::cold]] Streams branch(const Branch& of) const {
         Streams result;
-        result.streams_.reserve(streams_.size());
-        for (const AgedRows& rows : streams_) result.streams_.push_back(of(rows));
+        result.streams_ = FixedVector<AgedRows>(streams_.size());
+        for (const AgedRows& rows : streams_) result.streams_.emplace_back(of(rows));
         return result;
     }
     static void check_finite_rows(const AgedRows& stream, const TokenRows& rows, const char* what) {
@@ -148,7 +156,7 @@ class Streams {
                     ErrorCode::non_finite, "stage: NaN or infinity in ", what, " row ", r, " of ",
                     rows.rows, "; ", stream.plan().coldest().name, " cannot hold it");
     }
-    std::vector<AgedRows> streams_;
+    FixedVector<AgedRows> streams_;
 };
 
 }}}  // namespace cairn::internal

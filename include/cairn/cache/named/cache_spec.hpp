@@ -62,21 +62,21 @@ class CacheSpec {
         return make(layout, capacity, layer);
     }
     /// Blocks of a store's pool, its option `blocks`; 0: as many as address space allows. Nothing
-    /// for stores without one.
+    /// for stores without one. Throws Error{usage} for a number that the store does not take; then
+    /// nothing has changed.
     void set_pool_blocks(int blocks) {
+        if (named_.usage.find(blocks_option) == std::string::npos) return;
         std::string words = named_.spec;
         const std::size_t at = words.find(blocks_option);
         if (at != std::string::npos) {
             const std::size_t end = words.find(',', at + 1);
             words.erase(at, end == std::string::npos ? end : end - at);
         }
-        if (blocks > 0) words += std::string(blocks_option) + std::to_string(blocks);
-        try {
-            named_ = cache_words().read_store(words, text_);
-        } catch (const Error&) {
-            return;  // a store without blocks
-        }
-        store_ = named_.make(keys_, values_);
+        if (blocks != 0) words += std::string(blocks_option) + std::to_string(blocks);
+        NamedStore named = cache_words().read_store(words, text_);
+        named.default_codec = named_.default_codec;
+        store_ = named.make(keys_, values_);
+        named_ = std::move(named);
     }
 
     /// Its parts; of a whole cache they are empty, and what asks them gets Error{bad_state}.

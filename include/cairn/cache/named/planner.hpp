@@ -70,7 +70,7 @@ inline CachePlan plan_cache(const AnyStore& store, const AnyKeep& keep, const He
         require(rows >= 0 && rows <= row_limit, ErrorCode::invalid_argument, "plan: ", rows,
                 " rows; 0 to ", row_limit, " are possible");
     const KeepFacts facts = keep.facts_now();
-    const std::vector<StreamSpec> streams = plan_streams(store, facts, layout, layer).streams;
+    const FixedVector<StreamSpec> streams = plan_streams(store, facts, layout, layer).streams;
     CachePlan plan;
     // One sum over the streams: rows held of so many, rows staged and read at the end and before.
     const auto add = [&](const Extent& extent, int payload_rows, int held, int rows, int most,

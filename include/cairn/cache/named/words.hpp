@@ -25,6 +25,7 @@ struct NamedStore {
     std::function<AnyStore(AnyCodec keys, AnyCodec values)> make;
     std::string spec;
     std::string default_codec;  ///< of a SPEC that names none
+    std::string usage{};        ///< with the names of all its options
 };
 
 /// What a SPEC's word for a whole cache was read into.
@@ -45,6 +46,7 @@ class CacheWords {
                 internal::OptionReader(words, whole, known).read(policy);
                 NamedStore named;
                 named.spec = spec_of(policy);
+                named.usage = usage_of<S>();
                 if constexpr (requires { S::default_codec; })
                     named.default_codec = S::default_codec;
                 named.make = [policy](AnyCodec keys, AnyCodec values) {

@@ -113,7 +113,8 @@ class AnyCodec {
     template <class T>
     requires(!std::is_same_v<T, AnyCodec> && CodecPolicy<T>)
     AnyCodec(T policy)  // NOLINT(google-explicit-constructor)
-        : object_(std::make_shared<internal::CodecHolder<T>>(std::move(policy))) {}
+        : object_(static_cast<const internal::CodecObject*>(
+              new internal::CodecHolder<T>(std::move(policy)))) {}
 
     /// The forms of a stream. Error{bad_state} if nothing was chosen.
     StreamPlan plan(const StreamShape& shape) const { return object().plan(shape); }

@@ -126,7 +126,8 @@ class AnyKeep {
     template <class K>
     requires(!std::is_same_v<K, AnyKeep> && Keep<K>)
     AnyKeep(K policy)  // NOLINT(google-explicit-constructor)
-        : object_(std::make_shared<internal::KeepHolder<K>>(std::move(policy))) {}
+        : object_(static_cast<const internal::KeepObject*>(
+              new internal::KeepHolder<K>(std::move(policy)))) {}
 
     KeepFacts facts_now() const { return object().facts(); }
     /// The word and numbers of a SPEC.

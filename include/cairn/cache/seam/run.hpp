@@ -8,9 +8,9 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <limits>
+#include <memory>
 #include <span>
 
 #include "cairn/cache/seam/codec.hpp"
@@ -54,6 +54,7 @@ struct Run {
     int hot_to = 0;
     bool rotated = false;  ///< rows are turned by the Hadamard matrix; so must the query be
     RowKind kind = RowKind::ready;  ///< what a row is, once turned back
+    const Codec* made = nullptr;    ///< of rows that are not ready: how they lie once they are
     int dims = 0;  ///< numbers in a row: of inputs, and of values whose first ones are read; else 0
     // Store: where.
     int head = 0;
@@ -118,7 +119,7 @@ class RunList {
     void clear() noexcept { count_ = 0; }
     /// Runs beyond the room are left out; caches say beforehand how many there are at most.
     void push(const Run& run) noexcept {
-        if (count_ < most_) data()[count_++] = run;
+        if (count_ < most_) std::construct_at(data() + count_++, run);
     }
     /// The runs of another list that have rows in [low, high).
     void assign(const RunList& from, int low, int high) noexcept {
@@ -133,9 +134,14 @@ class RunList {
     Run& operator[](int i) noexcept { return data()[i]; }
 
   private:
-    const Run* data() const noexcept { return outside_ != nullptr ? outside_ : inside_.data(); }
-    Run* data() noexcept { return outside_ != nullptr ? outside_ : inside_.data(); }
-    std::array<Run, inside> inside_{};
+    // Runs are made as they come: a list costs nothing to begin with.
+    union Room {
+        Room() noexcept {}  // NOLINT(modernize-use-equals-default)
+        Run runs[inside];
+    };
+    const Run* data() const noexcept { return outside_ != nullptr ? outside_ : inside_.runs; }
+    Run* data() noexcept { return outside_ != nullptr ? outside_ : inside_.runs; }
+    Room inside_;
     Run* outside_ = nullptr;
     int most_ = inside;
     int count_ = 0;

@@ -96,7 +96,8 @@ class AnyStore {
     AnyStore(S policy)  // NOLINT(google-explicit-constructor)
         : keys(policy.keys),
           values(policy.values),
-          object_(std::make_shared<internal::StoreHolder<S>>(std::move(policy))) {}
+          object_(static_cast<const internal::StoreObject*>(
+              new internal::StoreHolder<S>(std::move(policy)))) {}
 
     std::unique_ptr<RowStore> make(const StreamRows& rows, const Extent& extent) const {
         return object().make(rows, extent);

@@ -34,6 +34,9 @@ struct StreamPlan {
     bool rotated = false;
     bool leading = false;  ///< of values: no rows of their own, but the first numbers of the keys
     RowKind kind = RowKind::ready;  ///< what the rows are; of values `input`: no rows of their own
+    /// How rows that are not `ready` lie in a worker's scratch once they are: F32's rows. It comes
+    /// from who keeps such rows, so that other programs compile no product with them.
+    const Codec* made = nullptr;
 
     StreamPlan() = default;
     /// One form for ever, in a codec that lives as long as the program.

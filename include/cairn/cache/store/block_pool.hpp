@@ -6,23 +6,24 @@
 #include <cstring>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "cairn/cache/seam/store_policy.hpp"
+#include "cairn/core/forks.hpp"
 #include "cairn/core/memory.hpp"
 #include "cairn/core/types.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-/// Blocks of one form of one stream, shared by sequences and threads. Where fork(2)
-/// comes while another thread is inside a call, the child must not use the pool: it makes its own.
+/// Blocks of one form of one stream, shared by sequences and threads. A forked child has them as
+/// they were between two calls of any threads, and goes on from there.
 class BlockPool {
   public:
     /// `blocks` blocks of `rows` rows of every head. Reserves address space only. Throws
     /// Error{invalid_argument, out_of_memory, limit}.
     BlockPool(const StreamRows& of, int rows, int blocks)
         : codec_(of.codec), rows_(rows), blocks_(blocks) {
+        internal::watch_forks();
         const Codec& codec = *of.codec;
         const int heads = of.heads;
         require(rows > 0 && rows % codec.rows_per_unit == 0, ErrorCode::invalid_argument,
@@ -41,7 +42,7 @@ class BlockPool {
 
     /// The lowest free block, with one reference. Error{capacity} if there is none.
     int take() {
-        const std::scoped_lock lock(mutex_);
+        const internal::WholeStep step;
         if (!free_.empty()) {
             std::pop_heap(free_.begin(), free_.end(), std::greater<>());
             const int block = free_.back();
@@ -57,22 +58,22 @@ class BlockPool {
         return fresh;
     }
     void share(int block) noexcept {
-        const std::scoped_lock lock(mutex_);
+        const internal::WholeStep step;
         ++references_[static_cast<std::size_t>(block)];
     }
     void let_go(int block) noexcept {
-        const std::scoped_lock lock(mutex_);
+        const internal::WholeStep step;
         if (--references_[static_cast<std::size_t>(block)] > 0) return;
         free_.push_back(block);
         std::push_heap(free_.begin(), free_.end(), std::greater<>());
     }
     int references(int block) const noexcept {
-        const std::scoped_lock lock(mutex_);
+        const internal::WholeStep step;
         return references_[static_cast<std::size_t>(block)];
     }
     /// Blocks in use; used() + free == blocks ever taken.
     int used() const noexcept {
-        const std::scoped_lock lock(mutex_);
+        const internal::WholeStep step;
         return static_cast<int>(references_.size() - free_.size());
     }
     int blocks() const noexcept { return blocks_; }
@@ -102,27 +103,26 @@ class BlockPool {
     std::size_t head_stride_ = 0;
     int heads_ = 0;
     Mapping arena_;
-    mutable std::mutex mutex_;
     std::vector<int> references_;  // by block; 0: free
     std::vector<int> free_;        // a heap, the lowest on top
 };
 
-/// Pools by what they hold: caches that draw from one set share blocks of the same codec and shape.
+/// Pools by what they hold: caches that draw from one set share blocks of the same codec (by name,
+/// units and fingerprint) and shape.
 /// Thread-safe.
 class BlockPools {
   public:
     /// Every pool has `blocks` blocks.
     explicit BlockPools(int blocks) : blocks_(blocks) {
         require(blocks > 0, ErrorCode::invalid_argument, "pools of ", blocks, " blocks");
+        internal::watch_forks();
     }
     /// The pool for blocks of `block_rows` rows of this kind, made when it is first asked for.
     /// Throws what BlockPool throws.
     std::shared_ptr<BlockPool> of(const StreamRows& rows, int block_rows) {
-        const std::scoped_lock lock(mutex_);
+        const internal::WholeStep step;
         for (const Entry& entry : entries_)
-            if (entry.rows.codec == rows.codec && entry.rows.heads == rows.heads &&
-                entry.rows.dims == rows.dims && entry.pool->rows() == block_rows)
-                return entry.pool;
+            if (same(entry.rows, rows) && entry.pool->rows() == block_rows) return entry.pool;
         entries_.push_back({rows, std::make_shared<BlockPool>(rows, block_rows, blocks_)});
         return entries_.back().pool;
     }
@@ -132,8 +132,16 @@ class BlockPools {
         StreamRows rows;
         std::shared_ptr<BlockPool> pool;
     };
+    // Codecs may be made anew for every cache: what they are counts.
+    static bool same(const StreamRows& a, const StreamRows& b) {
+        const Codec& x = *a.codec;
+        const Codec& y = *b.codec;
+        return a.heads == b.heads && a.dims == b.dims &&
+               (&x == &y || (x.name == y.name && x.rows_per_unit == y.rows_per_unit &&
+                             x.unit_bytes(a.dims) == y.unit_bytes(a.dims) &&
+                             x.fingerprint() == y.fingerprint()));
+    }
     int blocks_;
-    std::mutex mutex_;
     std::vector<Entry> entries_;
 };
 

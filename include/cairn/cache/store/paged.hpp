@@ -15,7 +15,9 @@ namespace cairn { inline namespace CAIRN_ABI {
 /// Rows of one sequence in blocks of a pool.
 class PagedRows final : public RowStore {
   public:
-    explicit PagedRows(std::shared_ptr<BlockPool> pool) : pool_(std::move(pool)) {}
+    /// Rows as the pool's codec writes them, or as another one of the same name and units does.
+    explicit PagedRows(std::shared_ptr<BlockPool> pool, std::shared_ptr<const Codec> codec = {})
+        : pool_(std::move(pool)), codec_(std::move(codec)) {}
     ~PagedRows() override { cut(0); }
     PagedRows(const PagedRows&) = delete;
     PagedRows& operator=(const PagedRows&) = delete;
@@ -74,7 +76,7 @@ class PagedRows final : public RowStore {
     int front() const noexcept override { return 0; }
     bool unbounded() const noexcept override { return true; }
     void locate(int head, int, Run& run) const noexcept override {
-        run.codec = &pool_->codec();
+        run.codec = codec_ != nullptr ? codec_.get() : &pool_->codec();
         run.head = head;
         run.data = pool_->data(head);
         run.block_table = table_.data();
@@ -113,7 +115,7 @@ class PagedRows final : public RowStore {
 
   private:
     static constexpr int none = -1;
-    std::unique_ptr<PagedRows> empty() const { return std::make_unique<PagedRows>(pool_); }
+    std::unique_ptr<PagedRows> empty() const { return std::make_unique<PagedRows>(pool_, codec_); }
     void let_go(int index) noexcept {
         int& entry = table_[static_cast<std::size_t>(index)];
         if (entry != none) pool_->let_go(entry);
@@ -121,6 +123,7 @@ class PagedRows final : public RowStore {
     }
 
     std::shared_ptr<BlockPool> pool_;
+    std::shared_ptr<const Codec> codec_;
     std::vector<int> table_;
     std::vector<int> fresh_;
     int released_ = 0;  // blocks below (behind the front) are not in the table
@@ -158,7 +161,8 @@ struct Paged {
     std::unique_ptr<RowStore> make(const StreamRows& rows, const Extent& extent) const {
         require(block_rows > 0 && blocks >= 0, ErrorCode::invalid_argument, "blocks of ",
                 block_rows, " rows, ", blocks, " of them");
-        if (pool != nullptr) return std::make_unique<PagedRows>(pool->of(rows, block_rows));
+        if (pool != nullptr)
+            return std::make_unique<PagedRows>(pool->of(rows, block_rows), rows.codec);
         return std::make_unique<PagedRows>(
             std::make_shared<BlockPool>(rows, block_rows, blocks_for(extent)));
     }

@@ -6,6 +6,8 @@
 
 #include "cairn/kernels/body/linear.inl"
 
+#include "cairn/kernels/body/rounded.inl"
+
 #include "cairn/kernels/body/attention.inl"
 
 #include "cairn/kernels/body/rows.inl"

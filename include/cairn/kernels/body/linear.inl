@@ -77,7 +77,7 @@ CAIRN_INLINE void gemm_tile(const FloatProduct& a, std::ptrdiff_t first, std::pt
     }
     const float* x = a.x + row * a.in;
     for (std::ptrdiff_t k = 0; k < a.in; ++k) {
-        V weight[P];
+        decltype(load(w[0])) weight[P];
         CAIRN_UNROLL
         for (int p = 0; p < P; ++p) weight[p] = load(w[p] + k * panel);
         CAIRN_UNROLL

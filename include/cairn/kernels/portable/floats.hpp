@@ -7,10 +7,9 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cairn/core/fp_environment.hpp"
 #include "cairn/kernels/body/macros.inl"
-#include "cairn/kernels/exact_fma.hpp"
-#include "cairn/kernels/table.hpp"
-#include "cairn/numeric/half.hpp"
+#include "cairn/kernels/rounded.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI { namespace kernels { namespace portable {
 
