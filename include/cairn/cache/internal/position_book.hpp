@@ -34,7 +34,7 @@ class PositionBook {
     }
 
     void stage(const TokenRows& k, const TokenRows& v) {
-        check_staged(k, v, length_, capacity_, max_rows());
+        check_staged(k, streams_.from_keys() ? k : v, length_, capacity_, max_rows());
         if (k.rows == 0) return;
         streams_.check_finite(k, v);
         const int end = length_ + k.rows;
