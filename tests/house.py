@@ -92,6 +92,29 @@ def asked_types(root):
     return found
 
 
+# Headers of attention/ without a test of their own name, and the test that would notice.
+COVERED = {
+    "attention": ("attention/engine_test.cpp", "attend"),
+    "members": ("attention/batch_test.cpp", "shared rows are read once"),
+    "open": ("cache/bare_keys_test.cpp", "BareKeys"),
+    "parameters": ("attention/engine_test.cpp", "masks and biases"),
+    "reduce": ("attention/batch_test.cpp", "attend_batch"),
+    "scores": ("cache/keep_test.cpp", "probabilities"),
+}
+
+
+def untested(root):
+    """Headers of attention/ that no test is named after, or whose stand-in does not do what it is there for."""
+    found = []
+    for path in sorted((root / "include/cairn/attention").glob("*.hpp")):
+        if (root / "tests/attention" / f"{path.stem}_test.cpp").exists():
+            continue
+        test, words = COVERED.get(path.stem, ("", ""))
+        if not test or words not in (root / "tests" / test).read_text():
+            found.append(f"attention/{path.name} has no test")
+    return found
+
+
 def too_long(include, most_lines=400, most_median=110, most_function=80):
     found, lengths = [], []
     opens = re.compile(r"^( *)(?!.*\b(?:namespace|class|struct|enum|union|if|for|while|switch|do|else)\b).*\{$")
@@ -116,7 +139,7 @@ def too_long(include, most_lines=400, most_median=110, most_function=80):
 def main():
     root = pathlib.Path(sys.argv[1])
     include = root / "include" / "cairn"
-    found = named_elsewhere(include)[0] + asked_types(root) + too_long(include)
+    found = named_elsewhere(include)[0] + asked_types(root) + untested(root) + too_long(include)
     print(*found, sep="\n")
     if not found:
         print("the house is in order")

@@ -3,6 +3,24 @@
 #include "cache/cache_support.hpp"
 using namespace support;
 
+namespace {
+
+// A whole cache by a word, with a setting: so many rows more than it was asked for.
+struct Roomy {
+    int more = 3;
+    static constexpr std::string_view word = "roomy";
+    static constexpr std::string_view help = "room for N rows more";
+    template <class Self, class Visit>
+    static void options(Self& self, Visit&& visit) {
+        visit(Option{"", "rows more", 1}, self.more);
+    }
+    AnyCache make(const HeadLayout& layout, int capacity, int) const {
+        return KvCache<Contiguous<F16>>(layout, capacity + more);
+    }
+};
+
+}  // namespace
+
 TEST_CASE("a SPEC names a cache, one way only", "[any_cache]") {
     CHECK(CacheSpec::parse("contiguous").canonical() == "contiguous:f32");
     CHECK(CacheSpec::parse("contiguous:k=bf16,v=f16").canonical() == "contiguous:k=bf16,v=f16");
@@ -46,6 +64,19 @@ TEST_CASE("a SPEC names a cache, one way only", "[any_cache]") {
     any.truncate(10);
     CHECK(decoded_rows(fork) == decoded_rows(typed));
     CHECK(any.copy().committed() == 10);
+}
+
+TEST_CASE("a whole cache has a word of its own", "[any_cache]") {
+    cache_words().cache(Roomy{});
+    const CacheSpec spec = CacheSpec::parse("roomy=7");
+    CHECK(spec.canonical() == "roomy=7");
+    CHECK(CacheSpec::parse("roomy").canonical() == "roomy=3");
+    CHECK(spec.make(uneven_heads, 20).capacity() == 27);
+    CHECK_FALSE(spec.streaming());
+    CHECK(CacheSpec::stores().find("roomy[=N]") != std::string::npos);
+    for (const char* wrong : {"roomy=7:f16", "roomy:f16", "roomy=0", "roomy=7,more=1"})
+        CHECK(code_of([&] { CacheSpec::parse(wrong); }) == ErrorCode::usage);
+    CHECK(code_of([&] { (void)spec.store().facts_now(); }) == ErrorCode::bad_state);
 }
 
 TEST_CASE("a pool takes a number of blocks, or says that it does not", "[cache_spec]") {

@@ -1,9 +1,10 @@
 // A whole cache from outside: rows in vectors. One file; the engine, sessions and generate take it
-// by its type, and verify_equivalence proves it, or finds out one that is wrong.
+// by its type and by a word, and verify_equivalence proves it, or finds out one that is wrong.
 #include <cstdio>
 #include <cstring>
 #include <vector>
 
+#include <cairn/cache/cache_spec.hpp>
 #include <cairn/cairn.hpp>
 
 // It is written for reading, as it stands in docs/extend.md, and mixes int and size_t.
@@ -39,6 +40,7 @@ class VectorCache {
     bool can_truncate(int rows) const { return rows >= 0 && rows <= committed_; }
     void truncate(int rows) { length_ = committed_ = rows; }
     void clear() { truncate(0); }
+    VectorCache fork() const { return *this; }
 
     // Tell the engine where the rows are: one run of f32 rows in one block.
     void runs(int head, cairn::RunList& keys, cairn::RunList& values) const {
@@ -61,7 +63,7 @@ class VectorCache {
     int committed() const { return committed_; }
     int length() const { return length_; }
     int capacity() const { return capacity_; }
-    int max_rows() const { return capacity_; }
+    int max_rows() const { return capacity_ - length_; }  // that one stage may bring now
     cairn::HeadLayout layout() const { return layout_; }
     std::size_t payload_bytes(int rows) const {
         return sizeof(float) * rows * layout_.kv_heads * (layout_.key_dim + layout_.value_dim);
@@ -74,6 +76,13 @@ class VectorCache {
     std::vector<std::vector<float>> keys_, values_;
 };
 // docs/extend.md ends
+// By a word.
+struct InVectors {
+    static constexpr std::string_view word = "vector";
+    VectorCache make(const cairn::HeadLayout& layout, int capacity, int) const {
+        return VectorCache(layout, capacity);
+    }
+};
 static_assert(cairn::AttentionCache<VectorCache> && cairn::Rewindable<VectorCache> &&
               cairn::SessionCache<VectorCache>);
 
@@ -122,7 +131,13 @@ int main() {
     const auto x = a.prefill(tokens);
     const auto y = b.prefill(tokens);
     const bool same = std::memcmp(x.data(), y.data(), x.size_bytes()) == 0;
-    const bool good = proved && refuted && same;
+    cairn::cache_words().cache(InVectors{});
+    const auto spec = cairn::CacheSpec::parse("vector");
+    auto c = model.session(280, cairn::Serial::instance(), spec);
+    const auto z = c.prefill(tokens);
+    const bool by_word =
+        spec.canonical() == "vector" && std::memcmp(x.data(), z.data(), x.size_bytes()) == 0;
+    const bool good = proved && refuted && same && by_word;
     std::printf("a whole cache: %s\n", good ? "the same bits" : "DIFFERENT");
     return good ? 0 : 1;
 }

@@ -1,5 +1,6 @@
 // A weight format from outside: a byte a number and a scale a row. One file; a model is loaded in
-// it by one option, and answers with the bits of a model whose weights were rounded beforehand.
+// it by one option, which finds it by its name, and answers with the bits of a model whose weights
+// were rounded beforehand.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -9,7 +10,7 @@
 
 #include <cairn/cairn.hpp>
 #include <cairn/core/thread_pool.hpp>
-#include <cairn/layers/weight_format.hpp>
+#include <cairn/layers/named_formats.hpp>
 #include <cairn/models/llama.hpp>
 
 namespace {
@@ -104,7 +105,8 @@ int main() {
     cairn::ThreadPool pool(2);
     cairn::LoadOptions options;
     options.executor = &pool;
-    options.format = std::make_shared<const ScaledBytes>();
+    cairn::register_weight_format(std::make_shared<const ScaledBytes>());
+    options.format = cairn::weight_format("scaled-bytes");
     const cairn::Llama packed = cairn::load_llama(config, Made(table, false), options);
     const cairn::Llama plain = cairn::load_llama(config, Made(table, true));
     bool good = packed.bytes() * 2 < plain.bytes();
@@ -112,6 +114,12 @@ int main() {
         const auto wanted = logits(plain, piece, cairn::Serial::instance());
         good = good && logits(packed, piece, cairn::Serial::instance()) == wanted &&
                logits(packed, piece, pool) == wanted;
+    }
+    try {
+        cairn::weight_format("scaled-bits");
+        good = false;
+    } catch (const cairn::Error& error) {
+        good = good && error.code() == cairn::ErrorCode::unsupported;
     }
     std::printf("a weight format: %zu bytes of weights for %zu: %s\n", packed.bytes(),
                 plain.bytes(), good ? "the same bits" : "DIFFERENT");

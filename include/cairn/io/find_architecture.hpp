@@ -17,7 +17,7 @@ namespace cairn { inline namespace CAIRN_ABI {
 /// known.
 [[gnu::cold]] inline Architecture find_architecture(const std::vector<std::string>& names,
                                                     ModelFormat format, const std::string& where) {
-    std::vector<Architecture> all = *internal::ArchitectureList::instance().get();
+    std::vector<Architecture> all = *internal::AddedList<Architecture>::instance().get();
     for (Architecture& own : library_architectures()) all.push_back(std::move(own));
     std::string known;
     for (const std::string& name : names)

@@ -3,12 +3,10 @@
 #pragma once
 
 #include <functional>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
-#include <vector>
 
+#include "cairn/core/added_list.hpp"
 #include "cairn/models/any_model.hpp"
 #include "cairn/models/model_numbers.hpp"
 #include "cairn/models/weight_reader.hpp"
@@ -48,40 +46,12 @@ struct Architecture {
     }
 };
 
-namespace internal {
-
-// What programs have added. A list that is read lives on while another one takes its place.
-class ArchitectureList {
-  public:
-    using List = std::vector<Architecture>;
-    static ArchitectureList& instance() {
-        static ArchitectureList list;
-        return list;
-    }
-    std::shared_ptr<const List> get() const {
-        const std::scoped_lock lock(mutex_);
-        return list_;
-    }
-    void put(Architecture added) {
-        const std::scoped_lock lock(mutex_);
-        auto changed = std::make_shared<List>(*list_);
-        changed->insert(changed->begin(), std::move(added));
-        list_ = std::move(changed);
-    }
-
-  private:
-    mutable std::mutex mutex_;
-    std::shared_ptr<const List> list_ = std::make_shared<const List>();
-};
-
-}  // namespace internal
-
 /// Adds an architecture for all models that are loaded from then on; a name that exists, the
 /// library's too, is replaced. Thread-safe. Throws Error{invalid_argument} for an empty reader.
 inline void register_architecture(Architecture architecture) {
     require(architecture.read != nullptr, ErrorCode::invalid_argument,
             "register_architecture: a reader that is empty");
-    internal::ArchitectureList::instance().put(std::move(architecture));
+    internal::AddedList<Architecture>::instance().put(std::move(architecture));
 }
 /// The same under one name in both kinds of file.
 inline void register_architecture(const std::string& name, ArchitectureReader reader) {

@@ -12,8 +12,8 @@
 namespace cairn { inline namespace CAIRN_ABI {
 
 /// SPEC = store ['=' N] {',' option '=' N} [':' [codec] [':' keep]]; codec = NAME | k=NAME,v=NAME;
-/// keep = NAME ['=' N] {',' option '=' N}. Without a store rows are in the first one of the words:
-/// q8_0, k=f16,v=q8_0.
+/// keep = NAME ['=' N] {',' option '=' N}. A word for a whole cache stands alone. Without a store
+/// rows are in the first one of the words: q8_0, k=f16,v=q8_0.
 class CacheSpec {
   public:
     /// The words a SPEC may use, for help texts.
@@ -31,12 +31,19 @@ class CacheSpec {
             spec.read(cache_words().default_store(), first, rest);
             return spec;
         }
+        if (cache_words().has_cache(first)) {
+            require(first.size() == text.size(), ErrorCode::usage, "cache SPEC \"", spec.text_,
+                    "\": a whole cache has no codec and no keep beside it");
+            spec.whole_ = cache_words().read_cache(text, spec.text_);
+            return spec;
+        }
         const auto [codec, keep] = split(rest, ':');
         spec.read(first, codec, keep);
         return spec;
     }
     /// The one spelling of this cache.
     std::string canonical() const {
+        if (whole_.make != nullptr) return whole_.spec;
         const std::string keys = keys_.spec();
         const std::string values = values_.spec();
         std::string result = named_.spec + ":";
@@ -47,6 +54,7 @@ class CacheSpec {
     }
     /// A cache of this kind for one layer. Throws what AnyCache's constructor throws.
     AnyCache make(const HeadLayout& layout, int capacity, int layer = 0) const {
+        if (whole_.make != nullptr) return whole_.make(layout, capacity, layer);
         return AnyCache(layout, capacity, store_, keep_, layer);
     }
     /// The same as sessions ask for caches: `model.session(512, threads, spec)`.
@@ -71,15 +79,18 @@ class CacheSpec {
         named_ = std::move(named);
     }
 
+    /// Its parts; of a whole cache they are empty, and what asks them gets Error{bad_state}.
     const AnyStore& store() const noexcept { return store_; }
     const AnyKeep& keep() const noexcept { return keep_; }
     /// Whether old rows go by position, so that a text without end fits.
     bool streaming() const {
+        if (whole_.make != nullptr) return false;
         const KeepFacts keep = keep_.facts_now();
         return keep.forgets && !keep.by_score;
     }
     /// What is known of it before any layout is.
     CacheFacts facts() const {
+        if (whole_.make != nullptr) return {};
         return {store_.facts_now(), store_.keys.facts_now().value_or(CodecFacts{}),
                 store_.values.facts_now().value_or(CodecFacts{}), keep_.facts_now()};
     }
@@ -112,6 +123,7 @@ class CacheSpec {
     }
 
     std::string text_;
+    NamedCache whole_;
     NamedStore named_;
     AnyCodec keys_;
     AnyCodec values_;

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/cache/any_cache.hpp"
 #include "cairn/cache/seam/keep_policy.hpp"
 #include "cairn/cache/seam/store_policy.hpp"
 
@@ -25,6 +26,12 @@ struct NamedStore {
     std::string spec;
     std::string default_codec;  ///< of a SPEC that names none
     std::string usage{};        ///< with the names of all its options
+};
+
+/// What a SPEC's word for a whole cache was read into.
+struct NamedCache {
+    std::function<AnyCache(const HeadLayout& layout, int capacity, int layer)> make;
+    std::string spec;
 };
 
 /// The words of one program. Thread-safe.
@@ -78,6 +85,21 @@ class CacheWords {
             });
     }
 
+    /// A whole cache of one's own, in place of store, codec and keep: `make(layout, capacity,
+    /// layer)` gives what AnyCache takes.
+    template <class C>
+    void cache(C prototype) {
+        put(caches_, C::word, usage_of<C>(), help_of<C>(),
+            [prototype](std::string_view words, std::string_view whole, std::string_view known) {
+                C policy = prototype;
+                internal::OptionReader(words, whole, known).read(policy);
+                return NamedCache{[policy](const HeadLayout& layout, int capacity, int layer) {
+                                      return AnyCache(policy.make(layout, capacity, layer));
+                                  },
+                                  spec_of(policy)};
+            });
+    }
+
     /// What a SPEC means that leaves a part out: the first that was added.
     std::string default_store() const { return first_of(stores_); }
     std::string default_codec() const { return first_of(codecs_); }
@@ -87,6 +109,9 @@ class CacheWords {
     NamedStore read_store(std::string_view words, std::string_view whole) const {
         return find(stores_, "store", head_of(words), whole).value(words, whole, stores());
     }
+    NamedCache read_cache(std::string_view words, std::string_view whole) const {
+        return find(caches_, "cache", head_of(words), whole).value(words, whole, listed(caches_));
+    }
     AnyKeep read_keep(std::string_view words, std::string_view whole) const {
         return find(keeps_, "keep", head_of(words), whole).value(words, whole, keeps());
     }
@@ -95,6 +120,11 @@ class CacheWords {
             if (word.ends_with(suffix) && word.size() > suffix.size())
                 return entry.value(read_codec(word.substr(0, word.size() - suffix.size()), whole));
         return find(codecs_, "codec", word, whole).value;
+    }
+    /// Whether these words begin with a whole cache's.
+    bool has_cache(std::string_view words) const {
+        const std::shared_lock lock(mutex_);
+        return caches_.find(head_of(words)) != caches_.end();
     }
     /// Whether a codec of this name exists.
     bool has_codec(std::string_view word) const {
@@ -111,7 +141,10 @@ class CacheWords {
     }
 
     /// The words, for help texts.
-    std::string stores() const { return listed(stores_); }
+    std::string stores() const {
+        const std::string whole = listed(caches_);
+        return listed(stores_).append(whole.empty() ? "" : ", ").append(whole);
+    }
     std::string codecs() const {
         std::string text = listed(codecs_);
         const std::shared_lock lock(mutex_);
@@ -193,6 +226,7 @@ class CacheWords {
     Words<AnyCodec> codecs_;
     Words<std::function<AnyCodec(AnyCodec)>> wrappers_;
     Words<Reader<AnyKeep>> keeps_;
+    Words<Reader<NamedCache>> caches_;
 };
 
 }}  // namespace cairn
