@@ -175,3 +175,66 @@ TEST_CASE("a group of any width is shown whole", "[engine]") {
         }
     }
 }
+
+namespace {
+
+// All rows, each an interval of its own.
+struct SplinterKeep {
+    static constexpr KeepFacts facts{};
+    Extent extent(int capacity, int chunk) const { return {capacity, 0, 0, chunk}; }
+    void intervals(int, int length, Intervals& to) const {
+        for (int row = 0; row < length; ++row) to.push_back({.begin = row, .end = row + 1});
+    }
+};
+// A cache that is shown queries and probabilities, and adds the latter up.
+class HeardScores {
+  public:
+    explicit HeardScores(AnyCache rows) : rows_(std::move(rows)) {}
+    void stage(TokenRows k, TokenRows v) { rows_.stage(k, v); }
+    void commit(int rows) noexcept { rows_.commit(rows); }
+    void rollback() noexcept { commit(0); }
+    void clear() { rows_.clear(); }
+    void runs(int head, RunList& keys, RunList& values) const { rows_.runs(head, keys, values); }
+    int most_runs() const { return rows_.most_runs(); }
+    int committed() const { return rows_.committed(); }
+    int length() const { return rows_.length(); }
+    int capacity() const { return rows_.capacity(); }
+    int max_rows() const { return rows_.max_rows(); }
+    HeadLayout layout() const { return rows_.layout(); }
+    std::size_t bytes() const { return rows_.bytes(); }
+    std::size_t payload_bytes(int rows) const { return rows_.payload_bytes(rows); }
+    bool wants_queries() const { return true; }
+    void on_queries(int, const float*, int, int) {}
+    bool wants_scores(int) const { return true; }
+    void on_scores(int kv_head, const float* p, int begin, int end) {
+        for (int j = begin; j < end; ++j) heard(kv_head, j) += p[j - begin];
+    }
+    RowMatrix heard = RowMatrix::Zero(2, 40);
+
+  private:
+    AnyCache rows_;
+};
+
+}  // namespace
+
+TEST_CASE("scores are of all rows, however many intervals they come in", "[engine]") {
+    Random random(78);
+    const HeadLayout heads{4, 2, 16, 16};
+    const RowMatrix q = random_matrix(random, 40, 64);
+    const RowMatrix k = random_matrix(random, 40, 32);
+    const auto heard = [&](AnyKeep keep, Executor& executor) {
+        HeardScores cache(AnyCache(heads, 40, Contiguous<F32>{}, std::move(keep)));
+        Context context(executor);
+        for (int at = 0; at < 40; at += 10) {
+            RowMatrix out(10, 64);
+            prefill(q.middleRows(at, 10), k.middleRows(at, 10), k.middleRows(at, 10), cache, {},
+                    out, context);
+        }
+        return cache.heard;
+    };
+    ThreadPool two(2);
+    const RowMatrix whole = heard(KeepAll{}, Serial::instance());
+    CHECK(whole.row(0).sum() == Approx(80.0));
+    CHECK(same_bits(heard(SplinterKeep{}, Serial::instance()), whole));
+    CHECK(same_bits(heard(SplinterKeep{}, two), whole));
+}

@@ -112,3 +112,33 @@ TEST_CASE("latent rows are what the rows inside are", "[latent]") {
           ErrorCode::invalid_argument);
     CHECK(AnyCodec(Latent<BareKeys<F16>>()).spec() == "f16+bare+latent");
 }
+
+TEST_CASE("values that are read from keys need not be given", "[latent]") {
+    Random random(22);
+    const RowMatrix k = random_matrix(random, 20, latent.key_dim);
+    const auto last_row = [](const AnyCache& cache) {
+        RunList keys;
+        RunList values;
+        cache.runs(0, keys, values);
+        std::vector<float> row(40);
+        keys[0].codec->decode(keys[0].rows(19, 20), 40, row.data(), 40);
+        return row;
+    };
+    const auto without = [&](AnyCache given, AnyCache cache) {
+        given.append(token_rows(k), token_rows(k));
+        cache.append(token_rows(k), {});
+        CHECK(cache.committed() == 20);
+        CHECK(last_row(cache) == last_row(given));
+        CHECK(code_of([&] { cache.append({nullptr, 40, 1}, {}); }) == ErrorCode::invalid_argument);
+    };
+    using Flat = KvCache<Contiguous<Latent<F32>>>;
+    using Pages = KvCache<Paged<Latent<F32>>>;
+    using Scored = KvCache<Contiguous<Latent<F32>>, H2O<30>>;
+    without(Flat(latent, 40), Flat(latent, 40));
+    without(Pages(latent, 40), Pages(latent, 40));
+    without(Scored(latent, 40), Scored(latent, 40));
+    AnyCache apart = KvCache<Contiguous<F32>>(latent, 40);
+    CHECK(code_of([&] { apart.append(token_rows(k), {}); }) == ErrorCode::shape_mismatch);
+    CHECK(code_of([&] { apart.append(token_rows(k), {nullptr, 24, 20}); }) ==
+          ErrorCode::invalid_argument);
+}

@@ -85,6 +85,57 @@ TEST_CASE("a keep that shows rows its extent forgets is refused", "[own_parts]")
     CHECK(cache.length() == 8);
 }
 
+namespace {
+
+// All rows; throws in the call for which it was wound up.
+struct TickingKeep {
+    std::shared_ptr<int> calls = std::make_shared<int>(0);
+    static constexpr KeepFacts facts{};
+    Extent extent(int capacity, int chunk) const { return {capacity, 0, 0, chunk}; }
+    void intervals(int, int length, Intervals& to) const {
+        if (*calls > 0 && --*calls == 0) throw std::runtime_error("tick");
+        if (length > 0) to.push_back({0, length});
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a keep that throws where nothing can is an error of the next stage", "[own_parts]") {
+    Random random(7);
+    const RowMatrix x = random_matrix(random, 4, 16);
+    const TickingKeep keep;
+    AnyCache cache(own_heads, 60, Contiguous<F32>{}, keep);
+    const auto stage = [&] { cache.stage(token_rows(x), token_rows(x)); };
+    const auto shown = [&] {
+        RunList keys;
+        RunList values;
+        cache.runs(0, keys, values);
+        return keys.size() == 0 ? 0 : keys[0].end;
+    };
+    stage();
+    *keep.calls = 1;
+    cache.commit();
+    CHECK(cache.committed() == 4);
+    CHECK(shown() == 0);
+    CHECK(code_of(stage) == ErrorCode::bad_state);
+    CHECK(cache.length() == 4);
+    cache.truncate(4);
+    CHECK(shown() == 4);
+    // While a stage asks, the keep's own error comes through; behind that, ours.
+    for (int call = 1; call <= 3; ++call) {
+        *keep.calls = call;
+        if (call < 3)
+            CHECK_THROWS_AS(stage(), std::runtime_error);
+        else
+            CHECK(code_of(stage) == ErrorCode::bad_state);
+        CHECK(cache.length() == 4);
+        CHECK(shown() == 4);
+    }
+    stage();
+    cache.commit();
+    CHECK(shown() == 8);
+}
+
 TEST_CASE("settings of a keep are looked at by value too", "[own_parts]") {
     const auto code = [](const auto& keep) {
         return code_of([&] {

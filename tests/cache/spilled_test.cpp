@@ -60,6 +60,19 @@ RowMatrix attended(const AnyCache& cache, const RowMatrix& q, Context& context) 
 
 }  // namespace
 
+TEST_CASE("rows on disk are no slots, whether a keep by score forgets or not", "[spilled]") {
+    CacheFacts facts;
+    facts.store.on_disk = true;
+    CHECK(broken_rule(facts).empty());
+    facts.keep.by_score = true;
+    CHECK_FALSE(broken_rule(facts).empty());
+    facts.keep.by_score = false;
+    facts.keep.forgets = true;
+    CHECK_FALSE(broken_rule(facts).empty());
+    facts.store.on_disk = false;
+    CHECK(broken_rule(facts).empty());
+}
+
 TEST_CASE("rows on disk are the rows in memory: random scripts of branches", "[spilled]") {
     Random random(81);
     ThreadPool pool(3);

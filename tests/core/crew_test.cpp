@@ -65,6 +65,53 @@ TEST_CASE("a thread without a core holds up nobody", "[crew]") {
     ::sigaction(SIGUSR1, &before, nullptr);
 }
 
+TEST_CASE("tasks go to threads that do not rest, whatever their numbers", "[crew]") {
+    ThreadPool pool(3);
+    if (pool.workers() < 3) return;  // the system granted fewer
+    std::atomic<bool> known = false;
+    pthread_t first{};
+    auto who = [&](int, int number) {
+        if (number == 1) first = ::pthread_self(), known = true;
+        const auto late = std::chrono::steady_clock::now() + 5ms;
+        while (!known && std::chrono::steady_clock::now() < late) std::this_thread::yield();
+    };
+    for (int i = 0; i < 200 && !known; ++i) pool.run(3, who);
+    if (!known) return;  // a busy machine
+    struct sigaction action {};
+    struct sigaction before {};
+    action.sa_handler = hold;
+    ::sigaction(SIGUSR1, &action, &before);
+    int rested = 0;
+    int shared = 0;
+    for (int round = 0; round < 60 && rested < 10; ++round) {
+        // Held while it waits for work, it finds that it had no core, and rests.
+        auto nothing = [](int, int) {};
+        pool.run(3, nothing);
+        held = release = false;
+        ::pthread_kill(first, SIGUSR1);
+        while (!held) std::this_thread::yield();
+        std::this_thread::sleep_for(8ms);
+        release = true;
+        while (held) std::this_thread::yield();
+        const auto seen = std::chrono::steady_clock::now() + 2ms;
+        while (pool.useful_workers() == 3 && std::chrono::steady_clock::now() < seen) {
+        }
+        if (pool.useful_workers() != 2) continue;
+        std::atomic<int> other = -1;  // who has the second task
+        const auto task = [&](int i, int number) {
+            if (i == 1) other = number;
+            const auto late = std::chrono::steady_clock::now() + 300ms;
+            while (other < 0 && std::chrono::steady_clock::now() < late) std::this_thread::yield();
+        };
+        pool.run(2, task);
+        ++rested;
+        shared += other > 0 ? 1 : 0;
+    }
+    ::sigaction(SIGUSR1, &before, nullptr);
+    INFO(rested << " rounds in which a thread rested");
+    CHECK((rested == 0 || shared > 0));
+}
+
 TEST_CASE("a thread that loses its core again and again rests for a while", "[crew]") {
     internal::Crowding crowding;
     CHECK_FALSE(crowding.rests());

@@ -368,7 +368,9 @@ TEST_CASE("instruction sets stand in one order, each with its own products of we
         const kernels::Override use(*t);
         products.push_back(&kernels::quantised::active());
         CHECK(products.back() == &kernels::quantised::kernels_for(*t));
-        CHECK(std::count(products.begin(), products.end(), products.back()) == 1);
+        // What avx512bf16 adds are products of floats.
+        const int those = std::string_view(t->name) == "avx512bf16" ? 2 : 1;
+        CHECK(std::count(products.begin(), products.end(), products.back()) == those);
         CHECK(products.back()->tile_rows > 0);
     }
 }

@@ -264,6 +264,37 @@ TEST_CASE("an audit counts a shared cache once", "[cache_set]") {
     CHECK(lossy.bytes < exact.bytes);
 }
 
+namespace {
+
+// All rows, each an interval of its own.
+struct AuditedSplinters {
+    static constexpr KeepFacts facts{};
+    Extent extent(int capacity, int chunk) const { return {capacity, 0, 0, chunk}; }
+    void intervals(int, int length, Intervals& to) const {
+        for (int row = 0; row < length; ++row) to.push_back({.begin = row, .end = row + 1});
+    }
+};
+
+}  // namespace
+
+TEST_CASE("an audit counts all rows, however many intervals they come in", "[cache_set]") {
+    const SharingModel model = sharing_model();
+    Random random(36);
+    const auto tokens = random_tokens(random, 60, sharing_words);
+    const auto audited = [&](const AnyKeep& keep) {
+        return audit_cache(model, tokens, [&](int layer, const HeadLayout& layout, int rows) {
+            return AnyCache(layout, rows, Contiguous<Q4_0>{}, keep, layer);
+        });
+    };
+    const Audit whole = audited(KeepAll{});
+    const Audit split = audited(AuditedSplinters{});
+    for (std::size_t age = 0; age < Audit::ages; ++age) {
+        CHECK(split.keys[age].size == Approx(whole.keys[age].size));
+        CHECK(split.values[age].difference == Approx(whole.values[age].difference));
+    }
+    CHECK(whole.keys[1].size > 0.0);
+}
+
 TEST_CASE("hidden states that became infinite are no embedding", "[cache_set]") {
     auto weights = sharing_weights();
     weights.final_norm = RmsNorm(std::vector<float>(sharing_width, 3e38F), 1e-5F);

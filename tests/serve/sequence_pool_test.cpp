@@ -28,6 +28,7 @@ Any root_of(const Model& model, const char* text, int blocks,
     return session_of(model, spec, 300, executor);
 }
 int blocks_used(const Any& session) { return session.layer_cache(0).pool_use().used; }
+std::size_t at_index(int i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
@@ -394,6 +395,77 @@ TEST_CASE("a pool that was moved from says so; one that is replaced leaves no fi
     refused([&] { from.session(0); });
     CHECK(from.live() == 0);
     CHECK_FALSE(from.contains(0));
+}
+
+TEST_CASE("of what is proposed to a pool the first tokens stay, as if the others were never fed",
+          "[sequence_pool]") {
+    const Model model = tiny_llama();
+    const auto words = static_cast<std::size_t>(model.vocabulary());
+    Random random(83);
+    for (const char* spec : {"paged=16:f16", "paged=16:q8_0:window=64,sinks=2"}) {
+        const Folder folder;
+        Pool pool(root_of(model, spec, 200), {4, 0, folder.path.string()});
+        std::vector<std::vector<Token>> texts;
+        for (int i = 0; i < 3; ++i) {
+            REQUIRE(pool.create() == i);
+            texts.push_back(random_tokens(random, 30 + i, model.vocabulary()));
+            const PoolSlice slice{i, texts.back(), LogitRows::none, nullptr};
+            pool.forward({&slice, 1});
+        }
+        pool.swap_out(2);
+        const auto draft = random_tokens(random, 5, model.vocabulary());
+        std::vector<std::vector<float>> logits(3, std::vector<float>(5 * words));
+        const auto propose = [&](const auto& keep) {
+            std::vector<PoolSlice> slices;
+            for (int i = 0; i < 3; ++i)
+                slices.push_back({i, draft, LogitRows::all, logits[at_index(i)].data()});
+            pool.propose(slices, keep);
+        };
+        const auto unchanged = [&] {
+            for (int i = 0; i < 3; ++i) {
+                CHECK(pool.session(i).position() == static_cast<int>(texts[at_index(i)].size()));
+                CHECK(pool.tokens(i).size() == texts[at_index(i)].size());
+            }
+        };
+        CHECK(code_of([&] { propose([](std::size_t i) { return i == 2 ? 6 : 5; }); }) ==
+              ErrorCode::invalid_argument);
+        unchanged();
+        CHECK(code_of([&] { propose([](std::size_t) { return -1; }); }) ==
+              ErrorCode::invalid_argument);
+        const auto inside = [&](std::size_t) { return pool.session(0).position(); };
+        CHECK(code_of([&] { propose(inside); }) == ErrorCode::concurrent_use);
+        unchanged();
+        const int kept[] = {3, 0, 5};
+        propose([&](std::size_t i) { return kept[i]; });
+        for (int i = 0; i < 3; ++i) {
+            auto& text = texts[at_index(i)];
+            Any alone = root_of(model, spec, 200);
+            const std::size_t before = text.size();
+            text.insert(text.end(), draft.begin(), draft.end());
+            std::vector<float> wanted(text.size() * words);
+            alone.score(text, wanted.data());
+            CHECK(same_bits(logits[at_index(i)], std::span(wanted).subspan(before * words)));
+            text.resize(before + at_index(kept[i]));
+        }
+        unchanged();
+        CHECK(pool.session(0).logits().empty());
+        // What follows sees what stayed, and nothing else.
+        for (int i = 0; i < 3; ++i) {
+            const Token next = 7;
+            std::vector<float> got(words);
+            const PoolSlice slice{i, {&next, 1}, LogitRows::last, got.data()};
+            pool.forward({&slice, 1});
+            Any alone = root_of(model, spec, 200);
+            alone.prefill(texts[at_index(i)]);
+            CHECK(same_bits(got, alone.decode(next)));
+        }
+    }
+    Pool scored(root_of(model, "paged=16:f16:h2o=40", 200), {2, 0, ""});
+    const std::vector<Token> tokens{1, 2, 3};
+    const PoolSlice slice{scored.create(), tokens, LogitRows::none, nullptr};
+    CHECK(code_of([&] { scored.propose({&slice, 1}, [](std::size_t) { return 3; }); }) ==
+          ErrorCode::unsupported);
+    CHECK(scored.tokens(slice.sequence).empty());
 }
 
 TEST_CASE("a forked child reads its parent's swapped sequences and leaves their files", "[fork]") {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <memory>
 #include <span>
 
 #include "cairn/attention/segment.hpp"
@@ -22,15 +21,6 @@ struct Member {
     int segments = 0;
     bool rotated = false;  // outputs are turned back
 };
-
-/// Room for one list of a cache's runs; none where the list's own is enough.
-inline std::span<Run> list_room(CacheRef cache, Workspace::Frame& frame) {
-    const int runs = cache.most_runs();
-    if (runs <= RunList::inside) return {};
-    auto* at = frame.array<Run>(static_cast<std::size_t>(runs));
-    std::uninitialized_value_construct_n(at, runs);
-    return {at, static_cast<std::size_t>(runs)};
-}
 
 /// Fills in what a member sees, of any head, and adds to `room` what workers need to read it.
 inline void find_wanted(Member& member, const HeadLayout& layout, int window, SegmentRoom& room,

@@ -22,10 +22,10 @@ inline void show_queries(CacheRef cache, const Queries& queries, const HeadLayou
     float* rotated =
         frame.floats(static_cast<std::size_t>(group) * static_cast<std::size_t>(layout.key_dim));
     const Tiling tiling(layout, 1);
+    RunList keys(list_room(cache, frame));
+    RunList values(list_room(cache, frame));
     for (int strip = 0; strip < tiling.strips(); ++strip) {
         const int h = tiling.kv_head(strip);
-        RunList keys;
-        RunList values;
         cache.runs(h, keys, values);
         const QueryTile tile = tiling.tile(strip, 0, queries.position);
         load_queries(queries, tile, layout, parameters, keys, scratch);
@@ -73,16 +73,17 @@ inline void report_scores(CacheRef cache, const Queries& queries, const HeadLayo
     if (first == queries.rows) return;
     std::ptrdiff_t width = 0;
     SegmentRoom room;
+    Workspace::Frame frame(context.workspace());
+    RunList all_keys(list_room(cache, frame));
+    RunList all_values(list_room(cache, frame));
+    if (cache.most_runs() > RunList::inside) room.runs = cache.most_runs();
     for (int h = 0; h < layout.kv_heads; ++h) {
-        RunList keys;
-        RunList values;
-        cache.runs(h, keys, values);
-        room.add(keys, values, layout);
-        for (const Run& run : keys) width = std::max<std::ptrdiff_t>(width, run.end);
+        cache.runs(h, all_keys, all_values);
+        room.add(all_keys, all_values, layout);
+        for (const Run& run : all_keys) width = std::max<std::ptrdiff_t>(width, run.end);
     }
     width = static_cast<std::ptrdiff_t>(round_up(static_cast<std::size_t>(width), segment_rows));
     Executor& executor = context.executor();
-    Workspace::Frame frame(context.workspace());
     const std::size_t scratch_floats = TileScratch::floats(layout, room);
     const std::size_t floats = scratch_floats + static_cast<std::size_t>(tile_queries * width);
     float* space = frame.floats(static_cast<std::size_t>(executor.workers()) * floats);
@@ -93,8 +94,8 @@ inline void report_scores(CacheRef cache, const Queries& queries, const HeadLayo
         float* at = space + static_cast<std::size_t>(worker) * floats;
         const TileScratch scratch(at, layout, room);
         float* scores = at + scratch_floats;
-        RunList keys;
-        RunList values;
+        RunList keys(scratch.list(0));
+        RunList values(scratch.list(1));
         cache.runs(kv_head, keys, values);
         int end = 0;
         for (const Run& run : keys) end = std::max(end, run.end);

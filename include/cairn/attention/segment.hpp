@@ -5,10 +5,23 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
+#include <span>
 
 #include "cairn/attention/tiling.hpp"
+#include "cairn/cache/seam/cache_ref.hpp"
+#include "cairn/core/context.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
+
+/// Room for one list of a cache's runs; none where the list's own is enough.
+inline std::span<Run> list_room(CacheRef cache, Workspace::Frame& frame) {
+    const int runs = cache.most_runs();
+    if (runs <= RunList::inside) return {};
+    auto* at = frame.array<Run>(static_cast<std::size_t>(runs));
+    std::uninitialized_value_construct_n(at, runs);
+    return {at, static_cast<std::size_t>(runs)};
+}
 
 /// Rows of a run that a query at `position` sees inside [low, high): an interval.
 struct SeenRows {

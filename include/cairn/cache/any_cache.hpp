@@ -134,13 +134,10 @@ class AnyCache {
     int held() const noexcept { return self_ != nullptr ? self_->held() : 0; }
     /// Positions of the rows that a KV head holds for the next query, ascending.
     std::vector<int> positions(int kv_head) const {
-        std::vector<Run> room(static_cast<std::size_t>(2 * most_runs()));
-        const std::span<Run> both(room);
-        RunList keys(both.first(both.size() / 2));
-        RunList values(both.last(both.size() / 2));
-        runs(kv_head, keys, values);
+        internal::OwnRuns all(most_runs());
+        runs(kv_head, all.keys, all.values);
         std::vector<int> found;
-        for (const Run& run : keys)
+        for (const Run& run : all.keys)
             for (int row = run.begin; row < run.end; ++row) {
                 const int at = run.positions != nullptr ? run.positions[row] : row + run.offset;
                 if (at >= 0) found.push_back(at);

@@ -2,7 +2,6 @@
 // thread without a core can hold up.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -27,8 +26,8 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
-// Every run has a number. Each thread, the caller's included, has one task of its own (the one with
-// its number) and a slot to claim it in; what is left goes to who is free. A task is claimed by its
+// Every run has a number. Each thread that does not rest, the caller's included, has one task of
+// its own and a slot to claim it in; what is left goes to who is free. A task is claimed by its
 // thread or, once the caller has done its own part, by the caller: it waits only for threads that
 // have begun. A thread that comes late finds its slot claimed and touches nothing of that run,
 // which may long be over.
@@ -84,20 +83,18 @@ class Crew {
         const std::lock_guard lock(callers_);
         task_ = task;
         count_ = count;
-        next_.store(size(), std::memory_order_relaxed);
         const std::uint32_t number = generation_.load(std::memory_order_relaxed) + 1;
-        const int own = std::min(count, size());  // threads that have a task of their own
-        for (int i = own; i < size(); ++i) slot(i).claimed.store(number, std::memory_order_relaxed);
-        const bool crowded = crowded_.load(std::memory_order_relaxed);
-        if (crowded) leave_resting(own, number);
+        hand_out(number);
+        next_.store(handed_, std::memory_order_relaxed);
         announce();
         take(0, 0);
-        for (int i = 1; i < own; ++i)
-            if ((crowded && slot(i).left) || slot(i).claim(number)) {
+        for (int i = 1; i < size(); ++i)
+            if (slot(i).task > 0 && slot(i).claim(number)) {
                 slot(i).done.store(number, std::memory_order_relaxed);
-                take(i, 0);
+                take(slot(i).task, 0);
             }
-        for (int i = 1; i < own; ++i) wait(slot(i), number);
+        for (int i = 1; i < size(); ++i)
+            if (slot(i).task > 0) wait(slot(i), number);
         if (failed_.load(std::memory_order_relaxed)) rethrow();
     }
 
@@ -107,7 +104,7 @@ class Crew {
         std::atomic<std::uint32_t> claimed{0};  // the last run whose task was claimed here ...
         std::atomic<std::uint32_t> done{0};     // ... and done
         std::atomic<int> thread{0};             // as the system numbers it
-        bool left = false;                      // to the caller, before the run began
+        int task = 0;                           // its own of a run; 0: none
         Crowding crowding;
         // At a run's begin all slots are claimed for the one before it, so that who comes with an
         // older number claims nothing.
@@ -140,10 +137,16 @@ class Crew {
         }
         announce();
     }
-    void leave_resting(int own, std::uint32_t number) noexcept {
-        for (int i = 1; i < own; ++i) {
-            slot(i).left = slot(i).crowding.rests();
-            if (slot(i).left) slot(i).claimed.store(number, std::memory_order_relaxed);
+    // Gives threads their own tasks, in order. Who rests or gets none finds its slot claimed.
+    void hand_out(std::uint32_t number) noexcept {
+        const bool crowded = crowded_.load(std::memory_order_relaxed);
+        handed_ = 1;
+        for (int i = 1; i < size(); ++i) {
+            Slot& of = slot(i);
+            const bool works = handed_ < count_ && !(crowded && of.crowding.rests());
+            const int task = works ? handed_++ : 0;
+            if (of.task != task) of.task = task;  // the line stays where it is, as a rule
+            if (!works) of.claimed.store(number, std::memory_order_relaxed);
         }
     }
     void announce() noexcept {
@@ -152,7 +155,7 @@ class Crew {
     }
     // The task `first`, and then what is left.
     void take(int first, int worker) noexcept {
-        const bool more = count_ > size();
+        const bool more = count_ > handed_;
         try {
             for (int i = first; i < count_;
                  i = more ? next_.fetch_add(1, std::memory_order_relaxed) : count_)
@@ -179,7 +182,7 @@ class Crew {
                 own.crowding.look_if_asked();
                 continue;
             }
-            take(worker, worker);
+            take(own.task, worker);
             own.done.store(now, std::memory_order_release);
         }
     }
@@ -246,6 +249,7 @@ class Crew {
     alignas(64) std::atomic<std::uint32_t> generation_{0};
     std::atomic<bool> stop_{false};
     int count_ = 0;
+    int handed_ = 0;  // tasks that are somebody's own
     std::optional<TaskRef> task_;
 };
 

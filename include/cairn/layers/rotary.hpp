@@ -83,12 +83,12 @@ inline std::vector<double> rotary_frequencies(const RotarySettings& s) {
     return result;
 }
 
+namespace internal {
+
 /// YaRN's usual factor of cosines and sines.
 inline double yarn_magnitude(double factor, double scale = 1.0) {
     return factor <= 1.0 ? 1.0 : std::fma(0.1 * scale, elementary::log(factor), 1.0);
 }
-
-namespace internal {
 
 enum class PairLayout : std::uint8_t { half, interleaved };
 

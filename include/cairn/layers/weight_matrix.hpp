@@ -14,7 +14,7 @@
 #include "cairn/core/eigen.hpp"
 #include "cairn/core/fingerprint.hpp"
 #include "cairn/core/fp_environment.hpp"
-#include "cairn/core/memory.hpp"
+#include "cairn/core/region.hpp"
 #include "cairn/kernels/dispatch.hpp"
 #include "cairn/numeric/plain_format.hpp"
 
@@ -126,9 +126,9 @@ class WeightMatrix {
         require(out > 0 && in > 0, ErrorCode::invalid_argument, "weight matrix of ", out, " x ",
                 in);
         const std::size_t padded = round_up(static_cast<std::size_t>(out), kernels::panel);
-        memory_ = Mapping(plain.format->size_of(
-                              checked_mul(padded, static_cast<std::size_t>(in), "weight matrix")),
-                          Mapping::Pages::huge);
+        memory_ = MappedPiece(plain.format->size_of(checked_mul(
+                                  padded, static_cast<std::size_t>(in), "weight matrix")),
+                              Mapping::Pages::huge);
     }
     /// `bytes` zeros for a block type whose layout `operations` knows.
     WeightMatrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type, std::size_t bytes,
@@ -202,6 +202,10 @@ class WeightMatrix {
     /// One row, as an embedding is looked up: to[in].
     inline void row(std::ptrdiff_t n, float* to) const;
 
+    /// Moves into memory that matrices share, all zeros again: before the first row is put. Throws
+    /// Error{out_of_memory}, std::bad_alloc, and then stays as it is.
+    void move_into(Region& region) { memory_ = region.take(memory_.size()); }
+
     std::ptrdiff_t out() const noexcept { return out_; }
     std::ptrdiff_t in() const noexcept { return in_; }
     ElementType type() const noexcept { return type_; }
@@ -239,7 +243,7 @@ class WeightMatrix {
     std::ptrdiff_t out_ = 0;
     std::ptrdiff_t in_ = 0;
     ElementType type_ = ElementType::f32;
-    Mapping memory_;
+    MappedPiece memory_;
     const PlainWeights* plain_ = &plain_weights<ElementType::f32>;
     const BlockOperations* operations_ = nullptr;
     std::shared_ptr<const WeightFormat> format_;

@@ -169,24 +169,25 @@ class ShadowedCache {
     void compare_rows(Audit& audit) const {
         const int next = committed();
         for (int h = 0; h < layout().kv_heads; ++h) {
-            RunList lists[2][2];
-            plain_.runs(h, lists[0][0], lists[0][1]);
-            candidate_.runs(h, lists[1][0], lists[1][1]);
+            OwnRuns exact(plain_.most_runs());
+            OwnRuns other(candidate_.most_runs());
+            plain_.runs(h, exact.keys, exact.values);
+            candidate_.runs(h, other.keys, other.values);
             for (int s = 0; s < 2; ++s) {
+                const RunList& runs = s == 0 ? other.keys : other.values;
                 int dims = s == 0 ? layout().key_dim : layout().value_dim;
-                if (lists[1][s].size() > 0 && lists[1][s][0].kind == RowKind::input)
-                    dims = lists[1][s][0].dims;
+                if (runs.size() > 0 && runs[0].kind == RowKind::input) dims = runs[0].dims;
                 std::vector<float> wanted(static_cast<std::size_t>(dims));
                 std::vector<float> got(wanted);
                 RowReader reader;
                 OwnScratch scratch;
-                for (const Run& run : lists[1][s]) {
+                for (const Run& run : runs) {
                     const SeenRows seen = visible(run, Run::forever, next, run.begin, run.end);
                     for (int row = seen.begin; row < seen.end; ++row) {
                         const int position =
                             run.positions != nullptr ? run.positions[row] : row + run.offset;
                         if (position < 0) continue;  // evicted at the prompt's end just now
-                        const Run& plain = lists[0][s][0];
+                        const Run& plain = (s == 0 ? exact.keys : exact.values)[0];
                         plain.codec->decode(plain.rows(position, position + 1), dims, wanted.data(),
                                             dims);
                         run.codec->decode(reader.at(run, row), dims, got.data(), dims,

@@ -99,6 +99,8 @@ inline void validate(const LlamaConfig& c) {
     return table;
 }
 
+namespace internal {
+
 /// What the frequencies of the rotation are divided by. Error{bad_config} naming the tensor.
 [[gnu::cold]] inline std::vector<float> read_rotary_divisors(const LlamaConfig& c,
                                                              WeightReader& reader) {
@@ -114,12 +116,15 @@ inline void validate(const LlamaConfig& c) {
     return result;
 }
 
+}  // namespace internal
+
 /// The weights of a model of this family.
 template <class R>
 [[gnu::cold]] DecoderWeights<LlamaBlock<R>, NoPositions> load_llama_weights(const LlamaConfig& c,
                                                                             WeightReader& reader) {
     RotarySettings rotary = c.rotary();
-    if (reader.has("rope_freqs.weight")) rotary.divisors = read_rotary_divisors(c, reader);
+    if (reader.has("rope_freqs.weight"))
+        rotary.divisors = internal::read_rotary_divisors(c, reader);
     const R rotation(rotary);
     AttentionSettings attention;
     if (c.window > 0 && c.window < c.context) attention.mask = Mask::sliding_window(c.window);

@@ -127,11 +127,11 @@ inline void read_rows(const TensorSource& source, const std::string& name, const
 
 /// A tensor [out][in] (or stored the other way round) as packed weights, in the type of the file
 /// unless `options.store_as` or `options.format` says otherwise; of its rows only `rows` where they
-/// are given (for matrices stored as [out][in]). Throws Error{non_finite} naming the tensor,
-/// Error{out_of_memory}, and what the source throws.
+/// are given (for matrices stored as [out][in]); in memory of its own or in `region`. Throws
+/// Error{non_finite} naming the tensor, Error{out_of_memory}, and what the source throws.
 inline WeightMatrix load_matrix(const TensorSource& source, const std::string& name,
                                 StoredAs stored, const LoadOptions& options,
-                                const TensorRows& part = {}) {
+                                const TensorRows& part = {}, Region* region = nullptr) {
     const FpEnvironment environment;
     const std::vector<std::size_t>& shape = *source.shape(name);
     require(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, ErrorCode::bad_config, "tensor ",
@@ -161,6 +161,7 @@ inline WeightMatrix load_matrix(const TensorSource& source, const std::string& n
     const std::ptrdiff_t in = out_in ? columns : rows;
     WeightMatrix result =
         own ? weight_matrix(out, in, options.format) : source.matrix(out, in, kept);
+    if (region != nullptr) result.move_into(*region);
     for (std::ptrdiff_t row = 0; row < rows; row += step) {
         const std::ptrdiff_t count = std::min(step, rows - row);
         const std::span bytes(piece.data(), static_cast<std::size_t>(count * row_bytes));

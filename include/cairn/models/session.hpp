@@ -19,8 +19,7 @@ namespace cairn { inline namespace CAIRN_ABI {
 /// from its first line, and a second one throws Error{concurrent_use} and touches nothing. Any
 /// number may read at once (fork, copy, bytes); what cannot throw says false or nothing while
 /// another thread changes it. What was moved from holds 0 tokens of 0, and every other call throws
-/// Error{bad_state}. After fork(2) a session that another thread was using stays in use in the
-/// child.
+/// Error{bad_state}. After fork(2) a session that another thread was using stays so in the child.
 template <class Model, AttentionCache Cache = KvCache<>>
 class Session final : public SessionState {
   public:
@@ -45,9 +44,8 @@ class Session final : public SessionState {
     /// Error{invalid_argument} if the capacity is below 1 or beyond the model's context; only a
     /// cache that forgets old rows, under a model whose positions are relative, may go beyond.
     /// Error{unsupported} for a keep by score under a sliding window of fewer keys than `capacity`,
-    /// for unrotated keys or inputs in a cache that another layer attends too, and for inputs of a
-    /// layer with a step behind its projections;
-    /// Error{invalid_argument} for a cache of another layout than its layer's.
+    /// for unrotated keys or inputs in a cache that another layer attends too, for inputs of a
+    /// layer with a step behind its projections; invalid_argument for a cache of another layout.
     Session(Model model, int capacity, Executor& executor = Serial::instance())
     requires SessionCache<Cache>
         : Session(std::move(model), capacity, executor,
@@ -74,8 +72,7 @@ class Session final : public SessionState {
             const Cache& cache = caches_[layer];
             require(!model_.layout(layer).stepped || cache_wants(cache).keys != RowKind::input,
                     ErrorCode::unsupported, "session: layer ", layer,
-                    " changes keys or values after their projections, which a cache of its inputs "
-                    "would leave out");
+                    " changes what it has projected, which a cache of its inputs would leave out");
             const bool beyond = cache_streams(cache) && internal::relative_positions(model_);
             require((beyond ? cache_span(cache) : capacity) <= model_.context(),
                     ErrorCode::invalid_argument, "session of ", capacity,
@@ -90,8 +87,7 @@ class Session final : public SessionState {
 
     /// Feeds tokens and returns the logits of the last one, valid until the next call. Long prompts
     /// are fed in pieces of `piece` rows, or as many as the caches take at once; if one fails, the
-    /// pieces before it stay (see position()).
-    /// Throws what `forward` throws.
+    /// pieces before it stay (see position()). Throws what `forward` throws.
     std::span<const float> prefill(Tokens tokens) {
         const Exclusive hold(*this);
         require(!tokens.empty(), ErrorCode::empty_prompt, "prefill: no tokens");
@@ -117,8 +113,8 @@ class Session final : public SessionState {
     /// For speculation: feeds at most max_rows() tokens of which only the first may stay, in one
     /// forward, and writes the logits of all of them [tokens][vocabulary]. The result's `accept(n)`
     /// keeps the first n and forgets the others; so does its end with all of them. Until then the
-    /// session is in use. Throws what `forward` throws: Error{unsupported} where the cache chooses
-    /// rows by score.
+    /// session is in use. If any stay, logits() is empty: row n - 1 of `logits` has the last one's.
+    /// Throws what `forward` throws: Error{unsupported} where the cache chooses rows by score.
     Forward propose(Tokens tokens, float* logits) {
         const Slice slice{this, tokens, LogitRows::all, logits, nullptr, Acceptance::in_part};
         return forward(model_, std::span(&slice, 1), context_);

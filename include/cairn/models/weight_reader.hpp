@@ -47,8 +47,9 @@ class WeightReader {
     WeightMatrix matrix(const std::string& name, const TensorRows& rows = {}) {
         const TensorEntry& line = this->line(name);
         const bool turned = line.transposed && format_ == ModelFormat::hugging_face;
-        WeightMatrix result = load_matrix(
-            source_, file_name(line), turned ? StoredAs::in_out : StoredAs::out_in, options_, rows);
+        WeightMatrix result =
+            load_matrix(source_, file_name(line), turned ? StoredAs::in_out : StoredAs::out_in,
+                        options_, rows, &region_);
         count();
         return result;
     }
@@ -119,6 +120,7 @@ class WeightReader {
     const TensorSource& source_;
     ModelFormat format_;
     const LoadOptions& options_;
+    Region region_;  // the matrices of a model lie side by side
     int done_ = 0;
     int total_ = 0;
 };

@@ -60,6 +60,7 @@ class SequencePool {
         limits_ = std::move(other.limits_);
         entries_ = std::move(other.entries_);
         batch_ = std::move(other.batch_);
+        kept_ = std::move(other.kept_);
         clock_ = other.clock_;
         return *this;
     }
@@ -154,35 +155,23 @@ class SequencePool {
     /// Error{capacity} if the batch itself does not fit; then no sequence holds more or less than
     /// before.
     void forward(std::span<const PoolSlice> slices, Context& context) {
-        const Exclusive hold(*this);
-        struct Clear {  // what a batch needs stays in memory only while it runs
-            std::vector<Slice>& batch;
-            ~Clear() { batch.clear(); }
-        } clear{batch_};
-        ++clock_;
-        for (const PoolSlice& slice : slices) entry(slice.sequence).used = clock_;
-        for (const PoolSlice& slice : slices) {
-            S& session = resident(slice.sequence);
-            require(static_cast<int>(slice.tokens.size()) <= session.max_rows(),
-                    ErrorCode::capacity, "sequence ", slice.sequence, " cannot take ",
-                    slice.tokens.size(), " tokens at once at position ", session.position());
-            require(session.position() + static_cast<int>(slice.tokens.size()) -
-                            (session.capacity() - root_.capacity()) <=
-                        limits_.tokens,
-                    ErrorCode::capacity, "sequence ", slice.sequence, ": ", slice.tokens.size(),
-                    " tokens at position ", session.position(), " are more than ", limits_.tokens);
-            entry(slice.sequence)
-                .tokens.reserve(entry(slice.sequence).tokens.size() + slice.tokens.size());
-            batch_.push_back({&session, slice.tokens, slice.rows, slice.logits, nullptr});
-        }
-        internal::check_slices(root_.model(), batch_);
-        with_room([&] { cairn::forward(root_.model(), batch_, context).accept_all(); });
-        for (const PoolSlice& slice : slices) {
-            auto& tokens = entry(slice.sequence).tokens;
-            tokens.insert(tokens.end(), slice.tokens.begin(), slice.tokens.end());
-        }
+        feed(slices, Acceptance::whole, context,
+             [&](std::size_t i) { return static_cast<int>(slices[i].tokens.size()); });
     }
     void forward(std::span<const PoolSlice> slices) { forward(slices, root_.context()); }
+    /// For speculation: the same, but of slice i only the first `keep(i)` tokens stay, which is
+    /// asked once for every slice when the logits of all are written; the pool is in use then.
+    /// Throws what forward throws, Error{invalid_argument} for a number that a slice has not,
+    /// Error{unsupported} where the cache chooses rows by score, and what `keep` throws; then no
+    /// sequence has changed.
+    template <class Keep>
+    void propose(std::span<const PoolSlice> slices, const Keep& keep, Context& context) {
+        feed(slices, Acceptance::in_part, context, keep);
+    }
+    template <class Keep>
+    void propose(std::span<const PoolSlice> slices, const Keep& keep) {
+        propose(slices, keep, root_.context());
+    }
 
     /// Begins to bring a sequence back from disk, on another thread if there is one to be had;
     /// changes nothing but the time that the next use of it takes. A child that is forked meanwhile
@@ -253,6 +242,47 @@ class SequencePool {
         std::uint64_t used = 0;
     };
 
+    template <class Keep>
+    void feed(std::span<const PoolSlice> slices, Acceptance acceptance, Context& context,
+              const Keep& keep) {
+        const Exclusive hold(*this);
+        struct Clear {  // what a batch needs stays in memory only while it runs
+            std::vector<Slice>& batch;
+            ~Clear() { batch.clear(); }
+        } clear{batch_};
+        ++clock_;
+        for (const PoolSlice& slice : slices) entry(slice.sequence).used = clock_;
+        for (const PoolSlice& slice : slices) {
+            S& session = resident(slice.sequence);
+            require(static_cast<int>(slice.tokens.size()) <= session.max_rows(),
+                    ErrorCode::capacity, "sequence ", slice.sequence, " cannot take ",
+                    slice.tokens.size(), " tokens at once at position ", session.position());
+            require(session.position() + static_cast<int>(slice.tokens.size()) -
+                            (session.capacity() - root_.capacity()) <=
+                        limits_.tokens,
+                    ErrorCode::capacity, "sequence ", slice.sequence, ": ", slice.tokens.size(),
+                    " tokens at position ", session.position(), " are more than ", limits_.tokens);
+            entry(slice.sequence)
+                .tokens.reserve(entry(slice.sequence).tokens.size() + slice.tokens.size());
+            batch_.push_back(
+                {&session, slice.tokens, slice.rows, slice.logits, nullptr, acceptance});
+        }
+        internal::check_slices(root_.model(), batch_);
+        Forward open = with_room([&] { return cairn::forward(root_.model(), batch_, context); });
+        kept_.clear();
+        for (std::size_t i = 0; i < slices.size(); ++i) {
+            kept_.push_back(keep(i));
+            require(kept_[i] >= 0 && kept_[i] <= static_cast<int>(slices[i].tokens.size()),
+                    ErrorCode::invalid_argument, "propose: ", kept_[i], " of ",
+                    slices[i].tokens.size(), " tokens of sequence ", slices[i].sequence);
+        }
+        for (std::size_t i = 0; i < slices.size(); ++i) {
+            open.accept(i, kept_[i]);
+            auto& tokens = entry(slices[i].sequence).tokens;
+            tokens.insert(tokens.end(), slices[i].tokens.begin(),
+                          slices[i].tokens.begin() + kept_[i]);
+        }
+    }
     int add(Entry entry) {
         entry.used = ++clock_;
         for (std::size_t i = 0; i < entries_.size(); ++i)
@@ -313,7 +343,7 @@ class SequencePool {
     }
     // Sends sequences away, the one used longest ago first, until `action` finds its blocks.
     template <class Action>
-    void with_room(const Action& action) {
+    auto with_room(const Action& action) {
         for (;;) {
             try {
                 return action();
@@ -355,6 +385,7 @@ class SequencePool {
     PoolLimits limits_;
     std::vector<std::optional<Entry>> entries_;
     std::vector<Slice> batch_;
+    std::vector<int> kept_;  // tokens of each slice of a batch
     std::uint64_t clock_ = 0;
     mutable BusyFlag busy_;
 };

@@ -34,8 +34,9 @@ class PositionBook {
     }
 
     void stage(const TokenRows& k, const TokenRows& v) {
-        check_staged(k, v, length_, capacity_, max_rows());
+        check_staged(k, streams_.from_keys() ? k : v, length_, capacity_, max_rows());
         if (k.rows == 0) return;
+        require_seen();
         streams_.check_finite(k, v);
         const int end = length_ + k.rows;
         ask_keep(end);
@@ -49,6 +50,12 @@ class PositionBook {
         }
         length_ = end;
         see();
+        if (!seen_) {
+            length_ = end - k.rows;
+            cut(length_);
+            see();
+            refuse_unseen();
+        }
     }
     void commit(int rows) noexcept {
         committed_ += std::clamp(rows, 0, length_ - committed_);
@@ -240,12 +247,28 @@ class PositionBook {
     void see() noexcept {
         intervals_.clear();
         if (dropped_ == 0) {
-            keep_.intervals(committed_, length_, intervals_);
+            // A keep from outside may throw, as it must not, where nothing else can: nothing is
+            // shown then, and whoever stages next is told.
+            try {
+                keep_.intervals(committed_, length_, intervals_);
+                seen_ = true;
+            } catch (...) {
+                intervals_.clear();
+                seen_ = false;
+            }
             return;
         }
+        seen_ = true;
         if (hole_ > 0) intervals_.push_back({.begin = 0, .end = hole_, .shift = closed_});
         if (hole_ + dropped_ < length_)
             intervals_.push_back({.begin = hole_ + dropped_, .end = length_});
+    }
+    void require_seen() const {
+        if (!seen_) refuse_unseen();
+    }
+    [[noreturn]] void refuse_unseen() const {
+        fail(ErrorCode::bad_state, "keep ", keep_.spec(), " threw instead of saying which of ",
+             length_, " rows are seen");
     }
     // One stream's rows, written or read: of every form what the next queries need.
     [[gnu::cold]] static void archive_rows(RowArchive& rows, AgedRows& stream, int form, int begin,
@@ -327,6 +350,7 @@ class PositionBook {
     int closed_ = 0;   // ... and for as many of them later queries stand nearer to these
     int hole_ = 0;
     bool limited_ = false;
+    bool seen_ = true;  // whether the keep said what it shows
 };
 
 }}}  // namespace cairn::internal

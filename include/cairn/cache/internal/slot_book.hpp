@@ -47,7 +47,7 @@ class SlotBook {
     void pin(int begin, int end) { add_pin(pins_, begin, end); }
 
     void stage(const TokenRows& k, const TokenRows& v) {
-        check_staged(k, v, length_, capacity_, max_rows());
+        check_staged(k, streams_.from_keys() ? k : v, length_, capacity_, max_rows());
         if (k.rows == 0) return;
         streams_.check_finite(k, v);
         if (gaps_) compact();

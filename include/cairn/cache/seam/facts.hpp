@@ -66,10 +66,10 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
     RULE(!f.keep.by_score ||                                                                        \
              (f.keys.movable && f.values.movable && !f.keys.ages && !f.values.ages),                \
          "a keep that chooses rows by score moves them one by one; "                                \
-         "rows that share scales or change form with age cannot be moved")                           \
-    RULE(!f.store.on_disk || !f.keep.forgets,                                                       \
-         "a store that puts old rows on disk keeps all of them; "                                   \
-         "a keep that forgets rows needs a store in memory")                                        \
+         "rows that share scales or change form with age cannot be moved")           \
+    RULE(!f.store.on_disk || !(f.keep.forgets || f.keep.by_score),                                  \
+         "a store that puts old rows on disk keeps all of them where they are; "                    \
+         "a keep that forgets rows or chooses them by score needs a store in memory")               \
     RULE(f.store.block_rows == 0 || (f.store.block_rows % f.keys.key_unit == 0 &&                   \
                                      f.store.block_rows % f.values.value_unit == 0),                \
          "rows of this codec come in units that do not divide the block")                           \

@@ -35,8 +35,9 @@ using Intervals = std::vector<Interval>;
 /// of the others the last `recent` ones (0: all of them). `intervals` says which rows a query at
 /// `committed` or later, below `length`, may see; all that are displaced (shift, max_query) are so
 /// by the same numbers. It may allocate, but must not throw for lengths it was asked about: the
-/// cache asks while it stages, and a commit asks again. Optional: `facts` (static KeepFacts),
-/// `word`, `options`, `wrong()` (a sentence where its settings cannot work).
+/// cache asks while it stages, and a commit asks again. Where it throws nevertheless, the next
+/// stage is Error{bad_state}, until a call of it succeeds (truncate, clear). Optional: `facts`
+/// (static KeepFacts), `word`, `options`, `wrong()` (a sentence where its settings cannot work).
 template <class K>
 concept PositionalKeep = std::copyable<K> && requires(const K& keep, Intervals& to) {
     { keep.extent(1, 1) } -> std::convertible_to<Extent>;

@@ -12,6 +12,7 @@
 #include <limits>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "cairn/cache/seam/codec.hpp"
 #include "cairn/cache/seam/row_kind.hpp"
@@ -146,5 +147,22 @@ class RunList {
     int most_ = inside;
     int count_ = 0;
 };
+
+namespace internal {
+
+/// The runs of both streams, `most` of each, with room of their own.
+class OwnRuns {
+  public:
+    explicit OwnRuns(int most) : room_(2 * static_cast<std::size_t>(most)) {}
+
+  private:
+    std::vector<Run> room_;
+
+  public:
+    RunList keys{std::span(room_).first(room_.size() / 2)};
+    RunList values{std::span(room_).last(room_.size() / 2)};
+};
+
+}  // namespace internal
 
 }}  // namespace cairn

@@ -82,7 +82,6 @@ namespace blocks {
 
 using namespace bytes;
 
-inline constexpr int gemv_streams = 4;
 inline constexpr int gemm_rows = 6;
 inline constexpr int gemm_panels = 2;
 

@@ -13,7 +13,6 @@ namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx512vnni::bl
 using namespace avx512;
 using namespace avx512::bytes;
 
-inline constexpr int gemv_streams = 4;
 inline constexpr int gemm_rows = 6;
 inline constexpr int gemm_panels = 2;
 

@@ -13,7 +13,6 @@ namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avxvnni::block
 using namespace avx2;
 using namespace avx2::bytes;
 
-inline constexpr int gemv_streams = 2;
 inline constexpr int gemm_rows = 4;
 inline constexpr int gemm_panels = 1;
 

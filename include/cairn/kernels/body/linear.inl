@@ -12,10 +12,21 @@ CAIRN_INLINE void gemv_block(const FloatProduct& a, std::ptrdiff_t first) {
                      ? load_upto(a.bias + (first + p) * panel, a.out - (first + p) * panel)
                      : splat(0.0F);
     }
-    for (std::ptrdiff_t k = 0; k < a.in; ++k) {
-        const V value = splat(a.x[k]);
+    // A few columns of a panel in a row: whole lines of memory, in the order in which they lie.
+    constexpr int columns = 4;
+    std::ptrdiff_t k = 0;
+    for (; k + columns <= a.in; k += columns) {
         CAIRN_UNROLL
-        for (int p = 0; p < P; ++p) sum[p] = fma(load(w[p] + k * panel), value, sum[p]);
+        for (int p = 0; p < P; ++p) {
+            CAIRN_UNROLL
+            for (int i = 0; i < columns; ++i)
+                sum[p] = fma(load(w[p] + (k + i) * panel), splat(a.x[k + i]), sum[p]);
+        }
+    }
+    for (; k < a.in; ++k) {
+        CAIRN_UNROLL
+        for (int p = 0; p < P; ++p)
+            sum[p] = fma(load(w[p] + k * panel), splat(a.x[k]), sum[p]);
     }
     CAIRN_UNROLL
     for (int p = 0; p < P; ++p) {

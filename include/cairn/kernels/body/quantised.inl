@@ -52,82 +52,74 @@ CAIRN_INLINE V start_of(const BlockProduct& a, std::ptrdiff_t n) {
     return a.bias != nullptr ? load_upto(a.bias + n, a.out - n) : splat(0.0F);
 }
 
-// How far ahead of its streams a product with one row asks for weights. It reads P panels side by
-// side, codes and scales apart, each stream too short for the machine's own prefetchers to get
-// going; so every line asks for the one at the same place in the next P panels, as long as a second
-// level cache holds them. (Panels of plain numbers are long enough: there it gains nothing.)
-inline std::ptrdiff_t fetch_distance(std::ptrdiff_t group_bytes) {
-    return group_bytes <= 768 * 1024 ? group_bytes : 0;
-}
-// Asks for `bytes` at `at`: into the second-level cache. An address outside is ignored.
+// A product with one row reads a panel at a time, its codes and its scales apart: streams too short
+// for the machine's own prefetchers. So it asks for memory in one ascending sweep over everything,
+// codes and scales in turn, as far ahead as the next panel's same place, which the first-level
+// cache still holds when the product comes there. Where a panel is too long for that, the sweep is
+// over the codes, and scales are asked for a panel ahead. An address outside is ignored.
+inline constexpr std::ptrdiff_t sweep_most = 28 * 1024;
+inline constexpr std::ptrdiff_t sweep_codes = 16 * 1024;
+inline constexpr std::ptrdiff_t sweep_start = 8 * 1024;
 template <int bytes>
 CAIRN_INLINE void fetch(const std::byte* at) {
     CAIRN_UNROLL
-    for (int i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+    for (int i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 3);
+}
+inline void fetch_all(const std::byte* at, std::ptrdiff_t bytes) {
+    for (std::ptrdiff_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 3);
+}
+// What the sweep would have asked for before its first panel.
+template <BlockLayout L>
+void start_sweep(const std::byte* first, std::ptrdiff_t in) {
+    const std::ptrdiff_t size = panel_bytes(L, in);
+    const std::ptrdiff_t codes = in / 32 * code_bytes(L);
+    fetch_all(first, size < sweep_start ? size : sweep_start);
+    if (size > sweep_most) fetch_all(first + codes, size - codes);
 }
 
-template <BlockLayout L, int P>
-CAIRN_INLINE void gemv_panels(const BlockProduct& a, std::ptrdiff_t first) {
+template <BlockLayout L>
+CAIRN_INLINE void gemv_panel(const BlockProduct& a, std::ptrdiff_t index) {
     constexpr int spans = L.values / 32;
     constexpr int halves = 32 / L.group;
-    const std::byte* codes[P];
-    const std::byte* scales[P];
-    V sum[P];
-    CAIRN_UNROLL
-    for (int p = 0; p < P; ++p) {
-        codes[p] = a.weights + (first + p) * panel_bytes(L, a.in);
-        scales[p] = codes[p] + a.in / 32 * code_bytes(L);
-        sum[p] = start_of(a, (first + p) * panel);
-    }
-    const std::ptrdiff_t ahead = fetch_distance(P * panel_bytes(L, a.in));
+    constexpr int step = (spans * code_bytes(L) + scale_bytes(L)) / spans;
+    const std::ptrdiff_t size = panel_bytes(L, a.in);
+    const std::byte* codes = a.weights + index * size;
+    const std::byte* scales = codes + a.in / 32 * code_bytes(L);
+    const bool whole = size <= sweep_most;
+    const std::byte* next = codes + (whole ? size : sweep_codes);
+    const std::ptrdiff_t advance = whole ? step : code_bytes(L);
+    V sum = start_of(a, index * panel);
     const std::int32_t* q = a.x.q;
     std::ptrdiff_t span = 0;
-    for (std::ptrdiff_t block = 0; block < a.in / L.values; ++block) {
-        CAIRN_UNROLL
-        for (int p = 0; p < P; ++p) fetch<scale_bytes(L)>(scales[p] + ahead);
-        for (int s = 0; s < spans; ++s, ++span, q += 8) {
+    for (std::ptrdiff_t block = 0; block < a.in / L.values; ++block, scales += scale_bytes(L)) {
+        if (!whole) fetch<scale_bytes(L)>(scales + size);
+        for (int s = 0; s < spans; ++s, ++span, q += 8, codes += code_bytes(L), next += advance) {
+            fetch<step>(next);
             const V d = splat(a.x.d[span]);
-            CAIRN_UNROLL
-            for (int p = 0; p < P; ++p) fetch<code_bytes(L)>(codes[p] + ahead);
             CAIRN_UNROLL
             for (int h = 0; h < halves; ++h) {
                 const std::ptrdiff_t group = span * halves + h;
-                CAIRN_UNROLL
-                for (int p = 0; p < P; ++p) {
-                    I dots = first_sum<L.wide()>(a.x.start[group]);
-                    if (halves == 1)
-                        dots = dot_units<L, 0, 8>(dots, codes[p], q);
-                    else if (h == 0)
-                        dots = dot_units<L, 0, 4>(dots, codes[p], q);
-                    else
-                        dots = dot_units<L, 4, 4>(dots, codes[p], q);
-                    const int g = s * halves + h;
-                    sum[p] = fma(to_float(dots), mul(scale_lanes<L>(scales[p], g), d), sum[p]);
-                    if constexpr (L.minimum)
-                        sum[p] =
-                            fma(minimum_lanes<L>(scales[p], g), splat(a.x.sums[group]), sum[p]);
-                }
+                I dots = first_sum<L.wide()>(a.x.start[group]);
+                if (halves == 1)
+                    dots = dot_units<L, 0, 8>(dots, codes, q);
+                else if (h == 0)
+                    dots = dot_units<L, 0, 4>(dots, codes, q);
+                else
+                    dots = dot_units<L, 4, 4>(dots, codes, q);
+                const int g = s * halves + h;
+                sum = fma(to_float(dots), mul(scale_lanes<L>(scales, g), d), sum);
+                if constexpr (L.minimum)
+                    sum = fma(minimum_lanes<L>(scales, g), splat(a.x.sums[group]), sum);
             }
-            CAIRN_UNROLL
-            for (int p = 0; p < P; ++p) codes[p] += code_bytes(L);
         }
-        CAIRN_UNROLL
-        for (int p = 0; p < P; ++p) scales[p] += scale_bytes(L);
     }
-    CAIRN_UNROLL
-    for (int p = 0; p < P; ++p) {
-        const std::ptrdiff_t n = (first + p) * panel;
-        store_upto(a.y + n, sum[p], a.out - n);
-    }
+    store_upto(a.y + index * panel, sum, a.out - index * panel);
 }
 
 template <BlockLayout L>
 void gemv(const BlockProduct& a) {
-    std::ptrdiff_t p = a.panel_begin;
-    if constexpr (gemv_streams > 1)
-        for (; p + gemv_streams <= a.panel_end; p += gemv_streams)
-            gemv_panels<L, gemv_streams>(a, p);
-    for (; p < a.panel_end; ++p) gemv_panels<L, 1>(a, p);
+    start_sweep<L>(a.weights + a.panel_begin * panel_bytes(L, a.in), a.in);
+    for (std::ptrdiff_t p = a.panel_begin; p < a.panel_end; ++p) gemv_panel<L>(a, p);
 }
 
 #include "cairn/kernels/body/quantised_tile.inl"

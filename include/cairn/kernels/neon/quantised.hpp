@@ -134,7 +134,6 @@ namespace blocks {
 
 using namespace bytes;
 
-inline constexpr int gemv_streams = 2;
 inline constexpr int gemm_rows = 2;
 inline constexpr int gemm_panels = 1;
 

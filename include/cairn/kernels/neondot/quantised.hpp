@@ -12,7 +12,6 @@ namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neondot::block
 using namespace neon;
 using namespace neon::bytes;
 
-inline constexpr int gemv_streams = 2;
 inline constexpr int gemm_rows = 2;
 inline constexpr int gemm_panels = 1;
 

@@ -29,7 +29,6 @@ CAIRN_INLINE void put_units(std::byte* to, B first, B second) {
 
 namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neoni8mm::blocks {
 
-inline constexpr int gemv_streams = 2;
 inline constexpr int gemm_rows = 4;
 inline constexpr int gemm_panels = 1;
 
