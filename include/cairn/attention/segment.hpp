@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "cairn/attention/tiling.hpp"
 #include "cairn/cache/seam/cache_ref.hpp"
@@ -44,21 +45,15 @@ inline SeenRows visible(const Run& run, int window, int position, int low, int h
     return {begin, end};
 }
 
-/// Calls `body(rows)` for the stretches of rows of a run between begin and end that lie in one
-/// block.
+/// Calls `body(rows, row)` for the stretches of rows of a run between begin and end that lie in one
+/// block. What will be read while the next segment is computed is named with each.
 template <class Body>
 void for_each_block(const Run& run, int begin, int end, Body&& body) {
     for (int row = begin; row < end;) {
-        const Rows rows = run.rows(row, end);
-        if (run.block_table != nullptr && row + 2 * rows.count < end) {
-            // Hardware does not look across a jump: the stretch after the next is asked for, into
-            // the second-level cache: blocks in random order then decode like a contiguous store.
-            const std::byte* later = run.rows(row + 2 * rows.count, row + 2 * rows.count + 1).unit;
-            const std::ptrdiff_t bytes =
-                std::min<std::ptrdiff_t>(rows.count / run.codec->rows_per_unit * run.stride, 4096);
-            for (std::ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(later + at, 0, 2);
-        }
-        body(rows, row);
+        Rows rows = run.rows(row, end);
+        const int next = row + segment_rows;
+        if (next < run.end) rows.ahead = run.rows(next, next + 1).unit;
+        body(std::as_const(rows), row);
         row += rows.count;
     }
 }

@@ -42,6 +42,8 @@ struct RowsIn {
     int lane;               ///< place of the first row in its unit
     int count;              ///< rows
     int dims;               ///< numbers in a row
+    /// The unit of rows that are read soon after these, asked for meanwhile; may be null.
+    const std::byte* ahead = nullptr;
 };
 
 /// The kernels of one instruction set. Each is a function that is compiled only where it is called:

@@ -277,8 +277,8 @@ class BlockCodec final : public Codec {
                 float* s, std::ptrdiff_t s_stride, Scratch scratch) const override {
         if constexpr (of_keys)
             kernels::cached::products_for<F>(kernels::active())
-                .scores({keys.unit, keys.stride, keys.lane, keys.count, dims}, q, q_stride, queries,
-                        s, s_stride);
+                .scores({keys.unit, keys.stride, keys.lane, keys.count, dims, keys.ahead}, q,
+                        q_stride, queries, s, s_stride);
         else
             Codec::scores(keys, dims, q, q_stride, queries, s, s_stride, scratch);
     }
@@ -289,8 +289,8 @@ class BlockCodec final : public Codec {
         } else {
             require(lead == dims, ErrorCode::unsupported, "rows of ", name, " are weighed whole");
             kernels::cached::products_for<F>(kernels::active())
-                .weigh({values.unit, values.stride, values.lane, values.count, dims}, p, p_stride,
-                       queries, o, o_stride);
+                .weigh({values.unit, values.stride, values.lane, values.count, dims, values.ahead},
+                       p, p_stride, queries, o, o_stride);
         }
     }
     void copy_row(const Rows& from, const Rows& to, int dims) const override {

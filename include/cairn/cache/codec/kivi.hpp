@@ -67,8 +67,8 @@ class ChannelCodec final : public Codec {
     void scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride, int queries,
                 float* s, std::ptrdiff_t s_stride, Scratch) const override {
         kernels::cached::channel_products_for<bits>(kernels::active())
-            .scores({keys.unit, keys.stride, keys.lane, keys.count, dims}, q, q_stride, queries, s,
-                    s_stride);
+            .scores({keys.unit, keys.stride, keys.lane, keys.count, dims, keys.ahead}, q, q_stride,
+                    queries, s, s_stride);
     }
 
   private:

@@ -41,15 +41,17 @@ class PlainRows final : public Codec {
                 float* s, std::ptrdiff_t s_stride, Scratch scratch) const override {
         // Who stores 16-bit values compiles no product of them with queries.
         if constexpr (type == ElementType::f32)
-            kernels::active().scores_rows<type>({keys.unit, keys.stride, 0, keys.count, dims}, q,
-                                                q_stride, queries, s, s_stride);
+            kernels::active().scores_rows<type>(
+                {keys.unit, keys.stride, 0, keys.count, dims, keys.ahead}, q, q_stride, queries, s,
+                s_stride);
         else
             Codec::scores(keys, dims, q, q_stride, queries, s, s_stride, scratch);
     }
     void weigh(const Rows& values, int, int lead, const float* p, std::ptrdiff_t p_stride,
                int queries, float* o, std::ptrdiff_t o_stride, Scratch) const override {
-        kernels::active().weigh_rows<type>({values.unit, values.stride, 0, values.count, lead}, p,
-                                           p_stride, queries, o, o_stride);
+        kernels::active().weigh_rows<type>(
+            {values.unit, values.stride, 0, values.count, lead, values.ahead}, p, p_stride, queries,
+            o, o_stride);
     }
 };
 
@@ -93,8 +95,9 @@ class PlainTiles final : public Codec {
     }
     void scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride, int queries,
                 float* s, std::ptrdiff_t s_stride, Scratch) const override {
-        kernels::active().scores_tiles<type>({keys.unit, keys.stride, keys.lane, keys.count, dims},
-                                             q, q_stride, queries, s, s_stride);
+        kernels::active().scores_tiles<type>(
+            {keys.unit, keys.stride, keys.lane, keys.count, dims, keys.ahead}, q, q_stride, queries,
+            s, s_stride);
     }
     void copy_row(const Rows& from, const Rows& to, int dims) const override {
         const std::uint16_t* source = column(from, 0);

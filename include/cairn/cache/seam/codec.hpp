@@ -20,6 +20,9 @@ struct Rows {
     int count;              ///< rows
     int head;               ///< KV head
     int row;                ///< number of the first row
+    /// The unit of a row that is read soon after these: products may ask for as many bytes from
+    /// there on. Null where there is none.
+    const std::byte* ahead = nullptr;
 };
 
 /// What a codec is, in data: the hot path reads these fields.

@@ -62,29 +62,37 @@ CAIRN_INLINE __m256 lookup8(const float* table, __m256i x) {
 CAIRN_INLINE V lookup(const float* table, I x) {
     return {lookup8(table, x.a), lookup8(table, x.b)};
 }
+inline constexpr bool short_tables = false;
+CAIRN_INLINE V entries(V table, I, int) { return table; }
 CAIRN_INLINE V splat_half(const std::byte* x) {
     short bits;
     __builtin_memcpy(&bits, x, 2);
     const __m256 value = _mm256_cvtph_ps(_mm_set1_epi16(bits));
     return {value, value};
 }
-CAIRN_INLINE __m256 e4m3_8(const __m128i code) {
-    const __m128i magnitude = _mm_and_si128(code, _mm_set1_epi16(0x7F));
-    const __m128i sign = _mm_slli_epi16(_mm_and_si128(code, _mm_set1_epi16(0x80)), 8);
-    const __m128i half = _mm_or_si128(sign, _mm_slli_epi16(magnitude, 7));
-    const __m256 nan = _mm256_castsi256_ps(
-        _mm256_cvtepi16_epi32(_mm_cmpeq_epi16(magnitude, _mm_set1_epi16(0x7F))));
-    const __m256 value = _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0F));
-    return _mm256_blendv_ps(value, _mm256_set1_ps(__builtin_nanf("")), nan);
-}
-CAIRN_INLINE V from_e4m3(const std::byte* x) {
-    const __m256i code = _mm256_cvtepu8_epi16(sixteen(x));
-    return {e4m3_8(_mm256_castsi256_si128(code)), e4m3_8(_mm256_extracti128_si256(code, 1))};
-}
-CAIRN_INLINE V from_e5m2(const std::byte* x) {
-    const __m256i half = _mm256_slli_epi16(_mm256_cvtepu8_epi16(sixteen(x)), 8);
+CAIRN_INLINE V from_halves(__m256i half) {
     return {_mm256_cvtph_ps(_mm256_castsi256_si128(half)),
             _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1))};
+}
+// Sign and magnitude moved to their places in a half, whose exponent is then 8 too small.
+CAIRN_INLINE V from_e4m3(const std::byte* x) {
+    const __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(sixteen(x)), 7);
+    const __m256i ones = _mm256_set1_epi16(0x3F80);
+    const __m256i nan = _mm256_cmpeq_epi16(_mm256_and_si256(wide, ones), ones);
+    const __m256i half = _mm256_and_si256(wide, _mm256_set1_epi16(static_cast<short>(0xBF80)));
+    return mul(from_halves(_mm256_blendv_epi8(half, _mm256_set1_epi16(0x7E00), nan)),
+               splat(256.0F));
+}
+CAIRN_INLINE V from_e5m2(const std::byte* x) {
+    return from_halves(_mm256_slli_epi16(_mm256_cvtepu8_epi16(sixteen(x)), 8));
+}
+CAIRN_INLINE void from_e4m3(const std::byte* x, V* to) {
+    to[0] = from_e4m3(x);
+    to[1] = from_e4m3(x + 16);
+}
+CAIRN_INLINE void from_e5m2(const std::byte* x, V* to) {
+    to[0] = from_e5m2(x);
+    to[1] = from_e5m2(x + 16);
 }
 
 #include "cairn/kernels/body/cached.inl"

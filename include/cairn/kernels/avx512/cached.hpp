@@ -43,22 +43,36 @@ CAIRN_INLINE V to_float(I x) { return {_mm512_cvtepi32_ps(x.r)}; }
 CAIRN_INLINE V lookup(const float* table, I x) {
     return {_mm512_permutexvar_ps(x.r, _mm512_loadu_ps(table))};
 }
+// Sixteen floats chosen by four bits of each integer, whatever the other bits are.
+inline constexpr bool short_tables = true;
+CAIRN_INLINE V entries(V table, I x, int shift) {
+    const __m512i moved = shift == 0 ? x.r : _mm512_srli_epi32(x.r, static_cast<unsigned>(shift));
+    return {_mm512_permutexvar_ps(moved, table.r)};
+}
 CAIRN_INLINE V splat_half(const std::byte* x) {
     short bits;
     __builtin_memcpy(&bits, x, 2);
     return {_mm512_cvtph_ps(_mm256_set1_epi16(bits))};
 }
-CAIRN_INLINE V from_e4m3(const std::byte* x) {
-    const __m256i code = _mm256_cvtepu8_epi16(sixteen(x));
-    const __m256i magnitude = _mm256_and_si256(code, _mm256_set1_epi16(0x7F));
-    const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(code, _mm256_set1_epi16(0x80)), 8);
-    const __m256i half = _mm256_or_si256(sign, _mm256_slli_epi16(magnitude, 7));
-    const __mmask16 nan = _mm256_cmpeq_epi16_mask(magnitude, _mm256_set1_epi16(0x7F));
-    const __m512 value = _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0F));
-    return {_mm512_mask_blend_ps(nan, value, _mm512_set1_ps(__builtin_nanf("")))};
+CAIRN_INLINE void from_halves(__m512i half, V* to) {
+    to[0].r = _mm512_cvtph_ps(_mm512_castsi512_si256(half));
+    to[1].r = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(half, 1));
 }
-CAIRN_INLINE V from_e5m2(const std::byte* x) {
-    return {_mm512_cvtph_ps(_mm256_slli_epi16(_mm256_cvtepu8_epi16(sixteen(x)), 8))};
+CAIRN_INLINE __m256i thirty_two(const std::byte* x) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
+}
+// 32 codes: sign and magnitude moved to their places in a half, whose exponent is then 8 too small.
+CAIRN_INLINE void from_e4m3(const std::byte* x, V* to) {
+    const __m512i wide = _mm512_slli_epi16(_mm512_cvtepi8_epi16(thirty_two(x)), 7);
+    const __m512i ones = _mm512_set1_epi16(0x3F80);
+    const __mmask32 nan = _mm512_cmpeq_epi16_mask(_mm512_and_si512(wide, ones), ones);
+    const __m512i half = _mm512_and_si512(wide, _mm512_set1_epi16(static_cast<short>(0xBF80)));
+    from_halves(_mm512_mask_mov_epi16(half, nan, _mm512_set1_epi16(0x7E00)), to);
+    to[0].r = _mm512_mul_ps(to[0].r, _mm512_set1_ps(256.0F));
+    to[1].r = _mm512_mul_ps(to[1].r, _mm512_set1_ps(256.0F));
+}
+CAIRN_INLINE void from_e5m2(const std::byte* x, V* to) {
+    from_halves(_mm512_slli_epi16(_mm512_cvtepu8_epi16(thirty_two(x)), 8), to);
 }
 
 #include "cairn/kernels/body/cached.inl"

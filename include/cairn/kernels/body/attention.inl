@@ -1,30 +1,34 @@
 // The parts of attention over one run of rows inside one segment. Every value of a row is computed
 // from that row alone, so how many queries are handled together never shows.
 
-// Asks for a line of the rows that come next, into the second-level cache; an address outside is
-// ignored. For several queries: they read four tiles of keys side by side, each too short a stream
-// for the machine's own prefetchers. One query is bound by memory alone; it walks one stream, which
-// these follow, and lines asked for by hand would only take the few places for misses.
+// Asks for a line of rows that are read later, into the second-level cache; an address outside is
+// ignored. A segment's keys and values take turns, and each would begin anew where the machine's
+// own prefetchers lost it: so while one segment is computed, the next one comes.
 CAIRN_INLINE void fetch_line(const std::byte* at) { __builtin_prefetch(at, 0, 2); }
 inline constexpr std::ptrdiff_t line_bytes = 64;
-inline constexpr std::ptrdiff_t rows_ahead = 32;
+// Where those lines lie, seen from the ones that are read now.
+CAIRN_INLINE std::ptrdiff_t way_ahead(const RowsIn& rows) {
+    return rows.ahead != nullptr ? rows.ahead - rows.unit : 0;
+}
 
 // Q queries times U tiles of 16 positions; keys [tile][dim][16], the chain runs over dims
 // ascending. Not inlined: it is called from four places below, and compile time is part of the
 // interface.
 template <class T, int Q, int U>
-[[gnu::noinline]] void score_tiles_block(const std::byte* unit, std::ptrdiff_t stride, int dims,
-                                         const float* q, std::ptrdiff_t q_stride, float* s,
+[[gnu::noinline]] void score_tiles_block(const RowsIn& k, const std::byte* unit, const float* q,
+                                         std::ptrdiff_t q_stride, float* s,
                                          std::ptrdiff_t s_stride) {
+    const std::ptrdiff_t stride = k.stride;
+    const std::ptrdiff_t ahead = way_ahead(k);
     V sum[Q][U];
     CAIRN_UNROLL
     for (int i = 0; i < Q; ++i) CAIRN_UNROLL
     for (int u = 0; u < U; ++u) sum[i][u] = splat(0.0F);
-    for (int d = 0; d < dims; ++d) {
+    for (int d = 0; d < k.dims; ++d) {
         const std::ptrdiff_t at = d * key_tile * static_cast<std::ptrdiff_t>(sizeof(T));
-        if (Q > 1 && at % line_bytes == 0) {
+        if (at % line_bytes == 0) {
             CAIRN_UNROLL
-            for (int u = 0; u < U; ++u) fetch_line(unit + (U + u) * stride + at);
+            for (int u = 0; u < U; ++u) fetch_line(unit + u * stride + at + ahead);
         }
         V key[U];
         CAIRN_UNROLL
@@ -45,12 +49,15 @@ template <class T, int Q, int U>
 template <class T, int Q>
 CAIRN_INLINE void score_tiles_queries(const RowsIn& k, const float* q, std::ptrdiff_t q_stride,
                                       float* s, std::ptrdiff_t s_stride) {
-    constexpr int U = Q == 1 ? 1 : accumulators / Q >= 4 ? 4 : accumulators > Q ? accumulators / Q : 1;
+    constexpr int U = Q == 1                  ? 1
+                      : accumulators / Q >= 4 ? 4
+                      : accumulators > Q      ? accumulators / Q
+                                              : 1;
     const std::byte* unit = k.unit;
     int at = -k.lane;  // offset of the unit's first position from the first row
     if (k.lane != 0) {
         float part[Q * key_tile];
-        score_tiles_block<T, Q, 1>(unit, k.stride, k.dims, q, q_stride, part, key_tile);
+        score_tiles_block<T, Q, 1>(k, unit, q, q_stride, part, key_tile);
         const int end = k.count + k.lane < key_tile ? k.count + k.lane : key_tile;
         for (int i = 0; i < Q; ++i)
             for (int j = k.lane; j < end; ++j) s[i * s_stride + at + j] = part[i * key_tile + j];
@@ -59,12 +66,12 @@ CAIRN_INLINE void score_tiles_queries(const RowsIn& k, const float* q, std::ptrd
     }
     if constexpr (U > 1)
         for (; at + U * key_tile <= k.count; at += U * key_tile, unit += U * k.stride)
-            score_tiles_block<T, Q, U>(unit, k.stride, k.dims, q, q_stride, s + at, s_stride);
+            score_tiles_block<T, Q, U>(k, unit, q, q_stride, s + at, s_stride);
     for (; at + key_tile <= k.count; at += key_tile, unit += k.stride)
-        score_tiles_block<T, Q, 1>(unit, k.stride, k.dims, q, q_stride, s + at, s_stride);
+        score_tiles_block<T, Q, 1>(k, unit, q, q_stride, s + at, s_stride);
     if (at < k.count) {
         float part[Q * key_tile];
-        score_tiles_block<T, Q, 1>(unit, k.stride, k.dims, q, q_stride, part, key_tile);
+        score_tiles_block<T, Q, 1>(k, unit, q, q_stride, part, key_tile);
         for (int i = 0; i < Q; ++i)
             for (int j = 0; j < k.count - at; ++j)
                 s[i * s_stride + at + j] = part[i * key_tile + j];
@@ -115,8 +122,13 @@ template <class T>
 void scores_rows(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int queries, float* s,
                  std::ptrdiff_t s_stride) {
     int j = 0;
+    const std::ptrdiff_t ahead = way_ahead(k);
+    const std::ptrdiff_t row_bytes = k.dims * static_cast<std::ptrdiff_t>(sizeof(T));
     for (; j + 16 <= k.count; j += 16) {
         const std::byte* rows = k.unit + j * k.stride;
+        for (int g = 0; ahead != 0 && g < 16; ++g)
+            for (std::ptrdiff_t at = 0; at < row_bytes; at += line_bytes)
+                fetch_line(rows + g * k.stride + ahead + at);
         for (int i = 0; i < queries; ++i) {
             V sum[16];
             CAIRN_UNROLL
@@ -144,12 +156,11 @@ CAIRN_INLINE void weigh_block(const RowsIn& v, std::ptrdiff_t d, const float* p,
     for (int u = 0; u < U; ++u) sum[i][u] = load(o + i * o_stride + d + 16 * u);
     const std::byte* row = v.unit + d * static_cast<std::ptrdiff_t>(sizeof(T));
     constexpr std::ptrdiff_t row_bytes = 16 * static_cast<std::ptrdiff_t>(sizeof(T));
+    const std::ptrdiff_t ahead = way_ahead(v);
     for (int j = 0; j < v.count; ++j, row += v.stride) {
-        if constexpr (Q > 1) {
-            CAIRN_UNROLL
-            for (std::ptrdiff_t at = 0; at < U * row_bytes; at += line_bytes)
-                fetch_line(row + rows_ahead * v.stride + at);
-        }
+        CAIRN_UNROLL
+        for (std::ptrdiff_t at = 0; at < U * row_bytes; at += line_bytes)
+            fetch_line(row + ahead + at);
         V value[U];
         CAIRN_UNROLL
         for (int u = 0; u < U; ++u) value[u] = load(reinterpret_cast<const T*>(row) + 16 * u);
@@ -207,18 +218,22 @@ void weigh_rows(const RowsIn& v, const float* p, std::ptrdiff_t p_stride, int qu
     if (v.dims % 16 != 0) weigh_rest<T>(v, p, p_stride, queries, o, o_stride);
 }
 
+CAIRN_INLINE V larger(V x, V y) { return select_gt(x, y, x, y); }
 inline void softmax(float* s, int begin, int end, float* max, float* sum) {
     const int first = begin / 16 * 16;
     const int last = (end + 15) / 16 * 16;
     const float least = -__builtin_inff();
     for (int j = first; j < begin; ++j) s[j] = least;
     for (int j = end; j < last; ++j) s[j] = least;
-    V most = splat(least);
-    for (int j = first; j < last; j += 16) {
-        const V x = load(s + j);
-        most = select_gt(x, most, x, most);
+    // Four chains: the largest is the largest in any order.
+    V most[4] = {splat(least), splat(least), splat(least), splat(least)};
+    int at = first;
+    for (; at + 64 <= last; at += 64) {
+        CAIRN_UNROLL
+        for (int u = 0; u < 4; ++u) most[u] = larger(load(s + at + 16 * u), most[u]);
     }
-    const float m = reduce_max(most);
+    for (; at < last; at += 16) most[0] = larger(load(s + at), most[0]);
+    const float m = reduce_max(larger(larger(most[0], most[1]), larger(most[2], most[3])));
     *max = m;
     *sum = 0.0F;
     if (m == least) {

@@ -2,61 +2,93 @@
 // Included inside the namespace of each instruction set. A number is decoded as
 // fma(code, scale, least) in a register and used there: its bits equal those of the decoded row.
 
-// The 16 codes of vector `v` of codes that start at `codes`, as floats before scale and least.
 template <RowLayout F>
-CAIRN_INLINE V code_lanes(const std::byte* codes, int v) {
+CAIRN_INLINE V scaled(V code, [[maybe_unused]] V scale, [[maybe_unused]] V least) {
+    if constexpr (!F.scaled())
+        return code;
+    else if constexpr (F.least || F.offset != 0)
+        return fma(code, scale, least);
+    else
+        return mul(code, scale);
+}
+template <RowLayout F>
+CAIRN_INLINE V least_of(V scale) {
+    return mul(scale, splat(-static_cast<float>(F.offset)));
+}
+
+// What codes of up to 4 bits mean, before scale and least; fewer bits repeat, so that four may be
+// looked up.
+template <int bits, Meaning meaning>
+CAIRN_INLINE V code_table() {
+    alignas(64) static constexpr float four[16] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                   8, 9, 10, 11, 12, 13, 14, 15};
+    alignas(64) static constexpr float two[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+    return load(meaning == Meaning::iq4_nl ? iq4_nl_values : bits == 4 ? four : two);
+}
+// The codes of up to 4 bits at `shift`, as floats before scale and least.
+template <int bits, Meaning meaning>
+CAIRN_INLINE V short_lanes(I codes, int shift) {
+    if constexpr (short_tables)
+        return entries(code_table<bits, meaning>(), codes, shift);
+    else if constexpr (meaning == Meaning::iq4_nl)
+        return lookup(iq4_nl_values, take(codes, shift, 15));
+    else
+        return to_float(take(codes, shift, (1 << bits) - 1));
+}
+
+// 32 codes of 8 bits, as floats before the scale.
+template <RowLayout F>
+CAIRN_INLINE void byte_lanes(const std::byte* codes, V* to) {
     if constexpr (F.meaning == Meaning::e4m3) {
-        return from_e4m3(codes + 16 * v);
+        from_e4m3(codes, to);
     } else if constexpr (F.meaning == Meaning::e5m2) {
-        return from_e5m2(codes + 16 * v);
+        from_e5m2(codes, to);
     } else if constexpr (F.meaning == Meaning::signed_byte) {
-        return to_float(signed_bytes(codes + 16 * v));
-    } else if constexpr (F.bits == 8) {
-        return to_float(unsigned_bytes(codes + 16 * v));
-    } else if constexpr (F.bits == 2) {
-        return to_float(spread2(codes + 4 * v));
+        to[0] = to_float(signed_bytes(codes));
+        to[1] = to_float(signed_bytes(codes + 16));
     } else {
-        const I low = take(unsigned_bytes(codes + v / 2 * 16), v % 2 * 4, 15);
-        if constexpr (F.meaning == Meaning::iq4_nl)
-            return lookup(iq4_nl_values, low);
-        else
-            return to_float(low);
+        to[0] = to_float(unsigned_bytes(codes));
+        to[1] = to_float(unsigned_bytes(codes + 16));
     }
 }
 
-// The number of dim d in a tile's block, before the chain.
+// The numbers of dims d and d + 1 in a tile's block.
 template <RowLayout F>
-CAIRN_INLINE V key_lanes(const std::byte* codes, int d, V scale, V least) {
-    V value;
-    if constexpr (F.bits == 5)
-        value = to_float(add_int(
-            take(unsigned_bytes(codes + d / 2 * 16), d % 2 * 4, 15),
-            raise4(take(unsigned_bytes(codes + F.group * key_tile / 2 + d / 8 * 16), d % 8, 1))));
-    else
-        value = code_lanes<F>(codes, d);
-    if constexpr (F.scaled()) {
-        if constexpr (F.least || F.offset != 0)
-            value = fma(value, scale, least);
-        else
-            value = mul(value, scale);
+CAIRN_INLINE void key_lanes(const std::byte* codes, int d, V scale, V least, V* to) {
+    if constexpr (F.bits == 8) {
+        byte_lanes<F>(codes + d * 16, to);
+    } else if constexpr (F.bits == 5) {
+        const I low = unsigned_bytes(codes + d / 2 * 16);
+        const I high = unsigned_bytes(codes + F.group * key_tile / 2 + d / 8 * 16);
+        to[0] = to_float(add_int(take(low, 0, 15), raise4(take(high, d % 8, 1))));
+        to[1] = to_float(add_int(take(low, 4, 15), raise4(take(high, d % 8 + 1, 1))));
+    } else if constexpr (F.bits == 4) {
+        const I both = unsigned_bytes(codes + d / 2 * 16);
+        to[0] = short_lanes<4, F.meaning>(both, 0);
+        to[1] = short_lanes<4, F.meaning>(both, 4);
+    } else {
+        to[0] = short_lanes<2, F.meaning>(spread2(codes + d * 4), 0);
+        to[1] = short_lanes<2, F.meaning>(spread2(codes + d * 4 + 4), 0);
     }
-    return value;
+    to[0] = scaled<F>(to[0], scale, least);
+    to[1] = scaled<F>(to[1], scale, least);
 }
 
 // U tiles of 16 positions, Q queries: the chain runs over dims ascending.
 template <RowLayout F, int Q, int U>
-[[gnu::noinline]] void score_unit(const std::byte* unit, std::ptrdiff_t stride, int dims,
-                                  const float* q, std::ptrdiff_t q_stride, float* s,
-                                  std::ptrdiff_t s_stride) {
+[[gnu::noinline]] void score_unit(const RowsIn& k, const std::byte* unit, const float* q,
+                                  std::ptrdiff_t q_stride, float* s, std::ptrdiff_t s_stride) {
+    const std::ptrdiff_t stride = k.stride;
+    const std::ptrdiff_t ahead = way_ahead(k);
     V sum[Q][U];
     CAIRN_UNROLL
     for (int i = 0; i < Q; ++i) CAIRN_UNROLL
     for (int u = 0; u < U; ++u) sum[i][u] = splat(0.0F);
-    const int blocks = F.blocks(dims);
+    const int blocks = F.blocks(k.dims);
     for (int b = 0; b < blocks; ++b) {
-        const int n = F.block_dims(dims, b);
-        [[maybe_unused]] V scale[U];
-        [[maybe_unused]] V least[U];
+        const int n = F.block_dims(k.dims, b);
+        V scale[U];
+        V least[U];
         CAIRN_UNROLL
         for (int u = 0; u < U; ++u) {
             scale[u] = least[u] = splat(0.0F);
@@ -66,125 +98,180 @@ template <RowLayout F, int Q, int U>
                 if constexpr (F.least)
                     least[u] = load(reinterpret_cast<const half_t*>(at + 2 * key_tile));
                 else if constexpr (F.offset != 0)
-                    least[u] = mul(scale[u], splat(-static_cast<float>(F.offset)));
+                    least[u] = least_of<F>(scale[u]);
             }
         }
         const std::byte* codes = unit + F.parameter_bytes() * key_tile;
         const float* query = q + b * F.group;
-        int d = 0;
-        for (; d + 4 <= n; d += 4) {
-            const std::ptrdiff_t ahead = d * key_tile * F.bits / 8;
-            if (ahead % line_bytes < 8 * F.bits) CAIRN_UNROLL
-            for (int u = 0; u < U; ++u) fetch_line(codes + (U + u) * stride + ahead);
+        for (int d = 0; d < n; d += 2) {
+            const std::ptrdiff_t at = d * key_tile * F.bits / 8;
+            if (at % line_bytes < 4 * F.bits) CAIRN_UNROLL
+            for (int u = 0; u < U; ++u) fetch_line(codes + u * stride + at + ahead);
+            V value[U][2];
             CAIRN_UNROLL
-            for (int x = 0; x < 4; ++x) {
-                V value[U];
-                CAIRN_UNROLL
-                for (int u = 0; u < U; ++u)
-                    value[u] = key_lanes<F>(codes + u * stride, d + x, scale[u], least[u]);
+            for (int u = 0; u < U; ++u)
+                key_lanes<F>(codes + u * stride, d, scale[u], least[u], value[u]);
+            CAIRN_UNROLL
+            for (int x = 0; x < 2; ++x) {
+                if (d + x == n) break;
                 CAIRN_UNROLL
                 for (int i = 0; i < Q; ++i) {
-                    const V at = splat(query[i * q_stride + d + x]);
+                    const V at_dim = splat(query[i * q_stride + d + x]);
                     CAIRN_UNROLL
-                    for (int u = 0; u < U; ++u) sum[i][u] = fma(value[u], at, sum[i][u]);
+                    for (int u = 0; u < U; ++u) sum[i][u] = fma(value[u][x], at_dim, sum[i][u]);
                 }
             }
         }
-        for (; d < n; ++d) CAIRN_UNROLL
-        for (int u = 0; u < U; ++u) {
-            const V value = key_lanes<F>(codes + u * stride, d, scale[u], least[u]);
-            CAIRN_UNROLL
-            for (int i = 0; i < Q; ++i)
-                sum[i][u] = fma(value, splat(query[i * q_stride + d]), sum[i][u]);
-        }
-        unit += F.parameter_bytes() * key_tile + F.tile_code_bytes(dims);
+        unit += F.parameter_bytes() * key_tile + F.tile_code_bytes(k.dims);
     }
     CAIRN_UNROLL
     for (int i = 0; i < Q; ++i) CAIRN_UNROLL
     for (int u = 0; u < U; ++u) store(s + i * s_stride + u * key_tile, sum[i][u]);
 }
 
-template <RowLayout F, int Q>
-[[gnu::noinline]] void score_rows_of(const RowsIn& k, const float* q, std::ptrdiff_t q_stride,
-                                     float* s, std::ptrdiff_t s_stride) {
-    constexpr int U = accumulators >= 8 ? 2 : 1;
+// Units of `rows` positions each, U at a time where all their positions are wanted, one at a time
+// through a buffer where not.
+template <int rows, int U, int Q, class Unit>
+CAIRN_INLINE void score_units(const RowsIn& k, float* s, std::ptrdiff_t s_stride, Unit score) {
     const std::byte* unit = k.unit;
     for (int at = -k.lane; at < k.count;) {
-        if (U > 1 && at >= 0 && at + U * key_tile <= k.count) {
-            score_unit<F, Q, U>(unit, k.stride, k.dims, q, q_stride, s + at, s_stride);
-            at += U * key_tile;
+        if (at >= 0 && at + U * rows <= k.count) {
+            score.template many<U>(unit, s + at, s_stride);
+            at += U * rows;
             unit += U * k.stride;
             continue;
         }
-        if (at >= 0 && at + key_tile <= k.count) {
-            score_unit<F, Q, 1>(unit, k.stride, k.dims, q, q_stride, s + at, s_stride);
+        if (at >= 0 && at + rows <= k.count) {
+            score.template many<1>(unit, s + at, s_stride);
         } else {
-            float part[Q * key_tile];
-            score_unit<F, Q, 1>(unit, k.stride, k.dims, q, q_stride, part, key_tile);
+            float part[Q * rows];
+            score.template many<1>(unit, part, rows);
             const int begin = at < 0 ? 0 : at;
-            const int end = at + key_tile < k.count ? at + key_tile : k.count;
+            const int end = at + rows < k.count ? at + rows : k.count;
             for (int i = 0; i < Q; ++i)
-                for (int j = begin; j < end; ++j)
-                    s[i * s_stride + j] = part[i * key_tile + j - at];
+                for (int j = begin; j < end; ++j) s[i * s_stride + j] = part[i * rows + j - at];
         }
-        at += key_tile;
+        at += rows;
         unit += k.stride;
     }
 }
 
+// Chains of fma that keep the machine busy, in units of `vectors` of them a query.
+template <int Q, int vectors>
+inline constexpr int units_at_once = accumulators >= 8 ? (Q == 1 ? 8 : 4) / vectors : 1;
+
+template <RowLayout F, int Q>
+struct TileScore {
+    const RowsIn& k;
+    const float* q;
+    std::ptrdiff_t q_stride;
+    template <int U>
+    CAIRN_INLINE void many(const std::byte* unit, float* s, std::ptrdiff_t s_stride) const {
+        score_unit<F, Q, U>(k, unit, q, q_stride, s, s_stride);
+    }
+};
+template <RowLayout F, int Q>
+[[gnu::noinline]] void score_rows_of(const RowsIn& k, const float* q, std::ptrdiff_t q_stride,
+                                     float* s, std::ptrdiff_t s_stride) {
+    score_units<key_tile, units_at_once<Q, 1>, Q>(k, s, s_stride, TileScore<F, Q>{k, q, q_stride});
+}
+
+// Calls rows_of<Q>(rows, x, y) for 4, 3 or 1 of the queries at x and y until none is left. The
+// first call asks for what is read later.
+#define CAIRN_EACH_QUERIES(rows_of, first_of, rows, x, x_stride, y, y_stride)                   \
+    RowsIn part = rows;                                                                         \
+    for (int i = 0; i < queries;) {                                                             \
+        const int n = queries - i >= 4 ? 4 : queries - i == 3 ? 3 : 1;                          \
+        if (n == 4)                                                                             \
+            rows_of<first_of, 4>(part, x + i * x_stride, x_stride, y + i * y_stride, y_stride); \
+        else if (n == 3)                                                                        \
+            rows_of<first_of, 3>(part, x + i * x_stride, x_stride, y + i * y_stride, y_stride); \
+        else                                                                                    \
+            rows_of<first_of, 1>(part, x + i * x_stride, x_stride, y + i * y_stride, y_stride); \
+        part.ahead = nullptr;                                                                   \
+        i += n;                                                                                 \
+    }
+
 template <RowLayout F>
 void cached_scores(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int queries, float* s,
                    std::ptrdiff_t s_stride) {
-    int i = 0;
-    for (; i + 4 <= queries; i += 4)
-        score_rows_of<F, 4>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
-    if (i + 3 <= queries) {
-        score_rows_of<F, 3>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
-        i += 3;
-    }
-    for (; i < queries; ++i)
-        score_rows_of<F, 1>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
+    CAIRN_EACH_QUERIES(score_rows_of, F, k, q, q_stride, s, s_stride)
 }
 
-// Adds Q weighted sums of rows to U vectors of dims from vector `first` of block `b` on.
+// U vectors of a row's codes from vector `first` on, which is even where there are several.
+template <RowLayout F, int U>
+CAIRN_INLINE void value_lanes(const std::byte* codes, int first, V scale, V least, V* to) {
+    if constexpr (F.bits == 8) {
+        std::byte last[32];
+        if constexpr (U == 1) {
+            V both[2];
+            __builtin_memcpy(last, codes + 16 * first, 16);
+            __builtin_memcpy(last + 16, last, 16);
+            byte_lanes<F>(last, both);
+            to[0] = both[0];
+        } else {
+            CAIRN_UNROLL
+            for (int u = 0; u < U; u += 2) byte_lanes<F>(codes + 16 * (first + u), to + u);
+        }
+        CAIRN_UNROLL
+        for (int u = 0; u < U; ++u) to[u] = scaled<F>(to[u], scale, least);
+    } else if constexpr (F.bits == 5) {
+        const I low = unsigned_bytes(codes);
+        const I high = spread2(codes + F.group / 2);
+        CAIRN_UNROLL
+        for (int u = 0; u < U; ++u)
+            to[u] = scaled<F>(to_float(add_int(take(low, 4 * u, 15), raise4(take(high, u, 1)))),
+                              scale, least);
+    } else {
+        // With tables, the numbers of all codes at once: a code then only chooses.
+        V numbers = scale;
+        if constexpr (short_tables)
+            numbers = scaled<F>(code_table<F.bits, F.meaning>(), scale, least);
+        CAIRN_UNROLL
+        for (int u = 0; u < U; ++u) {
+            const I code = F.bits == 4 ? unsigned_bytes(codes + (first + u) / 2 * 16)
+                                       : spread2(codes + (first + u) * 4);
+            const int shift = F.bits == 4 ? (first + u) % 2 * 4 : 0;
+            if constexpr (short_tables)
+                to[u] = entries(numbers, code, shift);
+            else
+                to[u] = scaled<F>(short_lanes<F.bits, F.meaning>(code, shift), scale, least);
+        }
+    }
+}
+
+// Adds Q weighted sums of rows to U vectors of dims from `first` on: the beginning of a block,
+// unless blocks are whole rows.
 template <RowLayout F, int Q, int U>
-CAIRN_INLINE void weigh_vectors(const RowsIn& v, int b, int first, const float* p,
-                                std::ptrdiff_t p_stride, float* o, std::ptrdiff_t o_stride) {
+[[gnu::noinline]] void weigh_vectors(const RowsIn& v, int first, const float* p,
+                                     std::ptrdiff_t p_stride, float* o, std::ptrdiff_t o_stride) {
+    constexpr bool whole = !F.scaled() || F.group == 0;
+    constexpr int per_block = whole || U < 2 ? U : 2;
+    constexpr int block_bytes = F.parameter_bytes() + F.group * F.bits / 8;
+    const std::byte* row = v.unit + (whole ? 0 : first / 32 * block_bytes);
+    const std::ptrdiff_t ahead = way_ahead(v) + (whole ? first * F.bits / 8 : 0);
     V sum[Q][U];
     CAIRN_UNROLL
     for (int i = 0; i < Q; ++i) CAIRN_UNROLL
-    for (int u = 0; u < U; ++u)
-        sum[i][u] = load(o + i * o_stride + 16 * u);
-    const std::byte* block =
-        v.unit + b * (F.parameter_bytes() + F.code_bytes(v.dims));
-    for (int j = 0; j < v.count; ++j, block += v.stride) {
-        fetch_line(block + rows_ahead * v.stride + 2 * first * F.bits);
-        [[maybe_unused]] V scale = splat(1.0F);
-        [[maybe_unused]] V least = splat(0.0F);
-        if constexpr (F.scaled()) {
-            scale = splat_half(block);
-            if constexpr (F.least)
-                least = splat_half(block + 2);
-            else if constexpr (F.offset != 0)
-                least = mul(scale, splat(-static_cast<float>(F.offset)));
-        }
-        const std::byte* codes = block + F.parameter_bytes();
-        V value[U];
-        [[maybe_unused]] I high;
-        if constexpr (F.bits == 5) high = spread2(codes + F.group / 2);
+    for (int u = 0; u < U; ++u) sum[i][u] = load(o + i * o_stride + 16 * u);
+    for (int j = 0; j < v.count; ++j, row += v.stride) {
         CAIRN_UNROLL
-        for (int u = 0; u < U; ++u) {
-            if constexpr (F.bits == 5)
-                value[u] = to_float(add_int(take(unsigned_bytes(codes), 4 * u, 15),
-                                            raise4(take(high, u, 1))));
-            else
-                value[u] = code_lanes<F>(codes, first + u);
+        for (int at = 0; at < U * 2 * F.bits; at += line_bytes) fetch_line(row + ahead + at);
+        V value[U];
+        CAIRN_UNROLL
+        for (int u = 0; u < U; u += per_block) {
+            const std::byte* at = whole ? row : row + u / 2 * block_bytes;
+            V scale = splat(1.0F);
+            V least = scale;
             if constexpr (F.scaled()) {
-                if constexpr (F.least || F.offset != 0)
-                    value[u] = fma(value[u], scale, least);
-                else
-                    value[u] = mul(value[u], scale);
+                scale = splat_half(at);
+                if constexpr (F.least)
+                    least = splat_half(at + 2);
+                else if constexpr (F.offset != 0)
+                    least = least_of<F>(scale);
             }
+            value_lanes<F, per_block>(at + F.parameter_bytes(), whole ? first / 16 : 0, scale,
+                                      least, value + u);
         }
         CAIRN_UNROLL
         for (int i = 0; i < Q; ++i) {
@@ -195,118 +282,115 @@ CAIRN_INLINE void weigh_vectors(const RowsIn& v, int b, int first, const float* 
     }
     CAIRN_UNROLL
     for (int i = 0; i < Q; ++i) CAIRN_UNROLL
-    for (int u = 0; u < U; ++u)
-        store(o + i * o_stride + 16 * u, sum[i][u]);
+    for (int u = 0; u < U; ++u) store(o + i * o_stride + 16 * u, sum[i][u]);
 }
 
 template <RowLayout F, int Q>
 [[gnu::noinline]] void weigh_rows_of(const RowsIn& v, const float* p, std::ptrdiff_t p_stride,
                                      float* o, std::ptrdiff_t o_stride) {
-    const int blocks = F.blocks(v.dims);
-    for (int b = 0; b < blocks; ++b) {
-        const int n = F.block_dims(v.dims, b);
-        float* at = o + b * F.group;
-        int d = 0;
-        for (; d + 32 <= n; d += 32)
-            weigh_vectors<F, Q, 2>(v, b, d / 16, p, p_stride, at + d, o_stride);
-        if (d < n) {
-            // The last dims through a buffer: rows of codes are padded, rows of floats are not.
-            float part[Q * 32];
-            for (int i = 0; i < Q; ++i)
-                for (int x = 0; x < 32; ++x)
-                    part[i * 32 + x] = d + x < n ? at[i * o_stride + d + x] : 0.0F;
-            const int vectors = n - d > 16 ? 2 : 1;
-            if (vectors == 2 || F.bits == 5)
-                weigh_vectors<F, Q, 2>(v, b, d / 16, p, p_stride, part, 32);
-            else
-                weigh_vectors<F, Q, 1>(v, b, d / 16, p, p_stride, part, 32);
-            for (int i = 0; i < Q; ++i)
-                for (int x = 0; d + x < n; ++x) at[i * o_stride + d + x] = part[i * 32 + x];
-        }
-    }
+    constexpr int U = accumulators >= 8 ? 4 : 2;
+    int d = 0;
+    for (; d + 16 * U <= v.dims; d += 16 * U)
+        weigh_vectors<F, Q, U>(v, d, p, p_stride, o + d, o_stride);
+    for (; U > 2 && d + 32 <= v.dims; d += 32)
+        weigh_vectors<F, Q, 2>(v, d, p, p_stride, o + d, o_stride);
+    if (d == v.dims) return;
+    // The last dims through a buffer: rows of codes are padded, rows of floats are not.
+    float part[Q * 32];
+    for (int i = 0; i < Q; ++i)
+        for (int x = 0; x < 32; ++x)
+            part[i * 32 + x] = d + x < v.dims ? o[i * o_stride + d + x] : 0.0F;
+    if (v.dims - d > 16 || F.bits == 5)
+        weigh_vectors<F, Q, 2>(v, d, p, p_stride, part, 32);
+    else
+        weigh_vectors<F, Q, 1>(v, d, p, p_stride, part, 32);
+    for (int i = 0; i < Q; ++i)
+        for (int x = 0; d + x < v.dims; ++x) o[i * o_stride + d + x] = part[i * 32 + x];
 }
 
 template <RowLayout F>
 void cached_weigh(const RowsIn& v, const float* p, std::ptrdiff_t p_stride, int queries, float* o,
                   std::ptrdiff_t o_stride) {
-    int i = 0;
-    for (; i + 4 <= queries; i += 4)
-        weigh_rows_of<F, 4>(v, p + i * p_stride, p_stride, o + i * o_stride, o_stride);
-    if (i + 3 <= queries) {
-        weigh_rows_of<F, 3>(v, p + i * p_stride, p_stride, o + i * o_stride, o_stride);
-        i += 3;
-    }
-    for (; i < queries; ++i)
-        weigh_rows_of<F, 1>(v, p + i * p_stride, p_stride, o + i * o_stride, o_stride);
+    CAIRN_EACH_QUERIES(weigh_rows_of, F, v, p, p_stride, o, o_stride)
 }
 
-// A unit of 32 positions with a scale and a least a channel.
-template <int bits, int Q>
-[[gnu::noinline]] void score_channels(const std::byte* unit, int dims, const float* q,
+// The numbers of dim d in a unit of 32 positions with a scale and a least a channel.
+template <int bits>
+CAIRN_INLINE void channel_lanes(const std::byte* codes, int d, V scale, V least, V* to) {
+    const I both = unsigned_bytes(codes + (bits == 4 ? d : d / 2) * 16);
+    const int low = bits == 4 ? 0 : d % 2 * 4;
+    if constexpr (short_tables) {
+        const V numbers = fma(code_table<bits, Meaning::plain>(), scale, least);
+        to[0] = entries(numbers, both, low);
+        to[1] = entries(numbers, both, low + bits);
+    } else {
+        to[0] = fma(to_float(take(both, low, (1 << bits) - 1)), scale, least);
+        to[1] = fma(to_float(take(both, low + bits, (1 << bits) - 1)), scale, least);
+    }
+}
+
+// U such units, Q queries.
+template <int bits, int Q, int U>
+[[gnu::noinline]] void score_channels(const RowsIn& k, const std::byte* unit, const float* q,
                                       std::ptrdiff_t q_stride, float* s, std::ptrdiff_t s_stride) {
-    V sum[Q][2];
+    const int dims = k.dims;
+    const std::ptrdiff_t ahead = way_ahead(k);
+    V sum[Q][U][2];
     CAIRN_UNROLL
-    for (int i = 0; i < Q; ++i) sum[i][0] = sum[i][1] = splat(0.0F);
-    const std::byte* codes = unit + 4 * dims;
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < U; ++u) sum[i][u][0] = sum[i][u][1] = splat(0.0F);
     for (int d = 0; d < dims; ++d) {
-        const V scale = splat_half(unit + 2 * d);
-        const V least = splat_half(unit + 2 * (dims + d));
-        I low;
-        I high;
-        if constexpr (bits == 4) {
-            const I both = unsigned_bytes(codes + 16 * d);
-            low = take(both, 0, 15);
-            high = take(both, 4, 15);
-        } else {
-            const I both = unsigned_bytes(codes + d / 2 * 16);
-            low = take(both, d % 2 * 4, 3);
-            high = take(both, d % 2 * 4 + 2, 3);
+        V value[U][2];
+        CAIRN_UNROLL
+        for (int u = 0; u < U; ++u) {
+            const std::byte* at = unit + u * k.stride;
+            const std::byte* codes = at + 4 * dims;
+            if (d % (16 / bits) == 0) fetch_line(codes + d * 4 * bits + ahead);
+            if (d % 16 == 0) fetch_line(at + d * 4 + ahead);
+            channel_lanes<bits>(codes, d, splat_half(at + 2 * d), splat_half(at + 2 * (dims + d)),
+                                value[u]);
         }
-        const V a = fma(to_float(low), scale, least);
-        const V b = fma(to_float(high), scale, least);
         CAIRN_UNROLL
         for (int i = 0; i < Q; ++i) {
             const V query = splat(q[i * q_stride + d]);
-            sum[i][0] = fma(a, query, sum[i][0]);
-            sum[i][1] = fma(b, query, sum[i][1]);
+            CAIRN_UNROLL
+            for (int u = 0; u < U; ++u) {
+                sum[i][u][0] = fma(value[u][0], query, sum[i][u][0]);
+                sum[i][u][1] = fma(value[u][1], query, sum[i][u][1]);
+            }
         }
     }
     CAIRN_UNROLL
-    for (int i = 0; i < Q; ++i) {
-        store(s + i * s_stride, sum[i][0]);
-        store(s + i * s_stride + 16, sum[i][1]);
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < U; ++u) {
+        store(s + i * s_stride + u * channel_group, sum[i][u][0]);
+        store(s + i * s_stride + u * channel_group + 16, sum[i][u][1]);
     }
 }
 
 template <int bits, int Q>
-CAIRN_INLINE void score_channels_of(const RowsIn& k, const float* q, std::ptrdiff_t q_stride,
-                                    float* s, std::ptrdiff_t s_stride) {
-    const std::byte* unit = k.unit;
-    for (int at = -k.lane; at < k.count; at += channel_group, unit += k.stride) {
-        if (at >= 0 && at + channel_group <= k.count) {
-            score_channels<bits, Q>(unit, k.dims, q, q_stride, s + at, s_stride);
-            continue;
-        }
-        float part[Q * channel_group];
-        score_channels<bits, Q>(unit, k.dims, q, q_stride, part, channel_group);
-        const int begin = at < 0 ? 0 : at;
-        const int end = at + channel_group < k.count ? at + channel_group : k.count;
-        for (int i = 0; i < Q; ++i)
-            for (int j = begin; j < end; ++j)
-                s[i * s_stride + j] = part[i * channel_group + j - at];
+struct ChannelScore {
+    const RowsIn& k;
+    const float* q;
+    std::ptrdiff_t q_stride;
+    template <int U>
+    CAIRN_INLINE void many(const std::byte* unit, float* s, std::ptrdiff_t s_stride) const {
+        score_channels<bits, Q, U>(k, unit, q, q_stride, s, s_stride);
     }
+};
+template <int bits, int Q>
+[[gnu::noinline]] void score_channels_of(const RowsIn& k, const float* q, std::ptrdiff_t q_stride,
+                                         float* s, std::ptrdiff_t s_stride) {
+    score_units<channel_group, units_at_once<Q, 2>, Q>(k, s, s_stride,
+                                                       ChannelScore<bits, Q>{k, q, q_stride});
 }
 
 template <int bits>
 void channel_scores(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int queries, float* s,
                     std::ptrdiff_t s_stride) {
-    int i = 0;
-    if constexpr (accumulators >= 4)
-        for (; i + 3 <= queries; i += 3)
-            score_channels_of<bits, 3>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
-    for (; i < queries; ++i)
-        score_channels_of<bits, 1>(k, q + i * q_stride, q_stride, s + i * s_stride, s_stride);
+    CAIRN_EACH_QUERIES(score_channels_of, bits, k, q, q_stride, s, s_stride)
 }
+#undef CAIRN_EACH_QUERIES
 
 // The products of a format.
 template <RowLayout F>

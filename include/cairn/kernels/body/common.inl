@@ -35,9 +35,11 @@ CAIRN_INLINE void store_upto(float* x, V a, std::ptrdiff_t n) {
 [[gnu::noinline]] inline float reduce_max(V a) {
     float buffer[16];
     store(buffer, a);
-    float most = buffer[0];
-    for (int i = 1; i < 16; ++i) most = buffer[i] > most ? buffer[i] : most;
-    return most;
+    CAIRN_UNROLL
+    for (int n = 8; n > 0; n /= 2)
+        for (int i = 0; i < n; ++i)
+            buffer[i] = buffer[i + n] > buffer[i] ? buffer[i + n] : buffer[i];
+    return buffer[0];
 }
 CAIRN_INLINE float first_lane(V a) {
     float buffer[16];

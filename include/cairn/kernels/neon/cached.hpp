@@ -81,6 +81,8 @@ CAIRN_INLINE V lookup(const float* table, const I& x) {
     for (int i = 0; i < 16; ++i) value[i] = table[at[i]];
     return load(value);
 }
+inline constexpr bool short_tables = false;
+CAIRN_INLINE V entries(const V& table, const I&, int) { return table; }
 CAIRN_INLINE V splat_half(const std::byte* x) {
     std::uint16_t bits;
     __builtin_memcpy(&bits, x, 2);
@@ -108,6 +110,15 @@ CAIRN_INLINE V from_e4m3(const std::byte* x) {
 CAIRN_INLINE V from_e5m2(const std::byte* x) {
     const uint8x16_t code = sixteen(x);
     return from_halves(vshll_n_u8(vget_low_u8(code), 8), vshll_n_u8(vget_high_u8(code), 8));
+}
+
+CAIRN_INLINE void from_e4m3(const std::byte* x, V* to) {
+    to[0] = from_e4m3(x);
+    to[1] = from_e4m3(x + 16);
+}
+CAIRN_INLINE void from_e5m2(const std::byte* x, V* to) {
+    to[0] = from_e5m2(x);
+    to[1] = from_e5m2(x + 16);
 }
 
 #include "cairn/kernels/body/cached.inl"

@@ -71,6 +71,8 @@ inline V lookup(const float* table, const I& x) {
     r.at[i] = table[x.at[i]];
     return r;
 }
+inline constexpr bool short_tables = false;
+inline V entries(const V& table, const I&, int) { return table; }
 inline V splat_half(const std::byte* x) {
     f16_bits bits;
     std::memcpy(&bits, x, 2);
@@ -87,6 +89,14 @@ inline V from_e5m2(const std::byte* x) {
     CAIRN_EACH
     r.at[i] = e5m2_to_f32(std::to_integer<std::uint8_t>(x[i]));
     return r;
+}
+inline void from_e4m3(const std::byte* x, V* to) {
+    to[0] = from_e4m3(x);
+    to[1] = from_e4m3(x + 16);
+}
+inline void from_e5m2(const std::byte* x, V* to) {
+    to[0] = from_e5m2(x);
+    to[1] = from_e5m2(x + 16);
 }
 #undef CAIRN_EACH
 
