@@ -264,7 +264,7 @@ struct PreparedProduct {
     void (*run)(const void* state, std::ptrdiff_t panel_begin, std::ptrdiff_t panel_end,
                 int worker) = nullptr;
     std::ptrdiff_t panels = 0;
-    std::ptrdiff_t group = 1;  ///< panels that many rows are multiplied with at once
+    std::ptrdiff_t group = 1;  ///< panels that the rows are multiplied with at once
 };
 
 /// What a block type brings along, so that who uses plain weights only does not compile it.
