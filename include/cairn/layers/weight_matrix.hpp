@@ -117,7 +117,8 @@ inline const PlainWeights& plain_weights_of(ElementType type) {
 class WeightMatrix {
   public:
     WeightMatrix() = default;
-    /// All zeros, of a plain type. Throws Error{invalid_argument, limit, out_of_memory}.
+    /// All zeros, of a plain type. Throws Error{invalid_argument, limit, out_of_memory},
+    /// std::bad_alloc.
     WeightMatrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type)
         : WeightMatrix(out, in, plain_weights_of(type)) {}
     /// The same.
