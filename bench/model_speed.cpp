@@ -5,7 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <cairn/io/io.hpp>
 
-#include "timer.hpp"
+#include "limits.hpp"
 
 using namespace cairn;
 
@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
     int depth = 0;
     int threads = hardware_threads();
     int rounds = 1;
+    bool limits = false;
     app.add_option("model", path, "GGUF file or model folder")->required();
     app.add_option("--cache", cache, "Cache SPEC")->capture_default_str();
     app.add_option("--compute", compute, "fast or accurate")->capture_default_str();
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
     app.add_option("--depth", depth, "Tokens in the cache before decoding")->capture_default_str();
     app.add_option("--threads", threads, "Threads")->capture_default_str();
     app.add_option("--rounds", rounds, "Rounds")->capture_default_str();
+    app.add_flag("--limits", limits, "Read bandwidth before each decode");
     CLI11_PARSE(app, argc, argv);
     try {
         ThreadPool pool(threads);
@@ -48,6 +50,9 @@ int main(int argc, char** argv) {
         };
         Json prefills = Json::array();
         Json decodes = Json::array();
+        Json bandwidths = Json::array();
+        std::optional<bench::ReadProbe> probe;
+        if (limits) probe.emplace(pool);
         for (int round = -1; round < rounds; ++round) {  // the first warms up
             if (prefill > 0) {
                 session.clear();
@@ -61,6 +66,7 @@ int main(int argc, char** argv) {
                 Token next = 1;
                 Greedy greedy;
                 next = greedy(session.decode(next), {});
+                if (probe && round >= 0) bandwidths.push_back(probe->run());
                 const double t = bench::timed([&] {
                     for (int i = 0; i < decode; ++i) next = greedy(session.decode(next), {});
                 });
@@ -78,6 +84,7 @@ int main(int argc, char** argv) {
                           {"prefill_operations", 2.0 * (prefill * weights + output)},
                           {"prefill_tokens_per_second", prefills},
                           {"decode_tokens_per_second", decodes},
+                          {"read_bytes_per_second", bandwidths},
                           {"decode_bytes", loaded->model.decode_bytes()}}
                          .dump()
                   << '\n';

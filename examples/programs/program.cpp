@@ -104,7 +104,7 @@ Flag ModelOptions::add_to(Flags& flags) {
     flags.add("-t,--threads", threads, "Threads").between(1, 1024).shown();
     flags
         .add("--compute", compute,
-             "Products with quantised weights: fast (integers) or accurate (f32)")
+             "Products with quantised or bf16 weights: fast (rounded) or accurate (f32)")
         .one_of({"fast", "accurate"})
         .shown();
     return spec;

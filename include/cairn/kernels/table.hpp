@@ -17,6 +17,8 @@ inline constexpr int lanes = 16;
 inline constexpr int panel = lanes;
 /// Panels to hand a product of many rows in multiples of: no kernel covers more at once.
 inline constexpr int plain_group = 3;
+/// The same for one row of plain weights: four streams from memory.
+inline constexpr int plain_streams = 4;
 /// Positions that share one tile of keys in the `tiles16` layout.
 inline constexpr int key_tile = lanes;
 

@@ -135,7 +135,7 @@ inline PreparedProduct prepare_plain(const Product& product, const Activations& 
         &kernel,
         rounded ? (one ? type.gemv_rounded : type.gemm_rounded) : (one ? type.gemv : type.gemm)};
     return {state, run_plain, (weights.out() + kernels::panel - 1) / kernels::panel,
-            kernels::plain_group};
+            one ? kernels::plain_streams : kernels::plain_group};
 }
 
 }  // namespace internal
@@ -162,13 +162,11 @@ inline void multiply(std::span<const Product> products, const Activations& x, Co
         panels += ready[i].panels;
         group = std::lcm(group, ready[i].group);
     }
-    // One row is bound by reading the weights: four panels are four streams. Many rows: whole
-    // groups of the kernels' panels, and no more, so that nobody waits long for the last one.
-    const std::ptrdiff_t unit = x.rows == 1 ? 4 : group;
-    parallel_for(context.executor(), (panels + unit - 1) / unit, 1,
+    // Whole groups of the kernels' panels, and no more: nobody waits long for the last one.
+    parallel_for(context.executor(), (panels + group - 1) / group, 1,
                  [&](std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
-                     std::ptrdiff_t from = begin * unit;
-                     const std::ptrdiff_t to = std::min(end * unit, panels);
+                     std::ptrdiff_t from = begin * group;
+                     const std::ptrdiff_t to = std::min(end * group, panels);
                      std::ptrdiff_t first = 0;
                      for (std::size_t i = 0; from < to; first += ready[i].panels, ++i) {
                          const std::ptrdiff_t last = std::min(to - first, ready[i].panels);

@@ -236,7 +236,7 @@ inline PreparedProduct prepare_quantised(const Product& product, const Activatio
               kernel.gemm[index],
               frame.floats(static_cast<std::size_t>(workers * scratch)),
               scratch};
-    return {state, run_fast, panels, kernels::quantised::tile_group};
+    return {state, run_fast, panels, x.rows == 1 ? 1 : kernels::quantised::tile_group};
 }
 
 inline constexpr BlockOperations quantised_operations{put_quantised, quantised_row,

@@ -117,7 +117,8 @@ inline const PlainWeights& plain_weights_of(ElementType type) {
 class WeightMatrix {
   public:
     WeightMatrix() = default;
-    /// All zeros, of a plain type. Throws Error{invalid_argument, limit, out_of_memory}.
+    /// All zeros, of a plain type. Throws Error{invalid_argument, limit, out_of_memory},
+    /// std::bad_alloc.
     WeightMatrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type)
         : WeightMatrix(out, in, plain_weights_of(type)) {}
     /// The same.
@@ -259,7 +260,7 @@ struct PreparedProduct {
     void (*run)(const void* state, std::ptrdiff_t panel_begin, std::ptrdiff_t panel_end,
                 int worker) = nullptr;
     std::ptrdiff_t panels = 0;
-    std::ptrdiff_t group = 1;  ///< panels that many rows are multiplied with at once
+    std::ptrdiff_t group = 1;  ///< panels that the rows are multiplied with at once
 };
 
 /// What a block type brings along, so that who uses plain weights only does not compile it.

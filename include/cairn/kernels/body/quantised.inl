@@ -84,16 +84,24 @@ CAIRN_INLINE void gemv_panel(const BlockProduct& a, std::ptrdiff_t index) {
     constexpr int step = (spans * code_bytes(L) + scale_bytes(L)) / spans;
     const std::ptrdiff_t size = panel_bytes(L, a.in);
     const std::byte* codes = a.weights + index * size;
-    const std::byte* scales = codes + a.in / 32 * code_bytes(L);
+    const std::ptrdiff_t in_codes = a.in / 32 * code_bytes(L);
+    const std::byte* scales = codes + in_codes;
     const bool whole = size <= sweep_most;
     const std::byte* next = codes + (whole ? size : sweep_codes);
     const std::ptrdiff_t advance = whole ? step : code_bytes(L);
+    // Where the sweep leaves the codes of this panel for the next one's.
+    const std::byte* turn = whole ? codes + 2 * size : scales;
+    const std::ptrdiff_t skip = size - in_codes;
     V sum = start_of(a, index * panel);
     const std::int32_t* q = a.x.q;
     std::ptrdiff_t span = 0;
     for (std::ptrdiff_t block = 0; block < a.in / L.values; ++block, scales += scale_bytes(L)) {
         if (!whole) fetch<scale_bytes(L)>(scales + size);
         for (int s = 0; s < spans; ++s, ++span, q += 8, codes += code_bytes(L), next += advance) {
+            if (next >= turn) {
+                next += skip;
+                turn += size;
+            }
             fetch<step>(next);
             const V d = splat(a.x.d[span]);
             CAIRN_UNROLL
