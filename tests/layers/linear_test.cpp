@@ -5,7 +5,6 @@ TEST_CASE("linear layers compute W x + b in every type", "[linear]") {
     Random random(2);
     ThreadPool pool(2);
     Context context(pool);
-    context.compute = Compute::accurate;  // fast rounds what meets bf16 weights: rounded_test
     for (int round = 0; round < 30; ++round) {
         const int in = draw(random, 1, 120), out = draw(random, 1, 120), rows = draw(random, 1, 40);
         const auto type = static_cast<ElementType>(round % 3);
