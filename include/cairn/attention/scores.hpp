@@ -46,8 +46,7 @@ inline void tile_probabilities(const RunList& keys, const QueryTile& tile, const
     for (int low = 0; low < end; low += segment_rows) {
         if (!touches(keys, tile, parameters.mask.window(), low)) continue;
         SeenRows seen[tile_queries];
-        score_segment(keys, tile, layout, parameters, low, scratch.q, scratch.displaced,
-                      scratch.scores, segment_rows, seen, scratch.for_codec());
+        score_segment(keys, tile, layout, parameters, low, scratch, seen);
         for (int i = 0; i < tile.count(); ++i)
             if (!seen[i].empty())
                 std::copy(scratch.scores + i * segment_rows + (seen[i].begin - low),
@@ -73,6 +72,7 @@ inline void report_scores(CacheRef cache, const Queries& queries, const HeadLayo
     if (first == queries.rows) return;
     std::ptrdiff_t width = 0;
     SegmentRoom room;
+    room.fast = context.attention == Compute::fast;
     for (int h = 0; h < layout.kv_heads; ++h) {
         RunList keys;
         RunList values;

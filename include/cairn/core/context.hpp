@@ -74,8 +74,8 @@ class Workspace {
     std::size_t used_ = 0;
 };
 
-/// How products with quantised weights are computed: with activations quantised to bytes and
-/// integer products, or with the weights as f32. Plain weights know no difference. Each keeps the
+/// How products with quantised numbers are computed: with the other side quantised to bytes and
+/// integer products, or with all numbers as f32. Plain numbers know no difference. Each keeps the
 /// promise of the same bits by itself.
 enum class Compute : std::uint8_t { fast, accurate };
 
@@ -89,6 +89,10 @@ class Context {
     Workspace& workspace() noexcept { return workspace_; }
 
     Compute compute = Compute::fast;
+    /// The same choice for attention over encoded caches: `fast` takes queries as bytes, 32 dims
+    /// with one scale, and multiplies integers where keys are integers (q8_0, int8, q4_0, q4_1,
+    /// int4). It has bits of its own, the same however rows were cut and on every machine.
+    Compute attention = Compute::accurate;
     /// Asked before every layer: if a stop was requested, forward throws Error{cancelled}.
     std::stop_token cancel;
     /// Called after every layer of a forward, before its rows are committed; may throw, and then

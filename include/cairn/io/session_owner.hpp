@@ -28,9 +28,11 @@ struct SessionOwner {
     std::uint64_t tokenizer = 0;
     Compute compute = Compute::fast;
     std::vector<OwnerPart> parts{};
+    Compute attention = Compute::accurate;
 
     /// Of a loaded model: one pass over weights and vocabulary.
-    static SessionOwner of(const LoadedModel& loaded, Compute compute);
+    static SessionOwner of(const LoadedModel& loaded, Compute compute,
+                           Compute attention = Compute::accurate);
 };
 
 namespace internal {
@@ -80,7 +82,8 @@ inline void bound_parts(CacheArchive& a, const std::vector<OwnerPart>& mine) {
 
 }  // namespace internal
 
-inline SessionOwner SessionOwner::of(const LoadedModel& loaded, Compute compute) {
+inline SessionOwner SessionOwner::of(const LoadedModel& loaded, Compute compute,
+                                     Compute attention) {
     internal::OwnerParts collected;
     const std::uint64_t weights = loaded.model.fingerprint(&collected);
     Fingerprint words;
@@ -91,7 +94,7 @@ inline SessionOwner SessionOwner::of(const LoadedModel& loaded, Compute compute)
         }
         print_tokenizer(*loaded.tokenizer, collected);
     }
-    return {weights, words.value(), compute, std::move(collected.parts)};
+    return {weights, words.value(), compute, std::move(collected.parts), attention};
 }
 
 }}  // namespace cairn

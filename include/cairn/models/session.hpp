@@ -327,6 +327,7 @@ class Session final : public SessionState {
           context_(other.context_.executor()) {
         other.alive();
         context_.compute = other.context_.compute;
+        context_.attention = other.context_.attention;
         caches_ = other.caches_.branch(branch);
     }
     static void check_layout(int layer, const HeadLayout& model, const HeadLayout& cache) {
