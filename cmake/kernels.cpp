@@ -2,9 +2,7 @@
 #include "cairn/kernels/cached/products.hpp"
 #include "cairn/kernels/quantised/kernels.hpp"
 
-namespace cairn {
-inline namespace CAIRN_ABI {
-namespace kernels {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels {
 
 template void Table::gemv<ElementType::f32>(const FloatProduct&) const;
 template void Table::gemm<ElementType::f32>(const FloatProduct&) const;
@@ -33,13 +31,9 @@ template void Table::weigh_rows<ElementType::bf16>(const RowsIn&, const float*, 
 template void Table::encode<ElementType::bf16>(const float*, std::ptrdiff_t, std::byte*) const;
 template void Table::decode<ElementType::bf16>(const std::byte*, std::ptrdiff_t, float*) const;
 
-}
-}
-}  // namespace cairn::kernels
+}}}  // namespace cairn::kernels
 
-namespace cairn {
-inline namespace CAIRN_ABI {
-namespace kernels::cached {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::cached {
 
 template const Products& products_for<q8_0>(const Table&) noexcept;
 template const Products& products_for<q5_1>(const Table&) noexcept;
@@ -51,9 +45,11 @@ template const Products& products_for<int8>(const Table&) noexcept;
 template const Products& products_for<int2>(const Table&) noexcept;
 template const Products& products_for<fp8_e4m3>(const Table&) noexcept;
 template const Products& products_for<fp8_e5m2>(const Table&) noexcept;
+template IntegerScores integer_scores_for<q8_0>(const Table&) noexcept;
+template IntegerScores integer_scores_for<q4_1>(const Table&) noexcept;
+template IntegerScores integer_scores_for<q4_0>(const Table&) noexcept;
+template IntegerScores integer_scores_for<int8>(const Table&) noexcept;
 template const Products& channel_products_for<4>(const Table&) noexcept;
 template const Products& channel_products_for<2>(const Table&) noexcept;
 
-}
-}
-}  // namespace cairn::kernels::cached
+}}}  // namespace cairn::kernels::cached

@@ -130,7 +130,8 @@ int generate(Options& options) {
     cairn::SessionText saved;
     cairn::SessionOwner owner;
     if (loading || !options.save_session.empty())
-        owner = cairn::SessionOwner::of(program.loaded(), session.context().compute);
+        owner = cairn::SessionOwner::of(program.loaded(), session.context().compute,
+                                        session.context().attention);
     if (loading) {
         saved = cairn::load_session(options.load_session, session, owner);
         if (!options.sampling_given) {

@@ -107,6 +107,12 @@ Flag ModelOptions::add_to(Flags& flags) {
              "Products with quantised or bf16 weights: fast (rounded) or accurate (f32)")
         .one_of({"fast", "accurate"})
         .shown();
+    flags
+        .add(
+            "--attention", attention,
+            "Scores over caches of q8_0, int8, q4_0, q4_1, int4: accurate (f32) or fast (integers)")
+        .one_of({"accurate", "fast"})
+        .shown();
     return spec;
 }
 void ModelOptions::add_no_cache(Flags& flags, const Flag& spec) {
@@ -128,7 +134,8 @@ Program::Program(const ModelOptions& options)
     : spec_(parse_cache(options.cache)),
       pool_(options.threads),
       loaded_(load(options, pool_, seconds_)),
-      compute_(options.compute == "accurate" ? cairn::Compute::accurate : cairn::Compute::fast) {
+      compute_(options.compute == "accurate" ? cairn::Compute::accurate : cairn::Compute::fast),
+      attention_(options.attention == "fast" ? cairn::Compute::fast : cairn::Compute::accurate) {
     const int most = loaded_.model.context();
     const bool streams =
         spec_.streaming() && loaded_.model.relative_positions() && !options.no_cache;
@@ -143,6 +150,7 @@ Session Program::session() {
                        return make_cache(spec_, layout, rows, layer);
                    });
     result.context().compute = compute_;
+    result.context().attention = attention_;
     return result;
 }
 

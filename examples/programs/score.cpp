@@ -147,7 +147,8 @@ Sum score_chunks(Session& session, const std::vector<Token>& tokens, const Optio
     return sum;
 }
 
-// What integer products cost against the same weights as f32, over all rows.
+// What integer products cost against the same numbers as f32, over all rows: with weights, unless
+// --compute says accurate, and in attention, if --attention says fast.
 struct Comparison {
     Sum fast;
     Sum accurate;
@@ -159,8 +160,8 @@ void compare(const Options& options, Program& program, const std::vector<Token>&
         options.chunks > 0 ? static_cast<std::size_t>(options.chunks) : 512, tokens.size());
     Session fast = program.session();
     Session accurate = program.session();
-    fast.context().compute = cairn::Compute::fast;
     accurate.context().compute = cairn::Compute::accurate;
+    accurate.context().attention = cairn::Compute::accurate;
     const auto vocabulary = static_cast<std::size_t>(fast.model().vocabulary());
     std::vector<float> a(size * vocabulary);
     std::vector<float> b(size * vocabulary);
@@ -389,9 +390,10 @@ int main(int argc, char** argv) {
         .add("--chunks", options.chunks,
              "Perplexity as llama-perplexity has it: chunks of N tokens, second half scored")
         .between(2, 1 << 24);
-    flags.add("--compare", options.compare,
-              "Integer products against f32 products of the same weights: KL, best tokens, "
-              "perplexity");
+    flags.add(
+        "--compare", options.compare,
+        "Integer products (as --compute and --attention say) against f32 products of the same "
+        "numbers: KL, best tokens, perplexity");
     flags.add("--compare-cache", options.compare_cache,
               "What the cache SPEC costs against f32: KL, best tokens, perplexity, errors by "
               "layer and age");

@@ -82,6 +82,7 @@ struct ModelOptions {
     int context = 0;
     int threads = cairn::hardware_threads();
     std::string compute = "fast";
+    std::string attention = "accurate";
     bool json = false;
     bool quiet = false;
 
@@ -132,6 +133,7 @@ class Program {
     cairn::ThreadPool pool_;
     cairn::LoadedModel loaded_;
     cairn::Compute compute_;
+    cairn::Compute attention_;
     int context_ = 0;
 };
 

@@ -39,6 +39,7 @@ class Reducer {
           frame_(context.workspace()),
           tiling_(layout, members[0].queries.rows) {
         room_.failed = &failed_;
+        room_.fast = context.attention == Compute::fast;
         const int window = parameters.mask.window();
         for (Member& member : members_) {
             find_wanted(member, layout, window, room_, frame_);
@@ -258,9 +259,7 @@ class Reducer {
                 tile_of(item, strip, at);
                 member(item.member).cache.runs(tiling_.kv_head(strip), keys, values);
                 for (int r = 0; r < at.count; ++r) {
-                    TileScratch row = space;
-                    row.q += r * at.tile.group * layout_.key_dim;
-                    row.displaced += r * at.tile.group * layout_.key_dim;
+                    const TileScratch row = space.from_query(r * at.tile.group, layout_.key_dim);
                     load_queries(member(at.members[r]).queries, tile_of(at.members[r], strip),
                                  layout_, parameters_, keys, row);
                 }

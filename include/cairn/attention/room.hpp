@@ -10,11 +10,14 @@
 #include "cairn/cache/seam/row_source.hpp"
 #include "cairn/core/checked.hpp"
 #include "cairn/core/types.hpp"
+#include "cairn/kernels/cached/query.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Row numbers that are reduced together before merging. Part of the numerics.
 inline constexpr int segment_rows = 256;
+/// Queries (rows x heads of a group) that share one pass over keys and values.
+inline constexpr int tile_queries = 16;
 static_assert(segment_rows == fetch_rows, "what is fetched at once is attended at once");
 
 /// Whether a run of a list of keys, or of values, is made of its rows before it is multiplied.
@@ -58,6 +61,8 @@ struct SegmentRoom {
     int made_values = 0;
     std::size_t codec = 0;               ///< floats of codecs' scratch
     std::size_t input = 0;               ///< floats of the rows that are made at once
+    bool fast = false;                   ///< scores in integers are wanted where codecs have them
+    bool integers = false;               ///< they are, and one has
     int runs = 0;                        ///< of a list; 0: the lists' own room is enough
     std::atomic<int>* failed = nullptr;  ///< an errno
     /// Rows that are made at once.
@@ -68,9 +73,15 @@ struct SegmentRoom {
     /// Room for what a cache of these runs needs.
     [[gnu::noinline]] void add(const RunList& key_runs, const RunList& value_runs,
                                const HeadLayout& layout) {
+        for (const RunList* runs_of : {&key_runs, &value_runs})
+            for (const Run& run : *runs_of)
+                require(run.kind == RowKind::ready || run.made != nullptr, ErrorCode::bad_state,
+                        "attend: rows that become keys or values when they are read, and a cache "
+                        "that does not say how they lie then");
         for (const Run& run : key_runs) {
             keys = std::max(keys, round_up(fetch_bytes(run), 64));
             codec = std::max(codec, run.codec->scratch_floats(std::max(run.dims, layout.key_dim)));
+            integers = integers || (fast && run.codec->integer_scores);
             if (run.kind == RowKind::input)
                 input = std::max(
                     input, static_cast<std::size_t>(piece) * static_cast<std::size_t>(run.dims));
@@ -87,6 +98,12 @@ struct SegmentRoom {
         return round_up(static_cast<std::size_t>(runs) * sizeof(Run), 64) / sizeof(float);
     }
     std::size_t codec_floats() const noexcept { return round_up(codec, 16); }
+    /// Of the blocks of a tile's queries, as they stand and where displaced rows want them.
+    std::size_t block_floats(const HeadLayout& layout) const noexcept {
+        if (!integers) return 0;
+        const auto blocks = static_cast<std::size_t>(kernels::cached::query_blocks(layout.key_dim));
+        return round_up(tile_queries * blocks * sizeof(kernels::cached::QueryBlock) / 4, 16);
+    }
     std::size_t input_floats() const noexcept { return round_up(input, 16); }
     std::size_t fetched_floats() const noexcept { return (keys + values) / sizeof(float); }
     /// Of one room of rows.
@@ -94,7 +111,8 @@ struct SegmentRoom {
         return segment_rows * round_up(static_cast<std::size_t>(dims), 16);
     }
     std::size_t floats(const HeadLayout& layout) const noexcept {
-        return 4 * list_floats() + codec_floats() + input_floats() + fetched_floats() +
+        return 4 * list_floats() + 2 * block_floats(layout) + codec_floats() + input_floats() +
+               fetched_floats() +
                static_cast<std::size_t>(made_keys) * made_floats(layout.key_dim) +
                static_cast<std::size_t>(made_values) * made_floats(layout.value_dim);
     }

@@ -46,8 +46,7 @@ inline void tile_probabilities(const RunList& keys, const QueryTile& tile, const
     for (int low = 0; low < end; low += segment_rows) {
         if (!touches(keys, tile, parameters.mask.window(), low)) continue;
         SeenRows seen[tile_queries];
-        score_segment(keys, tile, layout, parameters, low, scratch.q, scratch.displaced,
-                      scratch.scores, segment_rows, seen, scratch.for_codec());
+        score_segment(keys, tile, layout, parameters, low, scratch, seen);
         for (int i = 0; i < tile.count(); ++i)
             if (!seen[i].empty())
                 std::copy(scratch.scores + i * segment_rows + (seen[i].begin - low),
@@ -77,6 +76,7 @@ inline void report_scores(CacheRef cache, const Queries& queries, const HeadLayo
     RunList all_keys(list_room(cache, frame));
     RunList all_values(list_room(cache, frame));
     if (cache.most_runs() > RunList::inside) room.runs = cache.most_runs();
+    room.fast = context.attention == Compute::fast;
     for (int h = 0; h < layout.kv_heads; ++h) {
         cache.runs(h, all_keys, all_values);
         room.add(all_keys, all_values, layout);

@@ -53,8 +53,20 @@ void for_each_block(const Run& run, int begin, int end, Body&& body) {
         Rows rows = run.rows(row, end);
         const int next = row + segment_rows;
         if (next < run.end) rows.ahead = run.rows(next, next + 1).unit;
-        body(std::as_const(rows), row);
+        body(rows, row);
         row += rows.count;
+    }
+}
+
+/// Names beside rows of values from `row` on the keys that are multiplied as many rows later as a
+/// segment has. Scores in integers are done before their keys can come, so these come meanwhile.
+inline void name_keys(const RunList& keys, int row, Rows& values) noexcept {
+    const int next = row + segment_rows;
+    for (const Run& run : keys) {
+        if (run.begin > next || run.end <= next || run.source != nullptr) continue;
+        values.beside = run.rows(next, next + 1).unit;
+        values.beside_bytes = run.stride / run.codec->rows_per_unit;
+        return;
     }
 }
 
@@ -96,26 +108,29 @@ void for_each_common(const Run& run, const QueryTile& tile, int window, int low,
     return false;
 }
 
-/// Scores of rows [low, low + 256) for every query, at scores[i * stride]: biased, capped, -inf in
-/// the gaps between the rows a query sees. Returns each query's outermost rows in `seen`.
-[[gnu::noinline]] inline void score_segment(const RunList& keys, const QueryTile& tile,
-                                            const HeadLayout& layout,
-                                            const AttentionParameters& parameters, int low,
-                                            const float* q, const float* displaced, float* scores,
-                                            std::ptrdiff_t stride, SeenRows* seen_rows,
-                                            Scratch codec) {
-    const kernels::Table& kernel = kernels::active();
+/// The products of rows [low, low + 256) with every query of the scratch, at scores[i *
+/// segment_rows].
+inline void multiply_segment(const RunList& keys, const QueryTile& tile, const HeadLayout& layout,
+                             int window, int low, const TileScratch& scratch) {
     const int high = low + segment_rows;
-    const int queries = tile.count();
-    const int window = parameters.mask.window();
-    const std::ptrdiff_t q_stride = layout.key_dim;
+    const int dims = layout.key_dim;
     for (const Run& run : keys) {
         if (run.begin >= high || run.end <= low) continue;
-        const float* standing = run.displaced() ? displaced : q;
+        const float* standing = run.displaced() ? scratch.displaced : scratch.q;
+        const QueryBlock* bytes = !run.codec->integer_scores ? nullptr
+                                  : run.displaced()          ? scratch.displaced_blocks
+                                                             : scratch.blocks;
         const auto score = [&](int begin, int end, int query, int count) {
-            for_each_block(run, begin, end, [&](const Rows& rows, int row) {
-                run.codec->scores(rows, layout.key_dim, standing + query * q_stride, q_stride,
-                                  count, scores + query * stride + (row - low), stride, codec);
+            for_each_block(run, begin, end, [&](Rows rows, int row) {
+                float* to = scratch.scores + query * segment_rows + (row - low);
+                if (bytes == nullptr) {
+                    run.codec->scores(rows, dims, standing + query * dims, dims, count, to,
+                                      segment_rows, scratch.for_codec());
+                } else {
+                    rows.ahead = nullptr;  // see name_keys
+                    run.codec->quantised_scores(rows, dims, bytes + query * query_blocks(dims),
+                                                count, to, segment_rows);
+                }
             });
         };
         if (run.ages()) {
@@ -123,13 +138,27 @@ void for_each_common(const Run& run, const QueryTile& tile, int window, int low,
             continue;
         }
         // All rows that any query sees: its first one sees furthest back, its last furthest ahead.
+        const int queries = tile.count();
         const int begin = visible(run, window, tile.position_of(0), low, high).begin;
         const int end = visible(run, window, tile.position_of(queries - 1), low, high).end;
         score(begin, end, 0, queries);
     }
+}
+
+/// Scores of rows [low, low + 256) for every query of the scratch, at scores[i * segment_rows]:
+/// biased, capped, -inf in the gaps between the rows a query sees. Returns each query's outermost
+/// rows in `seen_rows`.
+inline void score_segment(const RunList& keys, const QueryTile& tile, const HeadLayout& layout,
+                          const AttentionParameters& parameters, int low,
+                          const TileScratch& scratch, SeenRows* seen_rows) {
+    const kernels::Table& kernel = kernels::active();
+    const int high = low + segment_rows;
+    const int queries = tile.count();
+    const int window = parameters.mask.window();
+    multiply_segment(keys, tile, layout, window, low, scratch);
     for (int i = 0; i < queries; ++i) {
         const int position = tile.position_of(i);
-        float* s = scores + i * stride;
+        float* s = scratch.scores + i * segment_rows;
         int begin = high;
         int end = low;
         for (const Run& run : keys) {
@@ -167,8 +196,7 @@ void for_each_common(const Run& run, const QueryTile& tile, int window, int low,
     const int window = parameters.mask.window();
     const int dims = layout.value_dim;
     SeenRows seen[tile_queries];
-    score_segment(keys, tile, layout, parameters, low, scratch.q, scratch.displaced, scratch.scores,
-                  segment_rows, seen, scratch.for_codec());
+    score_segment(keys, tile, layout, parameters, low, scratch, seen);
     for (int i = 0; i < queries; ++i) {
         scratch.max[i] = -std::numeric_limits<float>::infinity();
         scratch.sum[i] = 0.0F;
@@ -184,7 +212,8 @@ void for_each_common(const Run& run, const QueryTile& tile, int window, int low,
         if (run.begin >= high || run.end <= low) continue;
         for_each_common(
             run, tile, window, low, high, [&](int begin, int end, int query, int count) {
-                for_each_block(run, begin, end, [&](const Rows& rows, int row) {
+                for_each_block(run, begin, end, [&](Rows rows, int row) {
+                    if (scratch.blocks != nullptr) name_keys(keys, row, rows);
                     run.codec->weigh(rows, run.dims != 0 ? run.dims : dims, dims,
                                      scratch.scores + query * segment_rows + (row - low),
                                      segment_rows, count, scratch.out + query * dims, dims,

@@ -16,9 +16,6 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
-/// Queries (rows x heads of a group) that share one pass over keys and values.
-inline constexpr int tile_queries = 16;
-
 /// Queries of one KV head: rows ascending, within a row the heads of the group.
 struct QueryTile {
     int first_row;  // of the tile, in the batch of query rows
@@ -67,19 +64,24 @@ class Tiling {
     int strips_;
 };
 
+using kernels::cached::query_blocks;
+using kernels::cached::QueryBlock;
+
 /// Scratch of one worker: queries rotated at their positions and at their places among displaced
 /// rows, scores, and one segment's result; behind them what SegmentRoom asks for.
 struct TileScratch {
-    float* q;          // [tile_queries][key_dim]
-    float* displaced;  // [tile_queries][key_dim]
-    float* scores;     // [tile_queries][segment_rows]
-    float* out;        // [tile_queries][value_dim]
-    float* max;        // [tile_queries]
-    float* sum;        // [tile_queries]
-    float* lists;      // four lists of runs
-    float* codec;      // scratch of codecs
-    float* input;      // rows that keys or values are made of
-    float* made_keys;  // rooms of rows that were made
+    float* q;                                // [tile_queries][key_dim]
+    float* displaced;                        // [tile_queries][key_dim]
+    float* scores;                           // [tile_queries][segment_rows]
+    float* out;                              // [tile_queries][value_dim]
+    float* max;                              // [tile_queries]
+    float* sum;                              // [tile_queries]
+    QueryBlock* blocks = nullptr;            // the queries as bytes, where room.integers
+    QueryBlock* displaced_blocks = nullptr;  // and those among displaced rows
+    float* lists;                            // four lists of runs
+    float* codec;                            // scratch of codecs
+    float* input;                            // rows that keys or values are made of
+    float* made_keys;                        // rooms of rows that were made
     float* made_values;
     std::byte* keys;  // room of a fetch
     std::byte* values;
@@ -96,7 +98,12 @@ struct TileScratch {
         : TileScratch(at, layout.key_dim, layout.value_dim) {
         room = wanted;
         lists = at + floats(layout);
-        codec = lists + 4 * room.list_floats();
+        float* rest = lists + 4 * room.list_floats();
+        if (room.integers) {
+            blocks = reinterpret_cast<QueryBlock*>(rest);
+            displaced_blocks = reinterpret_cast<QueryBlock*>(rest + room.block_floats(layout));
+        }
+        codec = rest + 2 * room.block_floats(layout);
         input = codec + room.codec_floats();
         keys = reinterpret_cast<std::byte*>(input + room.input_floats());
         values = keys + room.keys;
@@ -113,6 +120,17 @@ struct TileScratch {
         return {at, static_cast<std::size_t>(room.runs)};
     }
     Scratch for_codec() const noexcept { return {codec, room.codec}; }
+    /// The same scratch with its queries from `first` on.
+    TileScratch from_query(int first, int key_dim) const noexcept {
+        TileScratch to = *this;
+        to.q += first * key_dim;
+        to.displaced += first * key_dim;
+        if (blocks != nullptr) {
+            to.blocks += first * query_blocks(key_dim);
+            to.displaced_blocks += first * query_blocks(key_dim);
+        }
+        return to;
+    }
 
   private:
     TileScratch(float* at, int key_dim, int value_dim) noexcept
@@ -134,7 +152,8 @@ struct TileScratch {
     const Run* displaced = nullptr;
     for (const Run& run : keys)
         if (run.displaced()) displaced = &run;
-    const auto load = [&](float* at, auto place_of) {
+    const int per_query = query_blocks(layout.key_dim);
+    const auto load = [&](float* at, QueryBlock* blocks, auto place_of) {
         for (int i = 0; i < tile.count(); ++i, at += layout.key_dim) {
             const int row = tile.first_row + i / tile.group;
             const int head = tile.head + i % tile.group;
@@ -144,11 +163,14 @@ struct TileScratch {
                 parameters.rotation->rotate(at, place_of(queries.position + row));
             if (parameters.scale != 1.0F) kernel.scale(parameters.scale, layout.key_dim, at);
             if (keys.size() > 0 && keys[0].turned()) kernels::hadamard(at, layout.key_dim);
+            if (blocks != nullptr)
+                kernels::cached::quantise_query(kernel, at, layout.key_dim, blocks + i * per_query);
         }
     };
-    load(to.q, [](int position) { return position; });
+    load(to.q, to.blocks, [](int position) { return position; });
     if (displaced != nullptr)
-        load(to.displaced, [&](int position) { return displaced->place_of(position); });
+        load(to.displaced, to.displaced_blocks,
+             [&](int position) { return displaced->place_of(position); });
 }
 
 /// The running result of a tile: segments are merged in ascending order.

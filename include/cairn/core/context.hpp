@@ -74,10 +74,10 @@ class Workspace {
     std::size_t used_ = 0;
 };
 
-/// How products with weights are computed. With quantised ones: activations quantised to bytes and
-/// integer products, or the weights as f32. With bf16: activations rounded to bf16 as well, or
-/// not; sums are f32. f32 and f16 know no difference. Each keeps the promise of the same bits by
-/// itself.
+/// How products with weights, and with encoded keys, are computed. With quantised numbers: the
+/// other side quantised to bytes and integer products, or all numbers as f32. With bf16 weights:
+/// activations rounded to bf16 as well, or not; sums are f32. f32 and f16 know no difference. Each
+/// keeps the promise of the same bits by itself.
 enum class Compute : std::uint8_t { fast, accurate };
 
 /// Executor, scratch and interruption of one thread's computations. Not shared between threads.
@@ -90,6 +90,10 @@ class Context {
     Workspace& workspace() noexcept { return workspace_; }
 
     Compute compute = Compute::fast;
+    /// The same choice for attention over encoded caches: `fast` takes queries as bytes, 32 dims
+    /// with one scale, and multiplies integers where keys are integers (q8_0, int8, q4_0, q4_1,
+    /// int4). It has bits of its own, the same however rows were cut and on every machine.
+    Compute attention = Compute::accurate;
     /// Asked before every layer: if a stop was requested, forward throws Error{cancelled}.
     std::stop_token cancel;
     /// Called after every layer of a forward, before its rows are committed; may throw, and then

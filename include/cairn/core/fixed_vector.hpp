@@ -11,7 +11,8 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
-/// Up to `room` objects in place; movable, and empty after a move.
+/// Up to `room` objects in place. Movable: what a new one is made of is empty then, and assignment
+/// swaps.
 template <class T>
 class FixedVector {
     static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);

@@ -55,6 +55,7 @@ class Region {
     /// A piece of whole small pages. Throws Error{out_of_memory}, std::bad_alloc; pieces handed out
     /// before stay as they are.
     MappedPiece take(std::size_t bytes) {
+        if (bytes == 0) return {};
         const std::size_t size = round_up(bytes, page_size());
         require(size >= bytes && size <= ~std::size_t{0} - most - huge_page,
                 ErrorCode::out_of_memory, "mapping ", bytes, " bytes");

@@ -75,7 +75,10 @@ void archive_owner(CacheArchive& a, const Model& model, const SessionOwner& owne
         for (const int n : {l.heads, l.kv_heads, l.key_dim, l.value_dim})
             bound(a, "head layout", static_cast<std::uint64_t>(n));
     }
-    bound(a, "compute mode", static_cast<std::uint64_t>(owner.compute));
+    // One number for both modes: files from before there was a choice for attention are accurate.
+    bound(a, "compute mode",
+          static_cast<std::uint64_t>(owner.compute) +
+              (owner.attention == Compute::fast ? std::uint64_t{2} : 0));
     if (parts) bound_parts(a, owner.parts);
     bound(a, "tokenizer", owner.tokenizer);
     bound(a, "set of weights", owner.weights);

@@ -35,7 +35,8 @@ class OwnerParts final : public SettingSink {
 
 }  // namespace internal
 
-inline SessionOwner SessionOwner::of(const LoadedModel& loaded, Compute compute) {
+inline SessionOwner SessionOwner::of(const LoadedModel& loaded, Compute compute,
+                                     Compute attention) {
     internal::OwnerParts collected;
     const std::uint64_t weights = loaded.model.fingerprint(&collected);
     Fingerprint words;
@@ -46,7 +47,7 @@ inline SessionOwner SessionOwner::of(const LoadedModel& loaded, Compute compute)
         }
         print_tokenizer(*loaded.tokenizer, collected);
     }
-    return {weights, words.value(), compute, std::move(collected.parts)};
+    return {weights, words.value(), compute, std::move(collected.parts), attention};
 }
 
 }}  // namespace cairn

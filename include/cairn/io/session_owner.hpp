@@ -28,9 +28,11 @@ struct SessionOwner {
     std::uint64_t tokenizer = 0;
     Compute compute = Compute::fast;
     std::vector<OwnerPart> parts{};
+    Compute attention = Compute::accurate;
 
     /// Of a loaded model: one pass over weights and vocabulary. In io/session_file.hpp.
-    static inline SessionOwner of(const LoadedModel& loaded, Compute compute);
+    static inline SessionOwner of(const LoadedModel& loaded, Compute compute,
+                                  Compute attention = Compute::accurate);
 };
 
 namespace internal {

@@ -4,6 +4,7 @@
 // holds
 //   supported.hpp   whether this processor has the set
 //   quantised.hpp   products with quantised weights
+//   integer_scores.hpp   products of quantised keys with quantised queries
 //   floats.hpp      the kernels of floats           } or the line names the set that has them: sets
 //   cached.hpp      products with quantised rows    } may differ in integer products alone
 // What a set has from another one, its namespace takes from there.

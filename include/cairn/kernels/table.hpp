@@ -46,6 +46,9 @@ struct RowsIn {
     int dims;               ///< numbers in a row
     /// The unit of rows that are read soon after these, asked for meanwhile; may be null.
     const std::byte* ahead = nullptr;
+    /// Bytes of another stream that are asked for beside, so many a row; may be null.
+    const std::byte* beside = nullptr;
+    std::ptrdiff_t beside_bytes = 0;
 };
 
 /// The kernels of one instruction set. Each is a function that is compiled only where it is called:

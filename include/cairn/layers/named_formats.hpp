@@ -8,7 +8,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-/// Adds a format under its name; a name that exists is replaced. Thread-safe. Throws
+/// Adds a format under its name; it hides one of the same name. Thread-safe. Throws
 /// Error{invalid_argument} for none.
 inline void register_weight_format(std::shared_ptr<const WeightFormat> format) {
     require(format != nullptr, ErrorCode::invalid_argument, "register_weight_format: no format");

@@ -101,6 +101,7 @@ struct FloatRowsOf {
         const bool from_keys = !shape.keys && !wanted.values;
         if (!from_keys) plan = StreamPlan(float_rows());
         if (shape.keys || from_keys) plan.kind = wanted.keys;
+        plan.made = &float_rows();
         plan.leading = from_keys && wanted.keys == RowKind::ready;
         return plan;
     }

@@ -38,6 +38,8 @@ inline constexpr std::string_view attention_times = "rope.scaling.attn_factor";
     s.beta_slow = n.number({in + "beta_slow", "rope.scaling.yarn_beta_slow"}, s.beta_slow);
     if (n.gguf()) {
         const double times = n.number({"", attention_times}, 1.0);
+        require(times >= 1e-3 && times <= 1e3, n.code(), n.where(), ": ", attention_times, " ",
+                times, " is not in 0.001..1000");
         if (times != 1.0) s.attention_factor = times * yarn_magnitude(s.factor);
         return;
     }
@@ -83,7 +85,9 @@ inline constexpr std::string_view attention_times = "rope.scaling.attn_factor";
     n.note("rope.scaling.original_context_length", static_cast<std::int64_t>(s.original_context));
 }
 [[gnu::cold]] inline void read_gguf_rotary(ModelNumbers& n, RotarySettings& to) {
-    const std::string type = n.word({"", "rope.scaling.type"}, "none");
+    // llama.cpp takes a factor without a type as linear.
+    const bool scaled = n.has({"", "rope.scaling.factor"});
+    const std::string type = n.word({"", "rope.scaling.type"}, scaled ? "linear" : "none");
     const auto unknown = [&](const char* key, double usual) {
         const double value = n.number({"", key}, usual);
         require(value == usual, ErrorCode::unsupported, n.where(), ": ", key, " ", value,
@@ -98,8 +102,7 @@ inline constexpr std::string_view attention_times = "rope.scaling.attn_factor";
     RotaryScaling& s = to.scaling;
     s.kind = RotaryScaling::Kind::linear;
     s.factor = n.number({"", "rope.scaling.factor"});
-    s.original_context = static_cast<double>(
-        n.integer({"", "rope.scaling.original_context_length"}, 1, 1 << 24, to.positions));
+    s.original_context = n.number({"", "rope.scaling.original_context_length"}, to.positions);
     if (type == "yarn") read_yarn(n, {}, s);
     check_scaling(n, {}, s);
 }

@@ -337,6 +337,7 @@ class Session final : public SessionState {
           context_(other.context_.executor()) {
         other.alive();
         context_.compute = other.context_.compute;
+        context_.attention = other.context_.attention;
         caches_ = other.caches_.branch(branch);
     }
     void alive() const {

@@ -94,7 +94,9 @@ class PrefixIndex {
         Found found = find(prompt, salt);
         if (found.match.tokens == 0) return found.match;
         S& stored = found.entry->session;
-        require(stored.context().compute == session.context().compute, ErrorCode::model_mismatch,
+        require(stored.context().compute == session.context().compute &&
+                    stored.context().attention == session.context().attention,
+                ErrorCode::model_mismatch,
                 "prefix index: the prompt was computed in another mode (fast, accurate) than the "
                 "session's");
         S branch = stored.fork();

@@ -256,6 +256,7 @@ class BlockCodec final : public Codec {
     constexpr explicit BlockCodec(std::string_view called)
         : Codec({.name = called,
                  .rows_per_unit = of_keys ? kernels::key_tile : 1,
+                 .integer_scores = of_keys && F.integers(),
                  .finite_only = true}) {}
     constexpr ~BlockCodec() override {}
     constexpr std::size_t unit_bytes(int dims) const override {
@@ -282,6 +283,15 @@ class BlockCodec final : public Codec {
         else
             Codec::scores(keys, dims, q, q_stride, queries, s, s_stride, scratch);
     }
+    void quantised_scores(const Rows& keys, int dims, const kernels::cached::QueryBlock* q,
+                          int queries, float* s, std::ptrdiff_t s_stride) const override {
+        if constexpr (of_keys && F.integers())
+            kernels::cached::integer_scores_for<F>(kernels::active())(
+                {keys.unit, keys.stride, keys.lane, keys.count, dims, keys.ahead}, q, queries, s,
+                s_stride);
+        else
+            Codec::quantised_scores(keys, dims, q, queries, s, s_stride);
+    }
     void weigh(const Rows& values, int dims, int lead, const float* p, std::ptrdiff_t p_stride,
                int queries, float* o, std::ptrdiff_t o_stride, Scratch scratch) const override {
         if constexpr (of_keys) {
@@ -289,7 +299,8 @@ class BlockCodec final : public Codec {
         } else {
             require(lead == dims, ErrorCode::unsupported, "rows of ", name, " are weighed whole");
             kernels::cached::products_for<F>(kernels::active())
-                .weigh({values.unit, values.stride, values.lane, values.count, dims, values.ahead},
+                .weigh({values.unit, values.stride, values.lane, values.count, dims, values.ahead,
+                        values.beside, values.beside_bytes},
                        p, p_stride, queries, o, o_stride);
         }
     }

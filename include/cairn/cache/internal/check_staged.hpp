@@ -6,8 +6,7 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
-// What every cache asks of rows from outside before it touches anything. Where values are read from
-// the rows of keys, `v` is `k`.
+// Where values are read from the rows of keys, `v` is `k`.
 inline void check_staged(const TokenRows& k, const TokenRows& v, int length, int capacity,
                          int max_rows) {
     require(k.rows == v.rows, ErrorCode::shape_mismatch, "stage: ", k.rows, " key rows and ",

@@ -9,6 +9,12 @@
 
 #include "cairn/cache/seam/scratch.hpp"
 
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels::cached {
+
+struct QueryBlock;
+
+}}}  // namespace cairn::kernels::cached
+
 namespace cairn { inline namespace CAIRN_ABI {
 
 /// Consecutive encoded rows of one KV head, inside one block: what a codec works on. Codecs work on
@@ -23,6 +29,9 @@ struct Rows {
     /// The unit of a row that is read soon after these: products may ask for as many bytes from
     /// there on. Null where there is none.
     const std::byte* ahead = nullptr;
+    /// What values may ask for beside, so many bytes a row: keys that are multiplied next.
+    const std::byte* beside = nullptr;
+    std::ptrdiff_t beside_bytes = 0;
 };
 
 /// What a codec is, in data: the hot path reads these fields.
@@ -31,6 +40,7 @@ struct CodecTraits {
     int rows_per_unit = 1;     ///< positions that share a unit
     bool movable = true;       ///< copy_row works; false: a unit's rows share scales
     bool whole_units = false;  ///< units are written only whole, from their first row to their last
+    bool integer_scores = false;  ///< quantised_scores works
     bool finite_only = false;  ///< NaN and infinity cannot be written: a stage with one is refused
 };
 
@@ -68,6 +78,13 @@ class Codec : public CodecTraits {
         (void)keys, (void)dims, (void)q, (void)q_stride, (void)queries, (void)s, (void)s_stride;
         (void)scratch;
         fail(ErrorCode::unsupported, "rows of ", name, " cannot serve as keys");
+    }
+    /// The same with queries as bytes, `kernels::cached::query_blocks(dims)` blocks each, for
+    /// attention in its fast mode. Called only where `integer_scores`.
+    virtual void quantised_scores(const Rows& keys, int dims, const kernels::cached::QueryBlock* q,
+                                  int queries, float* s, std::ptrdiff_t s_stride) const {
+        (void)keys, (void)dims, (void)q, (void)queries, (void)s, (void)s_stride;
+        fail(ErrorCode::unsupported, "rows of ", name, " have no scores in integers");
     }
     /// o[i] += sum over j ascending of p[i][j] * (the first `lead` numbers of row j). As it stands
     /// here it refuses: keys alone are not weighed.

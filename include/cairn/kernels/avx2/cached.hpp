@@ -95,6 +95,35 @@ CAIRN_INLINE void from_e5m2(const std::byte* x, V* to) {
     to[1] = from_e5m2(x + 16);
 }
 
+// Four bytes each of 16 positions, from bytes [4][16]: positions 0-3 and 8-11, then 4-7 and 12-15.
+struct B {
+    __m256i a;
+    __m256i b;
+};
+CAIRN_INLINE __m256i two_columns(const std::byte* x) {
+    const __m256i halves =
+        _mm256_permute4x64_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)), 0xD8);
+    return _mm256_shuffle_epi8(
+        halves, _mm256_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15, 0, 8, 1, 9,
+                                 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+}
+CAIRN_INLINE B quads(const std::byte* x) {
+    const __m256i first = two_columns(x);
+    const __m256i second = two_columns(x + 32);
+    return {_mm256_unpacklo_epi16(first, second), _mm256_unpackhi_epi16(first, second)};
+}
+CAIRN_INLINE B low_half(B x) {
+    const __m256i mask = _mm256_set1_epi8(15);
+    return {_mm256_and_si256(x.a, mask), _mm256_and_si256(x.b, mask)};
+}
+CAIRN_INLINE B high_half(B x) {
+    return low_half({_mm256_srli_epi16(x.a, 4), _mm256_srli_epi16(x.b, 4)});
+}
+CAIRN_INLINE I splat_int(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+CAIRN_INLINE I in_order(I x) {
+    return {_mm256_permute2x128_si256(x.a, x.b, 0x20), _mm256_permute2x128_si256(x.a, x.b, 0x31)};
+}
+
 #include "cairn/kernels/body/cached.inl"
 
 }}}  // namespace cairn::kernels::avx2::cached

@@ -75,6 +75,23 @@ CAIRN_INLINE void from_e5m2(const std::byte* x, V* to) {
     from_halves(_mm512_slli_epi16(_mm512_cvtepu8_epi16(thirty_two(x)), 8), to);
 }
 
+// Four bytes each of 16 positions, from bytes [4][16].
+struct B {
+    __m512i r;
+};
+CAIRN_INLINE B quads(const std::byte* x) {
+    const __m512i columns = _mm512_permutexvar_epi32(
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+        _mm512_loadu_si512(x));
+    return {
+        _mm512_shuffle_epi8(columns, _mm512_broadcast_i32x4(_mm_setr_epi8(
+                                         0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)))};
+}
+CAIRN_INLINE B low_half(B x) { return {_mm512_and_si512(x.r, _mm512_set1_epi8(15))}; }
+CAIRN_INLINE B high_half(B x) { return low_half({_mm512_srli_epi16(x.r, 4)}); }
+CAIRN_INLINE I splat_int(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+CAIRN_INLINE I in_order(I x) { return x; }
+
 #include "cairn/kernels/body/cached.inl"
 
 }}}  // namespace cairn::kernels::avx512::cached

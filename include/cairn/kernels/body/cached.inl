@@ -188,7 +188,7 @@ template <RowLayout F, int Q>
             rows_of<first_of, 3>(part, x + i * x_stride, x_stride, y + i * y_stride, y_stride); \
         else                                                                                    \
             rows_of<first_of, 1>(part, x + i * x_stride, x_stride, y + i * y_stride, y_stride); \
-        part.ahead = nullptr;                                                                   \
+        part.ahead = part.beside = nullptr;                                                     \
         i += n;                                                                                 \
     }
 
@@ -254,7 +254,11 @@ template <RowLayout F, int Q, int U>
     CAIRN_UNROLL
     for (int i = 0; i < Q; ++i) CAIRN_UNROLL
     for (int u = 0; u < U; ++u) sum[i][u] = load(o + i * o_stride + 16 * u);
+    const std::byte* beside = first == 0 && v.beside != nullptr ? v.beside : nullptr;
+    const std::byte* until = beside;
     for (int j = 0; j < v.count; ++j, row += v.stride) {
+        if (beside != nullptr)
+            for (until += v.beside_bytes; beside < until; beside += line_bytes) fetch_line(beside);
         CAIRN_UNROLL
         for (int at = 0; at < U * 2 * F.bits; at += line_bytes) fetch_line(row + ahead + at);
         V value[U];

@@ -33,6 +33,11 @@ struct RowLayout {
     constexpr bool scaled() const noexcept {
         return meaning != Meaning::e4m3 && meaning != Meaning::e5m2;
     }
+    /// Whether codes are integers of 4 or 8 bits, for scores in integers.
+    constexpr bool integers() const noexcept {
+        return bits == 8 ? meaning == Meaning::signed_byte
+                         : bits == 4 && meaning == Meaning::plain && group == 32;
+    }
     /// Dims that codes are padded to: whole vectors, or pairs of them.
     constexpr int step() const noexcept { return bits == 8 || bits == 2 ? 16 : 32; }
     constexpr int blocks(int dims) const noexcept {

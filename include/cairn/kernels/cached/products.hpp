@@ -3,15 +3,24 @@
 #pragma once
 
 #include "cairn/kernels/cached/layout.hpp"
+#include "cairn/kernels/cached/query.hpp"
 #include "cairn/kernels/dispatch.hpp"
 
 #if !defined(CAIRN_EXTERN_KERNELS) || defined(CAIRN_KERNELS_IMPLEMENTATION)
 #define CAIRN_FOLDER floats
 #define CAIRN_FILE cached.hpp
 #include "cairn/kernels/each.inl"
+
+#define CAIRN_FOLDER set
+#define CAIRN_FILE integer_scores.hpp
+#include "cairn/kernels/each.inl"
 #endif
 
 namespace cairn { inline namespace CAIRN_ABI { namespace kernels::cached {
+
+/// s[i][j] = quantised query i . key j; queries one after another, `query_blocks(dims)` each.
+using IntegerScores = void (*)(const RowsIn&, const QueryBlock* q, int queries, float* s,
+                               std::ptrdiff_t s_stride);
 
 #if defined(CAIRN_EXTERN_KERNELS) && !defined(CAIRN_KERNELS_IMPLEMENTATION)
 /// The products of a format for the instruction set of `base`; the formats of the library are
@@ -21,6 +30,9 @@ const Products& products_for(const Table& base) noexcept;
 /// The same for keys by channel.
 template <int bits>
 const Products& channel_products_for(const Table& base) noexcept;
+/// Scores in integers of a format for the instruction set of `base`.
+template <RowLayout F>
+IntegerScores integer_scores_for(const Table& base) noexcept;
 #else
 #define CAIRN_PRODUCTS(set, floats, ...) &floats::cached::products<F>,
 /// The products of a format for the instruction set of `base`.
@@ -36,6 +48,14 @@ template <int bits>
 const Products& channel_products_for(const Table& base) noexcept {
     static constexpr const Products* all[] = {CAIRN_KERNEL_SETS(CAIRN_PRODUCTS)};
     return *all[static_cast<std::size_t>(base.isa)];
+}
+#undef CAIRN_PRODUCTS
+#define CAIRN_PRODUCTS(set, ...) set::integers::integer_scores<F>,
+/// Scores in integers of a format for the instruction set of `base`.
+template <RowLayout F>
+IntegerScores integer_scores_for(const Table& base) noexcept {
+    static constexpr IntegerScores all[] = {CAIRN_KERNEL_SETS(CAIRN_PRODUCTS)};
+    return all[static_cast<std::size_t>(base.isa)];
 }
 #undef CAIRN_PRODUCTS
 #endif

@@ -121,6 +121,42 @@ CAIRN_INLINE void from_e5m2(const std::byte* x, V* to) {
     to[1] = from_e5m2(x + 16);
 }
 
+// Four bytes each of 16 positions, from bytes [4][16].
+struct B {
+    int8x16_t r[4];
+};
+CAIRN_INLINE B quads(const std::byte* x) {
+    const uint8x16x2_t first = vzipq_u8(sixteen(x), sixteen(x + 16));
+    const uint8x16x2_t second = vzipq_u8(sixteen(x + 32), sixteen(x + 48));
+    B to;
+    CAIRN_UNROLL
+    for (int i = 0; i < 2; ++i) {
+        const uint16x8x2_t four =
+            vzipq_u16(vreinterpretq_u16_u8(first.val[i]), vreinterpretq_u16_u8(second.val[i]));
+        to.r[2 * i] = vreinterpretq_s8_u16(four.val[0]);
+        to.r[2 * i + 1] = vreinterpretq_s8_u16(four.val[1]);
+    }
+    return to;
+}
+CAIRN_INLINE B low_half(const B& x) {
+    B to;
+    CAIRN_UNROLL
+    for (int i = 0; i < 4; ++i) to.r[i] = vandq_s8(x.r[i], vdupq_n_s8(15));
+    return to;
+}
+CAIRN_INLINE B high_half(const B& x) {
+    B to;
+    CAIRN_UNROLL
+    for (int i = 0; i < 4; ++i)
+        to.r[i] = vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(x.r[i]), 4));
+    return to;
+}
+CAIRN_INLINE I splat_int(std::int32_t x) {
+    const int32x4_t all = vdupq_n_s32(x);
+    return {{all, all, all, all}};
+}
+CAIRN_INLINE I in_order(const I& x) { return x; }
+
 #include "cairn/kernels/body/cached.inl"
 
 }}}  // namespace cairn::kernels::neon::cached

@@ -98,6 +98,32 @@ inline void from_e5m2(const std::byte* x, V* to) {
     to[0] = from_e5m2(x);
     to[1] = from_e5m2(x + 16);
 }
+// Four bytes each of 16 positions, from bytes [4][16].
+struct B {
+    std::int8_t at[64];
+};
+inline B quads(const std::byte* x) {
+    B r;
+    for (int i = 0; i < 64; ++i) r.at[i] = static_cast<std::int8_t>(x[i % 4 * 16 + i / 4]);
+    return r;
+}
+inline B low_half(const B& x) {
+    B r;
+    for (int i = 0; i < 64; ++i) r.at[i] = static_cast<std::int8_t>(x.at[i] & 15);
+    return r;
+}
+inline B high_half(const B& x) {
+    B r;
+    for (int i = 0; i < 64; ++i) r.at[i] = static_cast<std::int8_t>(x.at[i] >> 4 & 15);
+    return r;
+}
+inline I splat_int(std::int32_t x) {
+    I r;
+    CAIRN_EACH
+    r.at[i] = x;
+    return r;
+}
+inline I in_order(const I& x) { return x; }
 #undef CAIRN_EACH
 
 #include "cairn/kernels/body/cached.inl"
