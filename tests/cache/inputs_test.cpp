@@ -2,6 +2,7 @@
 // project it, turn the key, multiply", row by row, whatever store, keep, cut, threads and branches.
 #include <cairn/cache/cache_spec.hpp>
 #include <cairn/cache/planner.hpp>
+#include <cairn/models/audit.hpp>
 
 #include "layers/layers_support.hpp"
 #include "quantised_support.hpp"
@@ -146,6 +147,26 @@ TEST_CASE("inputs in a model: f32 gives the bits of f32, alone and in a batch", 
         CHECK(same_bits(logits(plain.prefill(prompt)), logits(other.prefill(prompt))));
         for (int i = 0; i < 20; ++i)
             REQUIRE(same_bits(logits(plain.decode(Token(i))), logits(other.decode(Token(i)))));
+    }
+}
+
+TEST_CASE("what a cache of unrotated keys or inputs loses is audited like any other", "[inputs]") {
+    const TinyLlama model = tiny_llama();
+    const std::vector<Token> text(50, 7);
+    const auto audited = [&](const char* word) {
+        return audit_cache(model, text, [&](int layer, const HeadLayout& layout, int rows) {
+            return CacheSpec::parse(word).make(layout, rows, layer);
+        });
+    };
+    for (const char* exact : {"f32+bare", "f32+inputs", "k=f32+inputs,v=f32"}) {
+        INFO(exact);
+        const Audit audit = audited(exact);
+        CHECK(audit.logits.kl == 0.0);
+        for (const RelativeError& error : audit.attention) CHECK(error.difference == 0.0);
+    }
+    for (const char* lossy : {"q4_0+bare", "q4_0+inputs", "k=q4_0+inputs,v=f32"}) {
+        INFO(lossy);
+        CHECK(audited(lossy).attention[0].value() > 0.0);
     }
 }
 

@@ -1,5 +1,6 @@
 // The block pool against a naive model, and what pages promise: sharing, copy on write, nothing
 // leaked, nothing used twice.
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,6 +82,13 @@ struct Fresh {
     }
 };
 
+// Handlers that were there before the library's run while it holds the lock of a fork.
+std::atomic<BlockPool*> seen_at_fork{nullptr};
+void look_at_pool() {
+    if (BlockPool* pool = seen_at_fork) pool->let_go(pool->take());
+}
+const int earlier_handlers = ::pthread_atfork(look_at_pool, look_at_pool, look_at_pool);
+
 }  // namespace
 
 TEST_CASE("caches whose codecs are made anew draw from one pool", "[paged]") {
@@ -155,6 +163,22 @@ TEST_CASE("a fork waits for what other threads do with blocks: the child goes on
     stop = true;
     other.join();
     CHECK(good == 100);
+}
+
+TEST_CASE("handlers of fork may use pools", "[fork]") {
+    REQUIRE(earlier_handlers == 0);
+    BlockPool pool({lasting(F32::keys()), 1, 16}, 16, 8);
+    seen_at_fork = &pool;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::alarm(5);
+        ::syscall(SYS_exit_group, pool.used() == 0 && pool.take() == 0 ? 0 : 1);
+    }
+    seen_at_fork = nullptr;
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    CHECK(status == 0);
+    CHECK(pool.used() == 0);
 }
 
 TEST_CASE("10^5 operations on many sequences against a map of vectors", "[paged]") {

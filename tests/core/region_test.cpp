@@ -32,6 +32,7 @@ TEST_CASE("pieces of a region are zeros of their own, whatever goes before them"
 
 TEST_CASE("a region without memory says so and goes on", "[region]") {
     Region region;
+    CHECK(region.take(0).size() == 0);
     const MappedPiece first = region.take(100);
     CHECK(code_of([&] { region.take(~std::size_t{0} - 100); }) == ErrorCode::out_of_memory);
     CHECK(code_of([&] { region.take(std::size_t{1} << 60); }) == ErrorCode::out_of_memory);

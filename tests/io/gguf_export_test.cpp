@@ -237,6 +237,22 @@ std::string load_error(const fs::path& file) {
 
 }  // namespace
 
+TEST_CASE("a factor without a type of scaling is linear", "[gguf_export]") {
+    const Folder folder;
+    const fs::path typed = models / "llama-linear.gguf";
+    const fs::path untyped = folder.path / "untyped.gguf";
+    std::string bytes = read_all(typed);
+    const std::string key = "llama.rope.scaling.type";
+    const std::size_t at = bytes.find(key);
+    REQUIRE(at != std::string::npos);
+    bytes[at + key.size() - 1] = 'o';
+    std::ofstream(untyped, std::ios::binary) << bytes;
+    CHECK(load_model(untyped).model.fingerprint() == load_model(typed).model.fingerprint());
+    bytes.replace(bytes.find("llama.rope.scaling.factor"), 25, "llama.rope.scaling.factos");
+    std::ofstream(untyped, std::ios::binary) << bytes;
+    CHECK(load_model(untyped).model.fingerprint() != load_model(typed).model.fingerprint());
+}
+
 TEST_CASE("an exported model turns its rows as before, whatever its scaling", "[gguf_export]") {
     const Folder folder;
     const std::string usual = R"("type": "yarn", "factor": 4.0,
