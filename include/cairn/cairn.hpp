@@ -1,7 +1,8 @@
-// Cairn: KV-cached transformer decoding over Eigen, in headers. This one includes everything that
-// needs only Eigen, by the indexes of its layers, which list the names. Beside it: caches by name
-// and the planner in cairn/cache/named/, the audit in cairn/models/audit.hpp, prefix reuse in
-// cairn/serve/, files and tokenizers in cairn/io/. All names, a line each: docs/reference/names.md.
+// Cairn: KV-cached transformer decoding over Eigen, in headers. This one includes the main names,
+// by the indexes of its layers, which list them. Beside it: caches by name and the planner in
+// cairn/cache/named/, beams in cairn/generate/beam.hpp, the audit and other architectures in
+// cairn/models/, prefix reuse in cairn/serve/, files and tokenizers in cairn/io/. All names, a line
+// each: docs/reference/names.md.
 #pragma once
 
 #include "cairn/attention/attention.hpp"

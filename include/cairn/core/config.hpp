@@ -57,7 +57,7 @@ static_assert(std::endian::native == std::endian::little,
               "Cairn stores little-endian data and is not ported to big-endian machines.");
 static_assert(sizeof(void*) * CHAR_BIT == 64, "Cairn is not ported to 32-bit machines.");
 
-/// Raised whenever a change alters any bit of any output; session files store it.
+/// Raised whenever a change alters a digest (tests/exactness/digests.txt); session files store it.
 inline constexpr int numerics_version = 1;
 
 }}  // namespace cairn

@@ -2,11 +2,11 @@
 //
 // A folder is also the name of a namespace, of an enumerator of Isa and of a table (CAIRN_ISA). It
 // holds
-//   supported.hpp   whether this processor has the set
-//   quantised.hpp   products with quantised weights
+//   supported.hpp        whether this processor has the set
+//   quantised.hpp        products with quantised weights
 //   integer_scores.hpp   products of quantised keys with quantised queries
-//   floats.hpp      the kernels of floats           } or the line names the set that has them: sets
-//   cached.hpp      products with quantised rows    } may differ in integer products alone
+//   floats.hpp           the kernels of floats          } or the line names the set that has them:
+//   cached.hpp           products with quantised rows   } sets may differ in integer products alone
 // What a set has from another one, its namespace takes from there.
 #pragma once
 

@@ -1,6 +1,6 @@
-// What a kernel is: the one list of functions that every instruction set has. Raw pointers and
-// sizes in, no Eigen, no allocation, no exceptions. Every entry does the same floating-point
-// operations in the same order on every instruction set.
+// What a kernel is: the list of functions of floats that every instruction set has (quantised/ and
+// cached/ have theirs). Raw pointers and sizes in, no Eigen, no allocation, no exceptions. Every
+// entry does the same floating-point operations in the same order on every instruction set.
 #pragma once
 
 #include <cstddef>

@@ -118,8 +118,11 @@ class MultiHead {
         if (!follows())
             for (const BatchSlice& slice : slices) stage(x, slice, qkv, context);
         const Maker maker(*this);
-        AttentionParameters parameters{settings_.scale, settings_.mask, settings_.soft_cap,
-                                       settings_.alibi, nullptr,        &maker};
+        AttentionParameters parameters{.scale = settings_.scale,
+                                       .mask = settings_.mask,
+                                       .soft_cap = settings_.soft_cap,
+                                       .alibi = settings_.alibi,
+                                       .maker = &maker};
         if constexpr (rotates) parameters.rotation = &rotation_;
         // Single rows of several sequences go together: they may share rows of their caches.
         auto* together = frame.array<BatchQuery>(slices.size());

@@ -173,7 +173,7 @@ class SequencePool {
         propose(slices, keep, root_.context());
     }
 
-    /// Begins to bring a sequence back from disk, on another thread if there is one to be had;
+    /// Begins to bring a sequence back from disk, on another thread where the system gives one;
     /// changes nothing but the time that the next use of it takes. A child that is forked meanwhile
     /// reads it anew; blocks that the thread had taken by then stay taken there.
     void prefetch(int sequence) {

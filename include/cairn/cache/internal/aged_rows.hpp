@@ -20,9 +20,9 @@
 #include <vector>
 
 #include "cairn/cache/store/contiguous.hpp"
+#include "cairn/core/fixed_vector.hpp"
 #include "cairn/core/types.hpp"
 #include "cairn/kernels/hadamard.hpp"
-#include "cairn/core/fixed_vector.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 

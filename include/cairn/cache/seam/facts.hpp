@@ -66,7 +66,7 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
     RULE(!f.keep.by_score ||                                                                        \
              (f.keys.movable && f.values.movable && !f.keys.ages && !f.values.ages),                \
          "a keep that chooses rows by score moves them one by one; "                                \
-         "rows that share scales or change form with age cannot be moved")           \
+         "rows that share scales or change form with age cannot be moved")                          \
     RULE(!f.store.on_disk || !(f.keep.forgets || f.keep.by_score),                                  \
          "a store that puts old rows on disk keeps all of them where they are; "                    \
          "a keep that forgets rows or chooses them by score needs a store in memory")               \
