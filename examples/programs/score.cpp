@@ -293,6 +293,10 @@ void score(const Options& options) {
             "--chunks excludes --window and --logits");
     require(!options.compare || (options.window == 0 && !options.logits && !options.no_cache),
             ErrorCode::usage, "--compare excludes --window, --logits and --no-cache");
+    require(!options.compare || options.compute == "fast" || options.attention == "fast",
+            ErrorCode::usage, "--compare with --compute and --attention accurate compares nothing");
+    require(options.compare_cache.empty() || options.attention == "accurate", ErrorCode::usage,
+            "--compare-cache audits with --attention accurate");
     require(
         options.compare_cache.empty() || (options.window == 0 && options.chunks == 0 &&
                                           !options.logits && !options.no_cache && !options.compare),

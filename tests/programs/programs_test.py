@@ -395,6 +395,10 @@ class Programs(unittest.TestCase):
         self.assertEqual(len(audit["attention_error_by_layer"]), 6)
         same = json.loads(self.good("score", "--model", MODEL, "--tokens", ids, "--compare-cache", "paged:f32", "--json", "--max-kl", 0))
         self.assertEqual((same["kl"], same["same_best"], same["perplexity"]), (0.0, 1.0, same["perplexity_f32"]))
+        self.assertEqual(run("score", "--model", MODEL, "--tokens", ids, "--compare-cache", "contiguous:q4_0", "--attention", "fast").returncode, 2)
+        self.assertEqual(run("score", "--model", MODEL, "--tokens", ids, "--compare", "--compute", "accurate").returncode, 2)
+        integers = json.loads(self.good("score", "--model", MODEL, "--tokens", ids, "--compare", "--compute", "accurate", "--attention", "fast", "--cache", "q8_0", "--json"))
+        self.assertGreater(integers["kl"], 0)
         self.assertEqual(run("score", "--model", MODEL, "--tokens", ids, "--compare-cache", "contiguous:q4_0", "--max-kl", "1e-9").returncode, 1)
         self.bad(2, "usage", "score", "--model", MODEL, "--tokens", "1,2", "--max-kl", "1")
 

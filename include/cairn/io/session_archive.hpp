@@ -197,9 +197,9 @@ class FreshCaches {
 
 }  // namespace internal
 
-/// Writes a session: atomically and durably. Throws Error{io, unsupported, bad_state}, and
-/// Error{invalid_argument} for settings that no sampler takes; an old file of that name is then
-/// untouched.
+/// Writes a session, whose context computes in the owner's modes: atomically and durably. Throws
+/// Error{io, unsupported, bad_state}, and Error{invalid_argument} for settings that no sampler
+/// takes; an old file of that name is then untouched.
 template <class S>
 void save_session(const std::string& path, S& session, const SessionText& text,
                   const SessionOwner& owner,

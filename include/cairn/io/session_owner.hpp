@@ -30,7 +30,8 @@ struct SessionOwner {
     std::vector<OwnerPart> parts{};
     Compute attention = Compute::accurate;
 
-    /// Of a loaded model: one pass over weights and vocabulary. In io/session_file.hpp.
+    /// Of a loaded model and the modes of its session's context: one pass over weights and
+    /// vocabulary. In io/session_file.hpp.
     static inline SessionOwner of(const LoadedModel& loaded, Compute compute,
                                   Compute attention = Compute::accurate);
 };

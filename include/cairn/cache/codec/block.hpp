@@ -256,8 +256,8 @@ class BlockCodec final : public Codec {
     constexpr explicit BlockCodec(std::string_view called)
         : Codec({.name = called,
                  .rows_per_unit = of_keys ? kernels::key_tile : 1,
-                 .integer_scores = of_keys && F.integers(),
-                 .finite_only = true}) {}
+                 .finite_only = true,
+                 .integer_scores = of_keys && F.integers()}) {}
     constexpr ~BlockCodec() override {}
     constexpr std::size_t unit_bytes(int dims) const override {
         const int width = checked_width(dims, F.blocks(max_row) == 1 ? max_block : max_row);

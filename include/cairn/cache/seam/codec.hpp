@@ -40,8 +40,9 @@ struct CodecTraits {
     int rows_per_unit = 1;     ///< positions that share a unit
     bool movable = true;       ///< copy_row works; false: a unit's rows share scales
     bool whole_units = false;  ///< units are written only whole, from their first row to their last
-    bool integer_scores = false;  ///< quantised_scores works
     bool finite_only = false;  ///< NaN and infinity cannot be written: a stage with one is refused
+    /// quantised_scores works; not of a codec that hands its other calls on to one that has it.
+    bool integer_scores = false;
 };
 
 /// One way to write rows. Immutable once made, shared by caches, forks and threads: it may hold
