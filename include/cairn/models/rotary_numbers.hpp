@@ -102,7 +102,8 @@ inline constexpr std::string_view attention_times = "rope.scaling.attn_factor";
     RotaryScaling& s = to.scaling;
     s.kind = RotaryScaling::Kind::linear;
     s.factor = n.number({"", "rope.scaling.factor"});
-    s.original_context = n.number({"", "rope.scaling.original_context_length"}, to.positions);
+    s.original_context = static_cast<double>(
+        n.integer({"", "rope.scaling.original_context_length"}, 1, 1000000000, to.positions));
     if (type == "yarn") read_yarn(n, {}, s);
     check_scaling(n, {}, s);
 }
