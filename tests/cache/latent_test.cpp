@@ -131,12 +131,12 @@ TEST_CASE("values that are read from keys need not be given", "[latent]") {
         CHECK(last_row(cache) == last_row(given));
         CHECK(code_of([&] { cache.append({nullptr, 40, 1}, {}); }) == ErrorCode::invalid_argument);
     };
-    using Flat = KvCache<Contiguous<Latent<F32>>>;
-    using Pages = KvCache<Paged<Latent<F32>>>;
-    using Scored = KvCache<Contiguous<Latent<F32>>, H2O<30>>;
-    without(Flat(latent, 40), Flat(latent, 40));
-    without(Pages(latent, 40), Pages(latent, 40));
-    without(Scored(latent, 40), Scored(latent, 40));
+    using LatentFlat = KvCache<Contiguous<Latent<F32>>>;
+    using LatentPages = KvCache<Paged<Latent<F32>>>;
+    using LatentScored = KvCache<Contiguous<Latent<F32>>, H2O<30>>;
+    without(LatentFlat(latent, 40), LatentFlat(latent, 40));
+    without(LatentPages(latent, 40), LatentPages(latent, 40));
+    without(LatentScored(latent, 40), LatentScored(latent, 40));
     AnyCache apart = KvCache<Contiguous<F32>>(latent, 40);
     CHECK(code_of([&] { apart.append(token_rows(k), {}); }) == ErrorCode::shape_mismatch);
     CHECK(code_of([&] { apart.append(token_rows(k), {nullptr, 24, 20}); }) ==
