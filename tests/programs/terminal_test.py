@@ -80,6 +80,8 @@ class Terminal:
     def end(self):
         """The exit code."""
         while True:
+            if not select.select([self.fd], [], [], 60)[0]:
+                raise AssertionError("it does not end")
             try:
                 if not os.read(self.fd, 65536):
                     break
@@ -115,6 +117,7 @@ class TerminalTest(unittest.TestCase):
     def saved(self, terminal, path):
         terminal.send(b"/save " + path.encode() + b"\n")
         terminal.until(rb"saved to [^\r\n]*\r\n")
+        terminal.until(PROMPT)  # what comes before the editor reads is lost when it takes the terminal
         with open(path) as f:
             return [turn["content"] for turn in json.load(f)]
 
