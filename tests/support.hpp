@@ -136,4 +136,13 @@ GptJLike<R> random_gpt_j(Random& random, const LlamaShape& s) {
     return GptJLike<R>(std::move(w));
 }
 
+// A keep of all rows, each an interval of its own.
+struct SplinterKeep {
+    static constexpr KeepFacts facts{};
+    Extent extent(int capacity, int chunk) const { return {capacity, 0, 0, chunk}; }
+    void intervals(int, int length, Intervals& to) const {
+        for (int row = 0; row < length; ++row) to.push_back({.begin = row, .end = row + 1});
+    }
+};
+
 }  // namespace support

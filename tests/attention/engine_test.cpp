@@ -127,15 +127,16 @@ TEST_CASE("positions at the end of all numbers are refused, not added up", "[eng
 
 namespace {
 
-// A cache that is shown queries before they attend, and remembers what it saw.
-class ShownQueries {
+// A cache that hands everything on; those below watch what attention shows it.
+class HandedOn {
   public:
-    explicit ShownQueries(const HeadLayout& heads) : rows_(heads, 8) {}
+    explicit HandedOn(AnyCache rows) : rows_(std::move(rows)) {}
     void stage(TokenRows k, TokenRows v) { rows_.stage(k, v); }
     void commit(int rows) noexcept { rows_.commit(rows); }
     void rollback() noexcept { commit(0); }
     void clear() { rows_.clear(); }
     void runs(int head, RunList& keys, RunList& values) const { rows_.runs(head, keys, values); }
+    int most_runs() const { return rows_.most_runs(); }
     int committed() const { return rows_.committed(); }
     int length() const { return rows_.length(); }
     int capacity() const { return rows_.capacity(); }
@@ -144,14 +145,30 @@ class ShownQueries {
     std::size_t bytes() const { return rows_.bytes(); }
     std::size_t payload_bytes(int rows) const { return rows_.payload_bytes(rows); }
     bool wants_queries() const { return true; }
+
+  private:
+    AnyCache rows_;
+};
+// Remembers the queries that it was shown before they attend.
+class ShownQueries : public HandedOn {
+  public:
+    explicit ShownQueries(const HeadLayout& heads) : HandedOn(KvCache<>(heads, 8)) {}
     void on_queries(int kv_head, const float* q, int count, int) {
         shown.resize(static_cast<std::size_t>(layout().kv_heads));
         shown[static_cast<std::size_t>(kv_head)].assign(q, q + count * layout().key_dim);
     }
     std::vector<std::vector<float>> shown;
-
-  private:
-    KvCache<> rows_;
+};
+// Adds up the probabilities that it was shown.
+class HeardScores : public HandedOn {
+  public:
+    using HandedOn::HandedOn;
+    void on_queries(int, const float*, int, int) {}
+    bool wants_scores(int) const { return true; }
+    void on_scores(int kv_head, const float* p, int begin, int end) {
+        for (int j = begin; j < end; ++j) heard(kv_head, j) += p[j - begin];
+    }
+    RowMatrix heard = RowMatrix::Zero(2, 40);
 };
 
 }  // namespace
@@ -175,47 +192,6 @@ TEST_CASE("a group of any width is shown whole", "[engine]") {
         }
     }
 }
-
-namespace {
-
-// All rows, each an interval of its own.
-struct SplinterKeep {
-    static constexpr KeepFacts facts{};
-    Extent extent(int capacity, int chunk) const { return {capacity, 0, 0, chunk}; }
-    void intervals(int, int length, Intervals& to) const {
-        for (int row = 0; row < length; ++row) to.push_back({.begin = row, .end = row + 1});
-    }
-};
-// A cache that is shown queries and probabilities, and adds the latter up.
-class HeardScores {
-  public:
-    explicit HeardScores(AnyCache rows) : rows_(std::move(rows)) {}
-    void stage(TokenRows k, TokenRows v) { rows_.stage(k, v); }
-    void commit(int rows) noexcept { rows_.commit(rows); }
-    void rollback() noexcept { commit(0); }
-    void clear() { rows_.clear(); }
-    void runs(int head, RunList& keys, RunList& values) const { rows_.runs(head, keys, values); }
-    int most_runs() const { return rows_.most_runs(); }
-    int committed() const { return rows_.committed(); }
-    int length() const { return rows_.length(); }
-    int capacity() const { return rows_.capacity(); }
-    int max_rows() const { return rows_.max_rows(); }
-    HeadLayout layout() const { return rows_.layout(); }
-    std::size_t bytes() const { return rows_.bytes(); }
-    std::size_t payload_bytes(int rows) const { return rows_.payload_bytes(rows); }
-    bool wants_queries() const { return true; }
-    void on_queries(int, const float*, int, int) {}
-    bool wants_scores(int) const { return true; }
-    void on_scores(int kv_head, const float* p, int begin, int end) {
-        for (int j = begin; j < end; ++j) heard(kv_head, j) += p[j - begin];
-    }
-    RowMatrix heard = RowMatrix::Zero(2, 40);
-
-  private:
-    AnyCache rows_;
-};
-
-}  // namespace
 
 TEST_CASE("scores are of all rows, however many intervals they come in", "[engine]") {
     Random random(78);

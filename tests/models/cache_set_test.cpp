@@ -264,19 +264,6 @@ TEST_CASE("an audit counts a shared cache once", "[cache_set]") {
     CHECK(lossy.bytes < exact.bytes);
 }
 
-namespace {
-
-// All rows, each an interval of its own.
-struct AuditedSplinters {
-    static constexpr KeepFacts facts{};
-    Extent extent(int capacity, int chunk) const { return {capacity, 0, 0, chunk}; }
-    void intervals(int, int length, Intervals& to) const {
-        for (int row = 0; row < length; ++row) to.push_back({.begin = row, .end = row + 1});
-    }
-};
-
-}  // namespace
-
 TEST_CASE("an audit counts all rows, however many intervals they come in", "[cache_set]") {
     const SharingModel model = sharing_model();
     Random random(36);
@@ -287,7 +274,7 @@ TEST_CASE("an audit counts all rows, however many intervals they come in", "[cac
         });
     };
     const Audit whole = audited(KeepAll{});
-    const Audit split = audited(AuditedSplinters{});
+    const Audit split = audited(SplinterKeep{});
     for (std::size_t age = 0; age < Audit::ages; ++age) {
         CHECK(split.keys[age].size == Approx(whole.keys[age].size));
         CHECK(split.values[age].difference == Approx(whole.values[age].difference));

@@ -73,24 +73,21 @@ struct SegmentRoom {
     /// Room for what a cache of these runs needs.
     [[gnu::noinline]] void add(const RunList& key_runs, const RunList& value_runs,
                                const HeadLayout& layout) {
-        for (const RunList* runs_of : {&key_runs, &value_runs})
-            for (const Run& run : *runs_of)
-                require(run.kind == RowKind::ready || run.made != nullptr, ErrorCode::bad_state,
-                        "attend: rows that become keys or values when they are read, and a cache "
-                        "that does not say how they lie then");
+        const auto need = [&](const Run& run, std::size_t& fetched, int dims) {
+            require(run.kind == RowKind::ready || run.made != nullptr, ErrorCode::bad_state,
+                    "attend: rows that become keys or values when they are read, and a cache "
+                    "that does not say how they lie then");
+            fetched = std::max(fetched, round_up(fetch_bytes(run), 64));
+            codec = std::max(codec, run.codec->scratch_floats(std::max(run.dims, dims)));
+        };
         for (const Run& run : key_runs) {
-            keys = std::max(keys, round_up(fetch_bytes(run), 64));
-            codec = std::max(codec, run.codec->scratch_floats(std::max(run.dims, layout.key_dim)));
+            need(run, keys, layout.key_dim);
             integers = integers || (fast && run.codec->integer_scores);
             if (run.kind == RowKind::input)
                 input = std::max(
                     input, static_cast<std::size_t>(piece) * static_cast<std::size_t>(run.dims));
         }
-        for (const Run& run : value_runs) {
-            values = std::max(values, round_up(fetch_bytes(run), 64));
-            codec =
-                std::max(codec, run.codec->scratch_floats(std::max(run.dims, layout.value_dim)));
-        }
+        for (const Run& run : value_runs) need(run, values, layout.value_dim);
         made_keys = std::max(made_keys, RowRooms::of(key_runs, Made::keys));
         made_values = std::max(made_values, RowRooms::of(value_runs, Made::values));
     }

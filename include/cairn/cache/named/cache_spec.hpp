@@ -74,7 +74,6 @@ class CacheSpec {
         }
         if (blocks != 0) words += std::string(blocks_option) + std::to_string(blocks);
         NamedStore named = cache_words().read_store(words, text_);
-        named.default_codec = named_.default_codec;
         store_ = named.make(keys_, values_);
         named_ = std::move(named);
     }
@@ -105,7 +104,6 @@ class CacheSpec {
     void read(std::string_view store, std::string_view codec, std::string_view keep) {
         const CacheWords& words = cache_words();
         named_ = words.read_store(store, text_);
-        if (named_.default_codec.empty()) named_.default_codec = words.default_codec();
         if (codec.empty()) codec = named_.default_codec;
         if (codec.starts_with("k=")) {
             const std::size_t comma = codec.find(",v=");

@@ -107,7 +107,10 @@ class CacheWords {
 
     /// Reads "paged=16". Throws Error{usage} naming the choices.
     NamedStore read_store(std::string_view words, std::string_view whole) const {
-        return find(stores_, "store", head_of(words), whole).value(words, whole, stores());
+        NamedStore named =
+            find(stores_, "store", head_of(words), whole).value(words, whole, stores());
+        if (named.default_codec.empty()) named.default_codec = default_codec();
+        return named;
     }
     NamedCache read_cache(std::string_view words, std::string_view whole) const {
         return find(caches_, "cache", head_of(words), whole).value(words, whole, listed(caches_));

@@ -10,8 +10,6 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx512::integers {
 
-using kernels::cached::query_blocks;
-using kernels::cached::QueryBlock;
 using namespace avx512::cached;
 
 // The product of magnitudes of keys with bytes of the query that take over the keys' signs: 16 bits

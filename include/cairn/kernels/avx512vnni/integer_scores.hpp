@@ -10,8 +10,6 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avx512vnni::integers {
 
-using kernels::cached::query_blocks;
-using kernels::cached::QueryBlock;
 using namespace avx512;
 using namespace avx512::cached;
 

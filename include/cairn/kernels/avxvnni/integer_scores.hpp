@@ -10,8 +10,6 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace kernels::avxvnni::integers {
 
-using kernels::cached::query_blocks;
-using kernels::cached::QueryBlock;
 using namespace avx2;
 using namespace avx2::cached;
 

@@ -5,6 +5,9 @@
 //   score = sum over blocks of 32 dims, ascending: fma(sum of bytes, scale of keys * of query, ...)
 //   with a least: then fma(least, scale of query * sum of query, ...)
 
+using kernels::cached::query_blocks;
+using kernels::cached::QueryBlock;
+
 // Adds the products of one block of U tiles: part[query][tile].
 template <RowLayout F, int Q, int U>
 CAIRN_INLINE void integer_block(const RowsIn& k, const std::byte* codes, int dims,

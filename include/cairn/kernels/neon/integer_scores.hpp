@@ -8,8 +8,6 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neon::integers {
 
-using kernels::cached::query_blocks;
-using kernels::cached::QueryBlock;
 using namespace neon::cached;
 
 inline constexpr int byte_zero = 0;

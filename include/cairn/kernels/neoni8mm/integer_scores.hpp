@@ -11,8 +11,6 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace kernels::neoni8mm::integers {
 
-using kernels::cached::query_blocks;
-using kernels::cached::QueryBlock;
 using namespace neon;
 using namespace neon::cached;
 

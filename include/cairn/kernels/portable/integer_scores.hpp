@@ -6,8 +6,6 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace kernels::portable::integers {
 
-using kernels::cached::query_blocks;
-using kernels::cached::QueryBlock;
 using namespace portable::cached;
 
 #undef CAIRN_INLINE
