@@ -5,13 +5,13 @@
 #include <cstdio>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <cairn/attention/engine.hpp>
 #include <cairn/cache/cache_spec.hpp>
 #include <cairn/numeric/random.hpp>
 #include <nlohmann/json.hpp>
 
 #include "limits.hpp"
+#include "run_options.hpp"
 
 using namespace cairn;
 using bench::Samples;
@@ -82,34 +82,26 @@ int main(int argc, char** argv) {
     CLI::App app{
         "Attention of one decoding row over encoded caches, against this machine's read "
         "bandwidth.\n\nExamples:\n  attention --rounds 9\n  attention --codecs q8_0,q4_0 --json"};
-    int rounds = 7;
-    int threads = hardware_threads();
-    bool json = false;
+    bench::RunOptions options;
     std::vector<std::string> codecs{"f16", "q8_0", "int8", "q4_0", "int4", "kivi4", "fp8_e4m3"};
-    app.add_option("--rounds", rounds, "Rounds; medians are taken over them")
-        ->check(CLI::Range(1, 1000))
-        ->capture_default_str();
-    app.add_option("--threads", threads, "Threads")
-        ->check(CLI::Range(1, 1024))
-        ->capture_default_str();
+    options.add_to(app);
     app.add_option("--codecs", codecs, "Codecs as in a cache SPEC")->delimiter(',');
-    app.add_flag("--json", json, "Print JSON");
     CLI11_PARSE(app, argc, argv);
 
-    ThreadPool pool(threads);
+    ThreadPool pool(options.threads);
     bench::ReadProbe read(pool);
     const Shape shapes[] = {{9, 3, 64, 4096, 30}, {32, 8, 128, 16384, 4}, {8, 8, 128, 16384, 4}};
     nlohmann::json result = {{"threads", pool.workers()}, {"isa", kernels::active().name}};
-    if (!json)
+    if (!options.json)
         std::printf("threads %d, kernels %s, medians of %d rounds: ms (share of read bandwidth)\n",
-                    pool.workers(), kernels::active().name, rounds);
+                    pool.workers(), kernels::active().name, options.rounds);
     for (const Shape& shape : shapes) {
-        if (!json) std::printf("\n%s\n", shape.name().c_str());
+        if (!options.json) std::printf("\n%s\n", shape.name().c_str());
         for (const std::string& codec : codecs) {
             Decode accurate(shape, codec, Compute::accurate, pool);
             Decode fast(shape, codec, Compute::fast, pool);
             Samples bandwidth, exact, quick;
-            for (int round = 0; round <= rounds; ++round) {
+            for (int round = 0; round <= options.rounds; ++round) {
                 const double limit = read.run();
                 const double a = accurate.run();
                 const double f = fast.run();
@@ -129,12 +121,12 @@ int main(int argc, char** argv) {
                                        {"accurate_share", share(exact)},
                                        {"fast_seconds", quick.median()},
                                        {"fast_share", share(quick)}});
-            if (!json)
+            if (!options.json)
                 std::printf(
                     "  %-9s accurate %7.3f (%3.0f %%)   fast %7.3f (%3.0f %%)   %5.1f GB/s read\n",
                     codec.c_str(), exact.median() * 1e3, 100 * share(exact), quick.median() * 1e3,
                     100 * share(quick), bandwidth.median() / 1e9);
         }
     }
-    if (json) std::printf("%s\n", result.dump(2).c_str());
+    if (options.json) std::printf("%s\n", result.dump(2).c_str());
 }

@@ -7,12 +7,12 @@
 #include <map>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <cairn/cairn.hpp>
 #include <nlohmann/json.hpp>
 
 #include "gpt2_shape.hpp"
 #include "limits.hpp"
+#include "run_options.hpp"
 
 using namespace cairn;
 using bench::Samples;
@@ -98,19 +98,11 @@ int main(int argc, char** argv) {
     CLI::App app{
         "Decoding and prefill against this machine's read bandwidth and FMA peak.\n\nExamples:\n  "
         "machine --rounds 9\n  machine --json > machine.json"};
-    int rounds = 7;
-    int threads = hardware_threads();
-    bool json = false;
-    app.add_option("--rounds", rounds, "Rounds; medians are taken over them")
-        ->check(CLI::Range(1, 1000))
-        ->capture_default_str();
-    app.add_option("--threads", threads, "Threads")
-        ->check(CLI::Range(1, 1024))
-        ->capture_default_str();
-    app.add_flag("--json", json, "Print JSON");
+    bench::RunOptions options;
+    options.add_to(app);
     CLI11_PARSE(app, argc, argv);
 
-    ThreadPool pool(threads);
+    ThreadPool pool(options.threads);
     bench::ReadProbe read(pool);
     bench::FmaProbe fma(pool);
     bench::Int8Probe int8(pool);
@@ -156,7 +148,7 @@ int main(int argc, char** argv) {
     };
     std::map<std::string, Samples> absolute, share;
     Samples bandwidth, peak, int8_peak;
-    for (int round = 0; round < rounds; ++round) {
+    for (int round = 0; round < options.rounds; ++round) {
         int8_peak.add(int8.run());
         for (const Item& item : items) {
             const bool reads = std::string(item.limit) == "read";
@@ -165,7 +157,7 @@ int main(int argc, char** argv) {
             (reads ? bandwidth : peak).add(limit);
             absolute[item.name].add(item.run());
         }
-        if (::isatty(2) != 0) std::fprintf(stderr, "\rround %d of %d", round + 1, rounds);
+        if (::isatty(2) != 0) std::fprintf(stderr, "\rround %d of %d", round + 1, options.rounds);
     }
     if (::isatty(2) != 0) std::fprintf(stderr, "\r\033[K");
     nlohmann::json result;
@@ -174,9 +166,9 @@ int main(int argc, char** argv) {
     result["read_bandwidth"] = bandwidth.median();
     result["fma_peak"] = peak.median();
     result["int8_peak"] = int8_peak.median();
-    if (!json) {
+    if (!options.json) {
         std::printf("threads %d, kernels %s, medians of %d rounds (least..most)\n", pool.workers(),
-                    kernels::active().name, rounds);
+                    kernels::active().name, options.rounds);
         std::printf("read bandwidth %26.1f GB/s  (%.1f..%.1f)\n", bandwidth.median() / 1e9,
                     bandwidth.least() / 1e9, bandwidth.most() / 1e9);
         std::printf("FMA peak       %26.1f GFLOP/s  (%.1f..%.1f)\n", peak.median() / 1e9,
@@ -195,12 +187,12 @@ int main(int argc, char** argv) {
                                    {"most", s.most()},
                                    {"share", part},
                                    {"bar", item.bar}});
-        if (!json)
+        if (!options.json)
             std::printf(
                 "%-62s %7.1f %s (%.1f..%.1f)  %3.0f %% of the limit%s\n", item.name,
                 s.median() / 1e9, reads ? "GB/s   " : "GFLOP/s", s.least() / 1e9, s.most() / 1e9,
                 100 * part,
                 item.bar > 0 ? (part >= item.bar ? "  (bar reached)" : "  (BELOW THE BAR)") : "");
     }
-    if (json) std::printf("%s\n", result.dump(2).c_str());
+    if (options.json) std::printf("%s\n", result.dump(2).c_str());
 }
