@@ -11,14 +11,22 @@ namespace cairn { inline namespace CAIRN_ABI {
 namespace internal {
 
 inline constexpr std::string_view attention_times = "rope.scaling.attn_factor";
+inline constexpr double least_times = 1e-3;
+inline constexpr double most_times = 1e3;
 
+[[gnu::cold]] inline void require_between(const ModelNumbers& n, std::string_view in,
+                                          std::string_view name, double value, double least,
+                                          double most) {
+    require(value >= least && value <= most, n.code(), n.where(), ": ", in, name, " ", value,
+            " is not in ", least, "..", most);
+}
 // Bounds of every number of a scaling: within them no frequency and no factor is infinite.
 [[gnu::cold]] inline void check_scaling(const ModelNumbers& n, const std::string& in,
                                         const RotaryScaling& s) {
     const auto between = [&](double value, double least, double most, const char* hf,
                              std::string_view gguf) {
-        require(value >= least && value <= most, n.code(), n.where(), ": ", n.gguf() ? "" : in,
-                n.gguf() ? gguf : hf, " ", value, " is not in ", least, "..", most);
+        require_between(n, n.gguf() ? std::string_view() : in, n.gguf() ? gguf : hf, value, least,
+                        most);
     };
     between(s.factor, 1.0 / 32, 1e6, "factor", "rope.scaling.factor");
     between(s.original_context, 1.0, 1e9, "original_max_position_embeddings",
@@ -27,8 +35,8 @@ inline constexpr std::string_view attention_times = "rope.scaling.attn_factor";
     between(s.high_frequency, s.low_frequency * 1.0001, 1e6, "high_freq_factor", "");
     between(s.beta_slow, 1e-3, 1e6, "beta_slow", "rope.scaling.yarn_beta_slow");
     between(s.beta_fast, s.beta_slow, 1e6, "beta_fast", "rope.scaling.yarn_beta_fast");
-    between(s.attention_factor == 0.0 ? 1.0 : s.attention_factor, 1e-3, 1e3, "attention_factor",
-            attention_times);
+    between(s.attention_factor == 0.0 ? 1.0 : s.attention_factor, least_times, most_times,
+            "attention_factor", attention_times);
 }
 // YaRN's numbers beside its factor. GGUF metadata say the factor of cosines and sines as what it is
 // times the usual one: so llama.cpp reads them.
@@ -38,8 +46,7 @@ inline constexpr std::string_view attention_times = "rope.scaling.attn_factor";
     s.beta_slow = n.number({in + "beta_slow", "rope.scaling.yarn_beta_slow"}, s.beta_slow);
     if (n.gguf()) {
         const double times = n.number({"", attention_times}, 1.0);
-        require(times >= 1e-3 && times <= 1e3, n.code(), n.where(), ": ", attention_times, " ",
-                times, " is not in 0.001..1000");
+        require_between(n, {}, attention_times, times, least_times, most_times);
         if (times != 1.0) s.attention_factor = times * yarn_magnitude(s.factor);
         return;
     }
