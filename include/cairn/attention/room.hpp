@@ -62,7 +62,7 @@ struct SegmentRoom {
     std::size_t codec = 0;               ///< floats of codecs' scratch
     std::size_t input = 0;               ///< floats of the rows that are made at once
     bool fast = false;                   ///< scores in integers are wanted where codecs have them
-    bool integers = false;               ///< they are, and one has
+    QuantiseQuery* quantise = nullptr;   ///< they are, and one has
     int runs = 0;                        ///< of a list; 0: the lists' own room is enough
     std::atomic<int>* failed = nullptr;  ///< an errno
     /// Rows that are made at once.
@@ -82,7 +82,7 @@ struct SegmentRoom {
         };
         for (const Run& run : key_runs) {
             need(run, keys, layout.key_dim);
-            integers = integers || (fast && run.codec->integer_scores);
+            if (fast && run.codec->quantise_query != nullptr) quantise = run.codec->quantise_query;
             if (run.kind == RowKind::input)
                 input = std::max(
                     input, static_cast<std::size_t>(piece) * static_cast<std::size_t>(run.dims));
@@ -97,7 +97,7 @@ struct SegmentRoom {
     std::size_t codec_floats() const noexcept { return round_up(codec, 16); }
     /// Of the blocks of a tile's queries, as they stand and where displaced rows want them.
     std::size_t block_floats(const HeadLayout& layout) const noexcept {
-        if (!integers) return 0;
+        if (quantise == nullptr) return 0;
         const auto blocks = static_cast<std::size_t>(kernels::cached::query_blocks(layout.key_dim));
         return round_up(tile_queries * blocks * sizeof(kernels::cached::QueryBlock) / 4, 16);
     }

@@ -117,9 +117,9 @@ inline void multiply_segment(const RunList& keys, const QueryTile& tile, const H
     for (const Run& run : keys) {
         if (run.begin >= high || run.end <= low) continue;
         const float* standing = run.displaced() ? scratch.displaced : scratch.q;
-        const QueryBlock* bytes = !run.codec->integer_scores ? nullptr
-                                  : run.displaced()          ? scratch.displaced_blocks
-                                                             : scratch.blocks;
+        const QueryBlock* bytes = run.codec->quantise_query == nullptr ? nullptr
+                                  : run.displaced()                    ? scratch.displaced_blocks
+                                                                       : scratch.blocks;
         const auto score = [&](int begin, int end, int query, int count) {
             for_each_block(run, begin, end, [&](Rows rows, int row) {
                 float* to = scratch.scores + query * segment_rows + (row - low);

@@ -76,7 +76,7 @@ struct TileScratch {
     float* out;                              // [tile_queries][value_dim]
     float* max;                              // [tile_queries]
     float* sum;                              // [tile_queries]
-    QueryBlock* blocks = nullptr;            // the queries as bytes, where room.integers
+    QueryBlock* blocks = nullptr;            // the queries as bytes, where room.quantise
     QueryBlock* displaced_blocks = nullptr;  // and those among displaced rows
     float* lists;                            // four lists of runs
     float* codec;                            // scratch of codecs
@@ -99,7 +99,7 @@ struct TileScratch {
         room = wanted;
         lists = at + floats(layout);
         float* rest = lists + 4 * room.list_floats();
-        if (room.integers) {
+        if (room.quantise != nullptr) {
             blocks = reinterpret_cast<QueryBlock*>(rest);
             displaced_blocks = reinterpret_cast<QueryBlock*>(rest + room.block_floats(layout));
         }
@@ -164,7 +164,7 @@ struct TileScratch {
             if (parameters.scale != 1.0F) kernel.scale(parameters.scale, layout.key_dim, at);
             if (keys.size() > 0 && keys[0].turned()) kernels::hadamard(at, layout.key_dim);
             if (blocks != nullptr)
-                kernels::cached::quantise_query(kernel, at, layout.key_dim, blocks + i * per_query);
+                to.room.quantise(kernel, at, layout.key_dim, blocks + i * per_query);
         }
     };
     load(to.q, to.blocks, [](int position) { return position; });

@@ -98,18 +98,17 @@ inline void run_plain(const void* state, std::ptrdiff_t begin, std::ptrdiff_t en
     product->kernel(*product->table, part);
 }
 
-// Rows in tiles of `tile`, as floats or rounded.
-enum class Packing : std::uint8_t { floats, rounded };
-inline const float* pack(const Activations& x, std::ptrdiff_t in, int tile, Packing packing,
-                         Context& context, Workspace::Frame& frame) {
+// Rows in tiles of `tile`, rounded where `rounded` says how.
+inline const float* pack(const Activations& x, std::ptrdiff_t in, int tile,
+                         PlainWeights::Pack* rounded, Context& context, Workspace::Frame& frame) {
     const kernels::Table& kernel = kernels::active();
     const std::ptrdiff_t tiles = (x.rows + tile - 1) / tile;
     float* packed = frame.floats(static_cast<std::size_t>(tiles * tile * in));
     parallel_for(context.executor(), tiles, 1, [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
         const std::ptrdiff_t first = begin * tile;
         const std::ptrdiff_t rows = std::min(end * tile, x.rows) - first;
-        if (packing == Packing::rounded)
-            kernel.pack_rounded(x.row(first), x.stride, rows, in, tile, first, packed);
+        if (rounded != nullptr)
+            rounded(kernel, x.row(first), x.stride, rows, in, tile, first, packed);
         else
             kernel.pack_rows(x.row(first), x.stride, rows, in, packed + first * in);
     });
@@ -127,7 +126,7 @@ inline PreparedProduct prepare_plain(const Product& product, const Activations& 
     if (packed == nullptr && one && !rounded) packed = x.data;
     if (packed == nullptr)
         packed = pack(x, weights.in(), one ? 1 : kernel.tile_rows,
-                      rounded ? Packing::rounded : Packing::floats, context, frame);
+                      rounded ? type.pack_rounded : nullptr, context, frame);
     auto* state = frame.array<PlainProduct>(1);
     *state = {
         {weights.data(), product.bias, weights.in(), weights.out(), packed, product.y.data,

@@ -72,6 +72,11 @@ struct PlainWeights {
     /// With activations that are rounded to the weights' type, for Compute::fast; null: as above.
     Kernel* gemv_rounded = nullptr;
     Kernel* gemm_rounded = nullptr;
+    /// The rows of those activations, `rows` of them from `first` on, in tiles.
+    using Pack = void(const kernels::Table&, const float* x, std::ptrdiff_t stride,
+                      std::ptrdiff_t rows, std::ptrdiff_t k, int tile, std::ptrdiff_t first,
+                      float* packed);
+    Pack* pack_rounded = nullptr;
 };
 namespace internal {
 
@@ -89,6 +94,11 @@ constexpr PlainWeights describe_weights() noexcept {
         };
         result.gemm_rounded = [](const Table& kernel, const FloatProduct& product) {
             kernel.gemm_rounded<type>(product);
+        };
+        result.pack_rounded = [](const Table& kernel, const float* x, std::ptrdiff_t stride,
+                                 std::ptrdiff_t rows, std::ptrdiff_t k, int tile,
+                                 std::ptrdiff_t first, float* packed) {
+            kernel.pack_rounded(x, stride, rows, k, tile, first, packed);
         };
     }
     return result;

@@ -257,7 +257,8 @@ class BlockCodec final : public Codec {
         : Codec({.name = called,
                  .rows_per_unit = of_keys ? kernels::key_tile : 1,
                  .finite_only = true,
-                 .integer_scores = of_keys && F.integers()}) {}
+                 .quantise_query =
+                     of_keys && F.integers() ? &kernels::cached::quantise_query : nullptr}) {}
     constexpr ~BlockCodec() override {}
     constexpr std::size_t unit_bytes(int dims) const override {
         const int width = checked_width(dims, F.blocks(max_row) == 1 ? max_block : max_row);

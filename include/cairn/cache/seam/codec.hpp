@@ -9,11 +9,14 @@
 
 #include "cairn/cache/seam/scratch.hpp"
 
-namespace cairn { inline namespace CAIRN_ABI { namespace kernels::cached {
+namespace cairn { inline namespace CAIRN_ABI { namespace kernels {
 
+struct Table;
+namespace cached {
 struct QueryBlock;
+}
 
-}}}  // namespace cairn::kernels::cached
+}}}  // namespace cairn::kernels
 
 namespace cairn { inline namespace CAIRN_ABI {
 
@@ -34,6 +37,10 @@ struct Rows {
     std::ptrdiff_t beside_bytes = 0;
 };
 
+/// Makes one query of floats into blocks of bytes.
+using QuantiseQuery = void(const kernels::Table& kernel, const float* q, int dims,
+                           kernels::cached::QueryBlock* to);
+
 /// What a codec is, in data: the hot path reads these fields.
 struct CodecTraits {
     std::string_view name;     ///< as in a cache SPEC: f32, f16, ...
@@ -41,8 +48,10 @@ struct CodecTraits {
     bool movable = true;       ///< copy_row works; false: a unit's rows share scales
     bool whole_units = false;  ///< units are written only whole, from their first row to their last
     bool finite_only = false;  ///< NaN and infinity cannot be written: a stage with one is refused
-    /// quantised_scores works; not of a codec that hands its other calls on to one that has it.
-    bool integer_scores = false;
+    /// How a query is made into `kernels::cached::query_blocks(dims)` blocks of bytes; not null:
+    /// quantised_scores works. Null in a codec that hands its other calls on to one that has it. It
+    /// stands here so that programs without such codecs compile none of it.
+    QuantiseQuery* quantise_query = nullptr;
 };
 
 /// One way to write rows. Immutable once made, shared by caches, forks and threads: it may hold
@@ -81,7 +90,7 @@ class Codec : public CodecTraits {
         fail(ErrorCode::unsupported, "rows of ", name, " cannot serve as keys");
     }
     /// The same with queries as bytes, `kernels::cached::query_blocks(dims)` blocks each, for
-    /// attention in its fast mode. Called only where `integer_scores`.
+    /// attention in its fast mode. Called only where `quantise_query`.
     virtual void quantised_scores(const Rows& keys, int dims, const kernels::cached::QueryBlock* q,
                                   int queries, float* s, std::ptrdiff_t s_stride) const {
         (void)keys, (void)dims, (void)q, (void)queries, (void)s, (void)s_stride;
