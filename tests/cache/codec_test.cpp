@@ -288,7 +288,8 @@ TEST_CASE("keys by channel: products, and an outlier channel", "[codec][kivi]") 
             }
             if (dims != 20) continue;
             // A token's own scale is ruined by the outlier, a channel's is not.
-            const Codec& by_token = levels == 15 ? Q4_1::values() : Kivi<2>::values().coldest();
+            const auto aged = Kivi<2>::values();
+            const Codec& by_token = levels == 15 ? Q4_1::values() : aged.coldest();
             Encoded tokens(by_token, dims, 0, rows);
             by_token.encode(x.data(), dims, dims, tokens.rows());
             RowMatrix t(rows, dims);

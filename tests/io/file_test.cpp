@@ -241,16 +241,15 @@ TEST_CASE("what the system refuses is named, whatever happened before", "[file]"
     const std::string path = folder.file("one");
     fs::create_symlink("loop", folder.path / "loop");
     const std::string loop = folder.file("loop");
-    using Catch::Matchers::Contains;
-    CHECK_THAT(message_of([&] { InputFile file(loop); }), Contains("symbolic links"));
-    CHECK_THAT(message_of([&] { OutputFile file(loop); }), Contains("symbolic links"));
-    CHECK_THAT(message_of([&] { OutputFile file(loop + "/x"); }), Contains("symbolic links"));
-    CHECK_THAT(message_of([&] { name_exists(loop + "/x"); }), Contains("symbolic links"));
+    CHECK_THAT(message_of([&] { InputFile file(loop); }), has_text("symbolic links"));
+    CHECK_THAT(message_of([&] { OutputFile file(loop); }), has_text("symbolic links"));
+    CHECK_THAT(message_of([&] { OutputFile file(loop + "/x"); }), has_text("symbolic links"));
+    CHECK_THAT(message_of([&] { name_exists(loop + "/x"); }), has_text("symbolic links"));
     CHECK(name_exists(loop));
     CHECK(!name_exists(path));
-    CHECK_THAT(message_of([&] { OutputFile file(folder.file("no/x")); }), Contains("No such file"));
+    CHECK_THAT(message_of([&] { OutputFile file(folder.file("no/x")); }), has_text("No such file"));
     CHECK_THAT(message_of([&] { OutputFile file(folder.path.string()); }),
-               Contains("not a regular file"));
+               has_text("not a regular file"));
 
     OutputFile file(path);
     rlimit before{};
@@ -262,12 +261,12 @@ TEST_CASE("what the system refuses is named, whatever happened before", "[file]"
     const std::string said =
         message_of([&] { file.write(std::as_bytes(std::span<const char>(text))); });
     REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
-    CHECK_THAT(said, Contains("File too large"));
+    CHECK_THAT(said, has_text("File too large"));
     // A temporary file that somebody took away.
     for (const std::string& name : names_in(folder.path))
         if (name != "loop") fs::remove(folder.path / name);
     errno = EAGAIN;
-    CHECK_THAT(message_of([&] { file.finish(); }), Contains("renaming: No such file"));
+    CHECK_THAT(message_of([&] { file.finish(); }), has_text("renaming: No such file"));
     CHECK(!name_exists(path));
 }
 
