@@ -7,6 +7,8 @@
 
 #include <cairn/cache/cache_spec.hpp>
 #include <cairn/cairn.hpp>
+#include <cairn/layers/experts.hpp>
+#include <cairn/layers/latent_attention.hpp>
 #include <cairn/layers/quantised.hpp>
 
 using namespace cairn;
@@ -192,6 +194,60 @@ std::string cache_digest() {
     return digest.text();
 }
 
+// Latent attention in both forms, and experts in groups: a prompt and single rows.
+template <class Form>
+void add_latent(Digest& digest, const char* cache_spec) {
+    constexpr LatentShape shape{3, 20, 6, 17, 40};
+    constexpr int width = 50;
+    constexpr int rows = 90;
+    Random random(6);
+    const auto linear = [&](int out, int in) {
+        RowMatrix m(out, in);
+        const auto values = numbers(random, static_cast<std::size_t>(m.size()), 0.2);
+        std::copy(values.begin(), values.end(), m.data());
+        return Linear(WeightMatrix::from(m, ElementType::f16));
+    };
+    LatentWeights w;
+    w.query = linear(78, width);
+    w.latent = linear(46, width);
+    w.latent_norm = RmsNorm(numbers(random, 40, 1.0), 1e-6F);
+    for (int h = 0; h < shape.heads; ++h) {
+        w.key_up.push_back(std::is_same_v<Form, Absorbed> ? linear(40, 20) : linear(20, 40));
+        w.value_up.push_back(linear(17, 40));
+    }
+    w.out = linear(width, 51);
+    const LatentAttention<Form> attention(shape, std::move(w),
+                                          RotaryInterleaved({6, 1e4, 99, {}, {}}));
+    std::vector<Expert> parts;
+    for (int e = 0; e < 8; ++e) {
+        Linear gate = linear(33, width);
+        Linear up = linear(33, width);
+        parts.push_back({std::move(gate), std::move(up), linear(width, 33)});
+    }
+    const Experts<> experts({.experts_used = 3, .groups = 4, .groups_used = 2, .scale = 1.5F},
+                            linear(8, width), std::move(parts));
+    AnyCache cache = CacheSpec::parse(cache_spec).make(attention.layout(), rows);
+    Context context;
+    for (int at = 0; at < rows;) {
+        const int n = at == 0 ? rows - 9 : 1;
+        const auto floats = static_cast<std::size_t>(n * width);
+        std::vector<float> x = numbers(random, floats, 1.0), y(floats), z(floats);
+        const BatchSlice slice{cache, 0, n, at};
+        attention.forward({x.data(), width, n}, {&slice, 1}, {y.data(), width, n}, context);
+        cache.commit(n);
+        experts.forward({y.data(), width, n}, {z.data(), width, n}, context);
+        digest.add(y), digest.add(z);
+        at += n;
+    }
+}
+std::string latent_digest() {
+    Digest digest;
+    add_latent<Absorbed>(digest, "contiguous:f32+latent");
+    add_latent<Absorbed>(digest, "paged=16:q8_0+latent:window=30,sinks=3");
+    add_latent<Direct>(digest, "paged=16:f16+inputs");
+    return digest.text();
+}
+
 std::string all() {
     return "kernels " + kernel_digest() + "\nattention-f32 " + attention_digest<KvCache<>>() +
            "\nattention-f16 " + attention_digest<KvCache<Contiguous<F16>>>() + "\nattention-bf16 " +
@@ -199,7 +255,8 @@ std::string all() {
            model_digest(ElementType::f32) + "\nmodel-f16 " + model_digest(ElementType::f16) +
            "\nmodel-bf16 " + model_digest(ElementType::bf16) + "\nmodel-bf16-rounded " +
            model_digest(ElementType::bf16, Compute::fast) + "\nquantised " + quantised_digest() +
-           "\ncaches " + cache_digest() + "\nnumerics " + std::to_string(numerics_version) + "\n";
+           "\ncaches " + cache_digest() + "\nlatent " + latent_digest() + "\nnumerics " +
+           std::to_string(numerics_version) + "\n";
 }
 
 }  // namespace

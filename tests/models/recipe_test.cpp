@@ -123,6 +123,19 @@ TEST_CASE("rows of a tensor are loaded in any order, in every type and both ways
                 CHECK(part.bias()[r] == static_cast<float>(3 * r + 1));
             }
         }
+    // Some rows turned round, in the file's type or in a format of one's own.
+    {
+        const LoadOptions plain;
+        WeightReader reader(table, source, ModelFormat::hugging_face, plain);
+        const WeightMatrix turned = reader.turned("qkv.weight", {5, {}, 60});
+        REQUIRE(turned.out() == 33);
+        REQUIRE(turned.in() == 5);
+        std::vector<float> row(5);
+        turned.row(7, row.data());
+        CHECK(row == std::vector<float>{6007.0F, 6107.0F, 6207.0F, 6307.0F, 6407.0F});
+        CHECK(code_of([&] { reader.turned("qkv.weight", {11, {}, 60}); }) ==
+              ErrorCode::invalid_argument);
+    }
     // Rows that are not there, or not rows.
     table.add({{.hf = "turned.weight", .gguf = "", .shape = {33, 70}, .transposed = true}});
     add_numbered(source, "turned.weight", 70, 33);
@@ -142,6 +155,50 @@ TEST_CASE("rows of a tensor are loaded in any order, in every type and both ways
     // A name that comes again.
     CHECK(code_of([&] { table.add({{"qkv.bias", "", {70}}}); }) == ErrorCode::invalid_argument);
     CHECK(table.lines().size() == 3);
+}
+
+TEST_CASE("a line with a star is a matrix each, and one stack in GGUF files", "[recipe]") {
+    TensorTable table;
+    table.layers("h.", "blk.", 1);
+    table.layer(0, {{"experts.*.up.weight", "ffn_up_exps.weight", {3, 5, 4}}});
+    Tensors hf, gguf;
+    for (int e = 0; e < 3; ++e) {
+        add_numbered(hf, "h.0.experts." + std::to_string(e) + ".up.weight", 5, 4);
+        for (float& x : hf.items["h.0.experts." + std::to_string(e) + ".up.weight"].second) {
+            x += static_cast<float>(1000 * e);
+            gguf.items["blk.0.ffn_up_exps.weight"].second.push_back(x);
+        }
+    }
+    gguf.items["blk.0.ffn_up_exps.weight"].first = {3, 5, 4};
+    int done = 0, total = 0;
+    LoadOptions options;
+    options.progress = [&](int d, int t) { done = d, total = t; };
+    for (const ModelFormat format : {ModelFormat::hugging_face, ModelFormat::gguf}) {
+        const Tensors& source = format == ModelFormat::gguf ? gguf : hf;
+        CHECK(refusal(table, source, format).empty());
+        CHECK(table.check(source, format).unread().empty());
+        WeightReader reader(table, source, format, options);
+        for (int e = 0; e < 3; ++e) {
+            const Linear one = reader.linear("h.0.experts.*.up", e);
+            REQUIRE(one.out() == 5);
+            std::vector<float> row(4);
+            one.weights().row(2, row.data());
+            CHECK(row[3] == static_cast<float>(1000 * e + 203));
+        }
+        CHECK(done == 3);
+        CHECK(total == 3);
+        for (const int number : {-1, 3})
+            CHECK(code_of([&] { reader.linear("h.0.experts.*.up", number); }) ==
+                  ErrorCode::invalid_argument);
+    }
+    hf.items.erase("h.0.experts.1.up.weight");
+    hf.items["h.0.experts.2.up.weight"].first = {4, 5};
+    const std::string text = refusal(table, hf, ModelFormat::hugging_face);
+    CHECK(text.find("h.0.experts.1.up.weight is missing") != std::string::npos);
+    CHECK(text.find("[4, 5], the configuration wants [5, 4]") != std::string::npos);
+    gguf.items["blk.0.ffn_up_exps.weight"].first = {3, 4, 5};
+    CHECK_FALSE(refusal(table, gguf, ModelFormat::gguf).empty());
+    CHECK(code_of([&] { table.add({{"a.*.b", "", {3, 4}}}); }) == ErrorCode::invalid_argument);
 }
 
 namespace {

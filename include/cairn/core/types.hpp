@@ -29,6 +29,9 @@ struct HeadLayout {
     /// Whether the layer changes keys or values after their projections: no cache then keeps its
     /// inputs in their place. Takes no part in comparisons either.
     bool stepped = false;
+    /// Whether a head's values are the first numbers of its keys, so that a cache need not keep
+    /// them. Takes no part in comparisons either.
+    bool leading = false;
 
     /// Query heads that share one KV head.
     constexpr int group() const noexcept { return heads / kv_heads; }

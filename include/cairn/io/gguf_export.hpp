@@ -75,12 +75,13 @@ class GgufExport {
 
     // The type a tensor gets: matrices the one asked for, if their rows divide; all else f32.
     ElementType type_for(const std::string& name, const std::vector<std::size_t>& shape) {
-        const bool matrix =
-            shape.size() == 2 && name.ends_with(".weight") && name != "position_embd.weight";
+        const bool matrix = (shape.size() == 2 || shape.size() == 3) && name.ends_with(".weight") &&
+                            name != "position_embd.weight" &&
+                            !name.ends_with(".ffn_gate_inp.weight");
         if (!matrix) return ElementType::f32;
         const std::size_t values = block_size(type_).values;
-        if (shape[1] % values == 0) return type_;
-        report_.fallbacks.push_back(name + ": rows of " + std::to_string(shape[1]) +
+        if (shape.back() % values == 0) return type_;
+        report_.fallbacks.push_back(name + ": rows of " + std::to_string(shape.back()) +
                                     " are no multiple of " + std::to_string(values) +
                                     ", written as f16");
         return ElementType::f16;
@@ -182,6 +183,15 @@ inline GgufExport::ReadRows paired_rows(const TensorSource& source, const std::s
         }
     };
 }
+// Rows of a stack: those of its matrices, one after the other.
+inline GgufExport::ReadRows stacked_rows(const TensorSource& source, const TensorEntry& line,
+                                         std::size_t columns) {
+    return [&source, &line, columns](std::size_t first, std::size_t count, float* rows) {
+        const auto each = static_cast<std::size_t>(line.shape[1]);
+        for (std::size_t r = first; r < first + count; ++r, rows += columns)
+            source.read(line.part(r / each).hf, r % each * columns, {rows, columns});
+    };
+}
 
 // A tensor of a model's table, if the model or the format has it.
 inline void add_line(GgufExport& to, const TensorTable& table, const TensorEntry& line,
@@ -206,10 +216,11 @@ inline void add_line(GgufExport& to, const TensorTable& table, const TensorEntry
     const TensorEntry* from = line.stand_in.empty() ? &line : table.find(line.stand_in);
     if (from == nullptr || from->hf.empty() || from->need == Need::never) return;
     const std::string name = file_name(*from);
-    if (source.shape(name) == nullptr) return;  // optional
+    if (!line.stacked() && source.shape(name) == nullptr) return;  // optional
     if (shape.empty()) shape = *source.shape(name);
     const std::size_t columns = shape.back();
     GgufExport::ReadRows read = to.plain_rows(source, name, columns);
+    if (from->stacked()) read = stacked_rows(source, *from, columns);
     if (from->transposed) read = turned_rows(source, name, columns, shape[0]);
     if (from->head > 0)
         read = paired_rows(source, name, static_cast<std::size_t>(from->head), columns);
@@ -322,6 +333,8 @@ CAIRN_IO_LINKAGE ExportReport export_gguf(const std::string& from, const std::st
     const TensorTable& tensors = config.recipe.tensors;
     require(!config.gguf.empty(), ErrorCode::unsupported, config_path, ": ", config.architecture,
             " has no form in GGUF files");
+    require(config.recipe.not_in_gguf.empty(), ErrorCode::unsupported, config_path,
+            ": GGUF files cannot say ", config.recipe.not_in_gguf);
     tensors.check(source, ModelFormat::hugging_face).done();
     internal::add_numbers(job, config);
     for (const TensorEntry& line : tensors.lines()) internal::add_line(job, tensors, line, source);

@@ -16,6 +16,19 @@ inline void add_rows(const Activations& x, const Activations& to, std::ptrdiff_t
                  [&](std::ptrdiff_t r) { kernels::active().add(x.row(r), width, to.row(r)); });
 }
 
+namespace internal {
+
+// Bytes of weights that decoding one token reads: all, unless a part says otherwise.
+template <class Part>
+std::size_t decode_bytes_of(const Part& part) noexcept {
+    if constexpr (requires { part.decode_bytes(); })
+        return part.decode_bytes();
+    else
+        return part.bytes();
+}
+
+}  // namespace internal
+
 /// x += attention(norm(x)); x += mlp(norm(x)). GPT-2, Llama, Mistral, Qwen2.
 template <class Norm, class Attention, class FeedForward>
 class SequentialBlock {
@@ -27,9 +40,9 @@ class SequentialBlock {
           attention_(std::move(attention)),
           mlp_norm_(std::move(mlp_norm)),
           mlp_(std::move(mlp)) {
-        internal::check_width("norm before attention", attention_norm_, "block", layout().input);
-        internal::check_width("norm before the mlp", mlp_norm_, "block", layout().input);
-        internal::check_width("mlp", mlp_, "block", layout().input);
+        internal::check_width("norm before attention", attention_norm_, "block", width());
+        internal::check_width("norm before the mlp", mlp_norm_, "block", width());
+        internal::check_width("mlp", mlp_, "block", width());
     }
 
     /// In place on x [rows][width]; rows are staged in the slices' caches.
@@ -48,6 +61,8 @@ class SequentialBlock {
         add_rows(change, x, width, context);
     }
     const HeadLayout& layout() const noexcept { return attention_.layout(); }
+    /// Of the rows it changes; 0: its attention does not say it.
+    std::ptrdiff_t width() const noexcept { return internal::width_of(attention_); }
     int window() const noexcept { return attention_.window(); }
     int leader() const noexcept { return attention_.leader(); }
     std::size_t parameters() const noexcept {
@@ -55,6 +70,10 @@ class SequentialBlock {
                mlp_.parameters();
     }
     std::size_t bytes() const noexcept { return attention_.bytes() + mlp_.bytes(); }
+    /// Bytes of weights that decoding one token reads.
+    std::size_t decode_bytes() const noexcept {
+        return attention_.bytes() + internal::decode_bytes_of(mlp_);
+    }
     /// Adds the weights to a fingerprint.
     void hash(Fingerprint& to) const {
         attention_norm_.hash(to), attention_.hash(to);
@@ -76,8 +95,8 @@ class ParallelBlock {
     /// Throws Error{shape_mismatch} for parts of different widths.
     ParallelBlock(Norm norm, Attention attention, FeedForward mlp)
         : norm_(std::move(norm)), attention_(std::move(attention)), mlp_(std::move(mlp)) {
-        internal::check_width("norm", norm_, "block", layout().input);
-        internal::check_width("mlp", mlp_, "block", layout().input);
+        internal::check_width("norm", norm_, "block", width());
+        internal::check_width("mlp", mlp_, "block", width());
     }
 
     /// In place on x [rows][width]; rows are staged in the slices' caches.
@@ -95,6 +114,8 @@ class ParallelBlock {
         add_rows(change, x, width, context);
     }
     const HeadLayout& layout() const noexcept { return attention_.layout(); }
+    /// Of the rows it changes; 0: its attention does not say it.
+    std::ptrdiff_t width() const noexcept { return internal::width_of(attention_); }
     int window() const noexcept { return attention_.window(); }
     int leader() const noexcept { return attention_.leader(); }
     std::size_t parameters() const noexcept {

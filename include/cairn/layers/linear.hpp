@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <new>
 #include <numeric>
 #include <span>
 #include <utility>
@@ -139,6 +140,48 @@ inline PreparedProduct prepare_plain(const Product& product, const Activations& 
 
 }  // namespace internal
 
+namespace internal {
+
+// A product of any weights, ready to run.
+inline PreparedProduct prepare(const Product& product, const Activations& x,
+                               SharedActivations& shared, Context& context,
+                               Workspace::Frame& frame) {
+    const BlockOperations* blocks = product.weights->operations();
+    PreparedProduct ready = blocks != nullptr ? blocks->prepare(product, x, shared, context, frame)
+                                              : prepare_plain(product, x, shared, context, frame,
+                                                              *product.weights->plain());
+    if (product.panel_end > 0) {
+        ready.first = product.panel_begin;
+        ready.panels = product.panel_end - product.panel_begin;
+    }
+    return ready;
+}
+// Runs products in whole groups of the kernels' panels, and no more at once: nobody waits long for
+// the last one.
+inline void run_products(std::span<const PreparedProduct> ready, Context& context) {
+    std::ptrdiff_t panels = 0;
+    std::ptrdiff_t group = 1;
+    for (const PreparedProduct& product : ready) {
+        panels += product.panels;
+        group = std::lcm(group, product.group);
+    }
+    parallel_for(context.executor(), (panels + group - 1) / group, 1,
+                 [&](std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
+                     std::ptrdiff_t from = begin * group;
+                     const std::ptrdiff_t to = std::min(end * group, panels);
+                     std::ptrdiff_t before = 0;
+                     for (std::size_t i = 0; from < to; before += ready[i].panels, ++i) {
+                         const std::ptrdiff_t last = std::min(to - before, ready[i].panels);
+                         if (from - before >= last) continue;
+                         const std::ptrdiff_t offset = ready[i].first - before;
+                         ready[i].run(ready[i].state, from + offset, last + ready[i].first, worker);
+                         from = before + last;
+                     }
+                 });
+}
+
+}  // namespace internal
+
 /// Several products with the same activations at once: y = W x + bias for each. At most 4.
 inline void multiply(std::span<const Product> products, const Activations& x, Context& context) {
     const FpEnvironment environment;
@@ -148,34 +191,36 @@ inline void multiply(std::span<const Product> products, const Activations& x, Co
     std::array<PreparedProduct, 4> ready{};
     require(products.size() <= ready.size(), ErrorCode::invalid_argument,
             "multiply: ", products.size(), " products at once; at most ", ready.size());
-    std::ptrdiff_t panels = 0;
-    std::ptrdiff_t group = 1;
-    for (std::size_t i = 0; i < products.size(); ++i) {
-        const BlockOperations* blocks = products[i].weights->operations();
-        ready[i] = blocks != nullptr
-                       ? blocks->prepare(products[i], x, shared, context, frame)
-                       : internal::prepare_plain(products[i], x, shared, context, frame,
-                                                 *products[i].weights->plain());
-        if (products[i].panel_end > 0)
-            ready[i].panels = products[i].panel_end - products[i].panel_begin;
-        panels += ready[i].panels;
-        group = std::lcm(group, ready[i].group);
+    for (std::size_t i = 0; i < products.size(); ++i)
+        ready[i] = internal::prepare(products[i], x, shared, context, frame);
+    internal::run_products(std::span(ready).first(products.size()), context);
+}
+
+/// A product with activations of its own: of one head, of one expert.
+struct OwnProduct {
+    Product product;
+    Activations x;
+};
+
+/// Any number of products at once, each with its own rows: the bits of one after the other.
+/// Neighbours with the same rows share their preparation.
+inline void multiply_each(std::span<const OwnProduct> products, Context& context) {
+    const FpEnvironment environment;
+    Workspace::Frame frame(context.workspace());
+    auto* ready = frame.array<PreparedProduct>(products.size());
+    std::size_t count = 0;
+    SharedActivations shared;
+    const Activations* last = nullptr;
+    for (const OwnProduct& own : products) {
+        if (own.x.rows == 0) continue;
+        const bool same = last != nullptr && last->data == own.x.data &&
+                          last->stride == own.x.stride && last->rows == own.x.rows;
+        if (!same) shared = {};
+        last = &own.x;
+        new (ready + count++)
+            PreparedProduct(internal::prepare(own.product, own.x, shared, context, frame));
     }
-    // Whole groups of the kernels' panels, and no more: nobody waits long for the last one.
-    parallel_for(context.executor(), (panels + group - 1) / group, 1,
-                 [&](std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
-                     std::ptrdiff_t from = begin * group;
-                     const std::ptrdiff_t to = std::min(end * group, panels);
-                     std::ptrdiff_t first = 0;
-                     for (std::size_t i = 0; from < to; first += ready[i].panels, ++i) {
-                         const std::ptrdiff_t last = std::min(to - first, ready[i].panels);
-                         if (from - first >= last) continue;
-                         const std::ptrdiff_t offset = products[i].panel_begin - first;
-                         ready[i].run(ready[i].state, from + offset, last + products[i].panel_begin,
-                                      worker);
-                         from = first + last;
-                     }
-                 });
+    internal::run_products({ready, count}, context);
 }
 /// y = W x with packed weights; `bias` may be null.
 inline void multiply(const WeightMatrix& weights, const float* bias, const Activations& x,

@@ -4,25 +4,15 @@
 
 #include <cmath>
 #include <memory>
-#include <new>
 #include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "cairn/attention/engine.hpp"
-#include "cairn/layers/linear.hpp"
+#include "cairn/layers/batch_slice.hpp"
 #include "cairn/layers/rotary.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
-
-/// The rows of one sequence inside a batch, and where its keys and values of this layer live.
-struct BatchSlice {
-    CacheRef cache;
-    int first_row;  ///< in the batch
-    int rows;
-    int position;  ///< of the first row in its sequence
-};
 
 /// What an architecture does to a token's queries, keys and values before they are rotated: norms
 /// of heads, of whole rows, clamps. Shared by threads.
@@ -124,23 +114,12 @@ class MultiHead {
                                        .alibi = settings_.alibi,
                                        .maker = &maker};
         if constexpr (rotates) parameters.rotation = &rotation_;
-        // Single rows of several sequences go together: they may share rows of their caches.
-        auto* together = frame.array<BatchQuery>(slices.size());
-        std::size_t count = 0;
-        for (const BatchSlice& slice : slices) {
-            const float* q = qkv.row(slice.first_row);
-            float* out = mixed.row(slice.first_row);
-            if (slice.rows == 1)
-                new (together + count++) BatchQuery{slice.cache, q, slice.position, out};
-            else
-                attend(slice.cache, {q, qkv.stride, slice.rows, slice.position}, parameters,
-                       layout_.heads, out, mixed.stride, context);
-        }
-        attend_batch({together, count}, parameters, layout_.heads, context);
+        internal::attend_slices(slices, qkv, parameters, layout_.heads, mixed, context);
         out_.forward(mixed, y, context);
     }
 
     const HeadLayout& layout() const noexcept { return layout_; }
+    std::ptrdiff_t width() const noexcept { return out_.out(); }
     /// Keys a query sees, itself included.
     int window() const noexcept { return settings_.mask.window(); }
     /// The layer whose keys and values it attends; -1: its own.

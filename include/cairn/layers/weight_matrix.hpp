@@ -271,6 +271,7 @@ struct PreparedProduct {
                 int worker) = nullptr;
     std::ptrdiff_t panels = 0;
     std::ptrdiff_t group = 1;  ///< panels that the rows are multiplied with at once
+    std::ptrdiff_t first = 0;  ///< panels before its first one, which are left out
 };
 
 /// What a block type brings along, so that who uses plain weights only does not compile it.

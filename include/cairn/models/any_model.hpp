@@ -87,10 +87,13 @@ class AnyBlock {
         object_->forward(x, slices, width, context);
     }
     const HeadLayout& layout() const noexcept { return object_->layout(); }
+    /// Of the rows it changes; 0: it does not say.
+    std::ptrdiff_t width() const noexcept { return object_->width(); }
     int window() const noexcept { return object_->window(); }
     int leader() const noexcept { return object_->leader(); }
     std::size_t parameters() const noexcept { return object_->parameters(); }
     std::size_t bytes() const noexcept { return object_->bytes(); }
+    std::size_t decode_bytes() const noexcept { return object_->decode_bytes(); }
     void hash(Fingerprint& to) const { object_->hash(to); }
 
   private:
@@ -99,10 +102,12 @@ class AnyBlock {
         virtual void forward(const Activations&, std::span<const BatchSlice>, std::ptrdiff_t,
                              Context&) const = 0;
         virtual const HeadLayout& layout() const noexcept = 0;
+        virtual std::ptrdiff_t width() const noexcept = 0;
         virtual int window() const noexcept = 0;
         virtual int leader() const noexcept = 0;
         virtual std::size_t parameters() const noexcept = 0;
         virtual std::size_t bytes() const noexcept = 0;
+        virtual std::size_t decode_bytes() const noexcept = 0;
         virtual void hash(Fingerprint&) const = 0;
     };
     template <class Block>
@@ -114,6 +119,7 @@ class AnyBlock {
             block.forward(x, slices, width, context);
         }
         const HeadLayout& layout() const noexcept override { return block.layout(); }
+        std::ptrdiff_t width() const noexcept override { return internal::width_of(block); }
         int window() const noexcept override {
             if constexpr (requires { block.window(); })
                 return block.window();
@@ -128,6 +134,9 @@ class AnyBlock {
         }
         std::size_t parameters() const noexcept override { return block.parameters(); }
         std::size_t bytes() const noexcept override { return block.bytes(); }
+        std::size_t decode_bytes() const noexcept override {
+            return internal::decode_bytes_of(block);
+        }
         void hash(Fingerprint& to) const override { block.hash(to); }
         Block block;
     };

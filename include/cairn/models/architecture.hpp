@@ -28,6 +28,8 @@ struct ModelRecipe {
     ModelShape shape;
     TensorTable tensors;
     std::function<AnyModel(WeightReader&)> build;
+    /// What of it GGUF files cannot say, so that an export is refused; empty: nothing.
+    std::string not_in_gguf{};
 };
 
 /// Reads the numbers and says what follows from them. The source is there for what only the

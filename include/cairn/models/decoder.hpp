@@ -50,7 +50,9 @@ class Decoder {
         internal::check_width("final norm", w().final_norm, "model", width());
         for (int layer = 0; layer < layers(); ++layer) {
             check_leader(layer);
-            const int input = layout(layer).input;  // 0: a block that does not say it
+            // 0: a block that does not say it.
+            const std::ptrdiff_t own = internal::width_of(block(layer));
+            const std::ptrdiff_t input = own != 0 ? own : layout(layer).input;
             require(input == 0 || input == width(), ErrorCode::shape_mismatch, "decoder: layer ",
                     layer, " of width ", input, " in a model of width ", width());
         }
@@ -129,7 +131,7 @@ class Decoder {
     std::size_t decode_bytes() const noexcept {
         return get([](const Weights& w) {
             std::size_t sum = (w.output ? w.output->weights() : w.embedding.table()).bytes();
-            for (const Block& block : w.blocks) sum += block.bytes();
+            for (const Block& block : w.blocks) sum += internal::decode_bytes_of(block);
             return sum;
         });
     }

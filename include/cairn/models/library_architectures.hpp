@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cairn/models/architecture.hpp"
+#include "cairn/models/deepseek.hpp"
 #include "cairn/models/gpt2.hpp"
 #include "cairn/models/gpt_j.hpp"
 #include "cairn/models/llama.hpp"
@@ -12,6 +13,20 @@ namespace cairn { inline namespace CAIRN_ABI {
 
 namespace internal {
 
+[[gnu::cold]] inline ModelRecipe read_deepseek(ModelNumbers& numbers, const TensorSource& source) {
+    const DeepSeekConfig c = read_deepseek_config(numbers, source);
+    const int row = c.latent.latent_dim + c.latent.rotated_dim;
+    const HeadLayout heads{.heads = c.latent.heads,
+                           .kv_heads = 1,
+                           .key_dim = row,
+                           .value_dim = c.latent.latent_dim,
+                           .stepped = true,
+                           .leading = true};
+    return {{c.architecture, c.layers, c.width, c.context, c.vocabulary, heads},
+            deepseek_tensors(c),
+            [c](WeightReader& reader) { return load_deepseek(c, reader); },
+            not_in_gguf(c)};
+}
 [[gnu::cold]] inline ModelRecipe read_gpt2(ModelNumbers& numbers, const TensorSource&) {
     const Gpt2Config c = read_gpt2_config(numbers);
     const int head = c.width / c.heads;
@@ -44,6 +59,7 @@ namespace internal {
 [[gnu::cold]] inline std::vector<Architecture> library_architectures() {
     return {{"gpt2", "gpt2", internal::read_gpt2},
             {"gptj", "", internal::read_gpt_j},
+            {"deepseek_v2", "deepseek2", internal::read_deepseek},
             {"llama", "llama", internal::read_llama},
             {"mistral", "llama", internal::read_llama},
             {"qwen2", "qwen2", internal::read_llama}};

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cairn/core/checked.hpp"
 #include "cairn/core/error.hpp"
 #include "cairn/core/fp_environment.hpp"
 #include "cairn/core/parallel_for.hpp"
@@ -37,10 +38,18 @@ enum class StoredAs : std::uint8_t { out_in, in_out };
 
 /// Which rows of a tensor become the rows of a matrix, for tensors that hold several matrices: the
 /// `count` rows of the matrix are the tensor's rows row(0), row(1), ... Queries alone out of a
-/// tensor of queries, keys and values: `{queries, [](auto r) { return r; }}`.
+/// tensor of queries, keys and values: `{queries, [](auto r) { return r; }}`; those from `first` on
+/// where `row` is none. A tensor of three dimensions has the rows of its matrices, one after the
+/// other.
 struct TensorRows {
     std::ptrdiff_t count = 0;
     std::function<std::ptrdiff_t(std::ptrdiff_t)> row{};
+    std::ptrdiff_t first = -1;
+
+    /// Whether it says any; else the whole tensor is meant.
+    bool some() const noexcept { return row || first >= 0; }
+    /// The tensor's row that becomes row `r`.
+    std::ptrdiff_t operator()(std::ptrdiff_t r) const { return row ? row(r) : first + r; }
 };
 
 namespace internal {
@@ -48,7 +57,7 @@ namespace internal {
 // Error{invalid_argument} unless a tensor of `size` rows has the one that becomes row `r`.
 inline void check_row(const TensorRows& rows, std::ptrdiff_t r, const std::string& name,
                       std::size_t size) {
-    const std::ptrdiff_t from = rows.row(r);
+    const std::ptrdiff_t from = rows(r);
     require(from >= 0 && static_cast<std::size_t>(from) < size, ErrorCode::invalid_argument,
             "recipe: row ", from, " of tensor ", name, ", which has ", size);
 }
@@ -117,7 +126,7 @@ inline void read_rows(const TensorSource& source, const std::string& name, const
             source.read(name, first,
                         {reinterpret_cast<float*>(part.data()), part.size() / sizeof(float)});
     };
-    if (!rows.row) return read(row, to);
+    if (!rows.row) return read(std::max<std::ptrdiff_t>(rows.first, 0) + row, to);
     const std::size_t bytes = to.size() / static_cast<std::size_t>(count);
     for (std::ptrdiff_t r = 0; r < count; ++r)
         read(rows.row(row + r), to.subspan(static_cast<std::size_t>(r) * bytes, bytes));
@@ -134,11 +143,15 @@ inline WeightMatrix load_matrix(const TensorSource& source, const std::string& n
                                 const TensorRows& part = {}, Region* region = nullptr) {
     const FpEnvironment environment;
     const std::vector<std::size_t>& shape = *source.shape(name);
-    require(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, ErrorCode::bad_config, "tensor ",
-            name, " has ", shape.size(), " dimensions, or one of them is 0; a matrix is needed");
-    if (part.row) internal::check_part(part, stored, name, shape[0]);
-    const auto rows = part.row ? part.count : static_cast<std::ptrdiff_t>(shape[0]);
-    const auto columns = static_cast<std::ptrdiff_t>(shape[1]);
+    const bool stack = part.some() && shape.size() == 3;
+    require((shape.size() == 2 || stack) &&
+                std::all_of(shape.begin(), shape.end(), [](std::size_t n) { return n > 0; }),
+            ErrorCode::bad_config, "tensor ", name, " has ", shape.size(),
+            " dimensions, or one of them is 0; a matrix is needed");
+    const std::size_t all = stack ? checked_mul(shape[0], shape[1], name) : shape[0];
+    if (part.some()) internal::check_part(part, stored, name, all);
+    const auto rows = part.some() ? part.count : static_cast<std::ptrdiff_t>(all);
+    const auto columns = static_cast<std::ptrdiff_t>(shape.back());
     const ElementType type = source.type(name);
     const ElementType kept = is_plain(type) ? options.store_as.value_or(type) : type;
     const bool out_in = stored == StoredAs::out_in;

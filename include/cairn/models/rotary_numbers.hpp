@@ -8,9 +8,16 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
+/// What models that know of YaRN (DeepSeek) do to scores beside turning queries and keys.
+struct YarnScores {
+    double magnitude = 1.0;   ///< scores are multiplied with its square
+    bool plain_turns = true;  ///< cosines and sines are not scaled; GGUF files cannot say otherwise
+};
+
 namespace internal {
 
 inline constexpr std::string_view attention_times = "rope.scaling.attn_factor";
+inline constexpr std::string_view yarn_times = "rope.scaling.yarn_log_multiplier";
 inline constexpr double least_times = 1e-3;
 inline constexpr double most_times = 1e3;
 
@@ -37,6 +44,24 @@ inline constexpr double most_times = 1e3;
     between(s.beta_fast, s.beta_slow, 1e6, "beta_fast", "rope.scaling.yarn_beta_fast");
     between(s.attention_factor == 0.0 ? 1.0 : s.attention_factor, least_times, most_times,
             "attention_factor", attention_times);
+}
+// What scores are scaled with by models that know of YaRN (see YarnScores).
+[[gnu::cold]] inline void read_yarn_scores(ModelNumbers& n, RotaryScaling& s, YarnScores& to) {
+    if (s.kind == RotaryScaling::Kind::none) return;
+    const std::string in = n.has({"rope_parameters"}) ? "rope_parameters." : "rope_scaling.";
+    const std::string all = in + "mscale_all_dim";
+    // GGUF files say a tenth of it.
+    const double said = n.gguf() ? 10.0 * n.number({"", yarn_times}, 0.0) : n.number({all}, 0.0);
+    require_between(n, {}, n.gguf() ? yarn_times : std::string_view(all), said, 0.0, most_times);
+    to.magnitude = yarn_magnitude(s.factor, said);
+    if (!n.gguf()) n.note(yarn_times, 0.1 * said);
+    if (s.kind != RotaryScaling::Kind::yarn) return;
+    // llama.cpp leaves cosines and sines of such models as they are.
+    if (n.gguf())
+        s.attention_factor = 1.0;
+    else
+        n.note(attention_times, 1.0);
+    to.plain_turns = s.attention_factor == 1.0;
 }
 // YaRN's numbers beside its factor. GGUF metadata say the factor of cosines and sines as what it is
 // times the usual one: so llama.cpp reads them.
@@ -91,7 +116,8 @@ inline constexpr double most_times = 1e3;
     n.note("rope.scaling.factor", s.factor);
     n.note("rope.scaling.original_context_length", static_cast<std::int64_t>(s.original_context));
 }
-[[gnu::cold]] inline void read_gguf_rotary(ModelNumbers& n, RotarySettings& to) {
+[[gnu::cold]] inline void read_gguf_rotary(ModelNumbers& n, RotarySettings& to,
+                                           const YarnScores* scores) {
     // llama.cpp takes a factor without a type as linear.
     const bool scaled = n.has({"", "rope.scaling.factor"});
     const std::string type = n.word({"", "rope.scaling.type"}, scaled ? "linear" : "none");
@@ -100,9 +126,9 @@ inline constexpr double most_times = 1e3;
         require(value == usual, ErrorCode::unsupported, n.where(), ": ", key, " ", value,
                 " is not supported for rope.scaling.type \"", type.substr(0, 60), "\"");
     };
-    unknown("rope.scaling.yarn_log_multiplier", 0.0);
+    if (scores == nullptr) unknown(yarn_times.data(), 0.0);
     unknown("rope.scaling.yarn_ext_factor", 1.0);
-    if (type != "yarn") unknown(attention_times.data(), 1.0);
+    if (type != "yarn" || scores != nullptr) unknown(attention_times.data(), 1.0);
     if (type == "none") return;
     require(type == "linear" || type == "yarn", ErrorCode::unsupported, n.where(),
             ": rope.scaling.type \"", type.substr(0, 60), "\"; known: none, linear, yarn");
@@ -117,15 +143,18 @@ inline constexpr double most_times = 1e3;
 
 }  // namespace internal
 
-/// Base and scaling of a rotation of `dims` numbers of each head, for `context` positions. Throws
-/// what `ModelNumbers` throws, Error{unsupported} for a scaling that is not known.
-inline RotarySettings read_rotary(ModelNumbers& n, int dims, int context) {
+/// Base and scaling of a rotation of `dims` numbers of each head, for `context` positions; where
+/// `scores` are asked for, they are read too. Throws what `ModelNumbers` throws, Error{unsupported}
+/// for a scaling that is not known.
+inline RotarySettings read_rotary(ModelNumbers& n, int dims, int context,
+                                  YarnScores* scores = nullptr) {
     RotarySettings result{
         dims, n.number({"rope_theta", "rope.freq_base"}, 10000.0), context, {}, {}};
     if (n.gguf())
-        internal::read_gguf_rotary(n, result);
+        internal::read_gguf_rotary(n, result, scores);
     else
         internal::read_hf_rotary(n, result);
+    if (scores != nullptr) internal::read_yarn_scores(n, result.scaling, *scores);
     return result;
 }
 

@@ -73,6 +73,10 @@ class Session final : public SessionState {
             require(!model_.layout(layer).stepped || cache_wants(cache).keys != RowKind::input,
                     ErrorCode::unsupported, "session: layer ", layer,
                     " changes what it has projected, which a cache of its inputs would leave out");
+            const RowsWanted wanted = cache_wants(cache);
+            require(model_.layout(layer).leading || wanted.values || wanted.keys == RowKind::input,
+                    ErrorCode::unsupported, "session: the values of layer ", layer,
+                    " are not the first numbers of its keys, and the cache keeps none");
             const bool beyond = cache_streams(cache) && internal::relative_positions(model_);
             require((beyond ? cache_span(cache) : capacity) <= model_.context(),
                     ErrorCode::invalid_argument, "session of ", capacity,

@@ -27,6 +27,9 @@ struct TensorShape {
 };
 
 /// One line of the table: a tensor. Names need to live only until the line was added.
+///
+/// A star in the Hugging Face name stands for a number: such files have a matrix of that name for
+/// each of sizes[0] numbers ("mlp.experts.*.up_proj.weight"), GGUF files one stack of all.
 struct TensorLine {
     std::string_view hf;    ///< name in Hugging Face's files; empty: not there
     std::string_view gguf;  ///< name in GGUF files; empty: not there
@@ -56,6 +59,15 @@ struct TensorEntry {
     const std::string& name() const noexcept { return hf.empty() ? gguf : hf; }
     const std::string& name(ModelFormat format) const noexcept {
         return format == ModelFormat::gguf ? gguf : hf;
+    }
+    /// Whether it stands for a matrix each of shape[0] numbers.
+    bool stacked() const noexcept { return hf.find('*') != std::string::npos; }
+    /// The Hugging Face line of one of them.
+    TensorEntry part(std::size_t number) const {
+        TensorEntry result = *this;
+        result.hf.replace(hf.find('*'), 1, std::to_string(number));
+        result.shape.erase(result.shape.begin());
+        return result;
     }
 };
 
@@ -106,27 +118,35 @@ class TensorTable {
     /// Holds a source against the table.
     [[gnu::cold]] TensorCheck check(const TensorSource& source, ModelFormat format) const {
         TensorCheck check(source);
-        std::vector<std::size_t> shape;
+        const bool gguf = format == ModelFormat::gguf;
         for (const TensorEntry& line : lines_) {
             if (line.need == Need::never || line.name(format).empty()) continue;
-            const std::string name = name_in(line, source, format);
-            shape.assign(line.shape.begin(), line.shape.end());
-            if (line.transposed && format == ModelFormat::hugging_face)
-                shape.assign(line.shape.rbegin(), line.shape.rend());
-            // A line without a shape takes any.
-            const bool there = source.shape(name) != nullptr;
-            if (there ? shape.empty() : line.need == Need::optional)
-                check.allow(name);
-            else
-                check.expect(name, shape);
+            if (gguf || !line.stacked()) {
+                check_line(line, source, format, check);
+                continue;
+            }
+            for (std::ptrdiff_t i = 0; i < line.shape.front(); ++i)
+                check_line(line.part(static_cast<std::size_t>(i)), source, format, check);
         }
-        const bool gguf = format == ModelFormat::gguf;
         check.expect_layers(shortened(gguf ? gguf_layer_ : hf_layer_, source, format), count_,
                             predicting_);
         return check;
     }
 
   private:
+    [[gnu::cold]] void check_line(const TensorEntry& line, const TensorSource& source,
+                                  ModelFormat format, TensorCheck& check) const {
+        const std::string name = name_in(line, source, format);
+        std::vector<std::size_t> shape(line.shape.begin(), line.shape.end());
+        if (line.transposed && format == ModelFormat::hugging_face)
+            shape.assign(line.shape.rbegin(), line.shape.rend());
+        // A line without a shape takes any.
+        const bool there = source.shape(name) != nullptr;
+        if (there ? shape.empty() : line.need == Need::optional)
+            check.allow(name);
+        else
+            check.expect(name, shape);
+    }
     [[gnu::cold]] void add(const TensorLine& line, const std::string& hf, const std::string& gguf) {
         TensorEntry entry;
         if (!line.hf.empty()) entry.hf.append(hf).append(line.hf);
@@ -139,6 +159,9 @@ class TensorTable {
         entry.stand_in = line.stand_in;
         require(index_.emplace(entry.name(), lines_.size()).second, ErrorCode::invalid_argument,
                 "recipe: tensor ", entry.name(), " is in the table twice");
+        require(!entry.stacked() || (entry.shape.size() == 3 && !entry.transposed),
+                ErrorCode::invalid_argument, "recipe: tensor ", entry.name(),
+                " stands for several matrices, and has no shape of three sizes");
         lines_.push_back(std::move(entry));
     }
     std::string shortened(const std::string& name, const TensorSource& source,

@@ -27,7 +27,8 @@ class WeightReader {
                                ModelFormat format, const LoadOptions& options)
         : table_(table), source_(source), format_(format), options_(options) {
         table.check(source, format).done();
-        for (const TensorEntry& line : table.lines()) total_ += has(line) ? 1 : 0;
+        for (const TensorEntry& line : table.lines())
+            if (has(line)) total_ += line.stacked() ? static_cast<int>(line.shape.front()) : 1;
     }
 
     ModelFormat format() const noexcept { return format_; }
@@ -46,10 +47,38 @@ class WeightReader {
     /// counts as often as it is read.
     WeightMatrix matrix(const std::string& name, const TensorRows& rows = {}) {
         const TensorEntry& line = this->line(name);
-        const bool turned = line.transposed && format_ == ModelFormat::hugging_face;
+        return load(file_name(line), rows, line.transposed);
+    }
+    /// One of the matrices of a line whose name has a star, or of a stack that only GGUF files
+    /// have: by its number.
+    WeightMatrix matrix(const std::string& name, int number) {
+        const TensorEntry& line = this->line(name);
+        require(line.shape.size() == 3 && number >= 0 && number < line.shape[0],
+                ErrorCode::invalid_argument, "recipe: matrix ", number, " of tensor ", name);
+        if (format_ != ModelFormat::gguf)
+            return load(file_name(line.part(static_cast<std::size_t>(number))), {}, false);
+        return load(file_name(line), {line.shape[1], {}, number * line.shape[1]}, false);
+    }
+    /// Some rows of a matrix [out][in] turned round: [in][rows]. Of block types the numbers that
+    /// they stand for, as f32.
+    [[gnu::cold]] WeightMatrix turned(const std::string& name, const TensorRows& rows) {
+        LoadOptions plain = options_;
+        plain.format = nullptr;
+        const std::string file = file_name(line(name));
+        const WeightMatrix from = load_matrix(source_, file, StoredAs::out_in, plain, rows);
+        const std::ptrdiff_t in = from.in();
+        std::vector<float> numbers(static_cast<std::size_t>(from.out() * in));
+        for (std::ptrdiff_t r = 0; r < from.out(); ++r) from.row(r, numbers.data() + r * in);
+        const bool own = options_.format != nullptr && is_plain(source_.type(file));
         WeightMatrix result =
-            load_matrix(source_, file_name(line), turned ? StoredAs::in_out : StoredAs::out_in,
-                        options_, rows, &region_);
+            own ? weight_matrix(in, from.out(), options_.format)
+                : WeightMatrix(in, from.out(),
+                               is_plain(from.type()) ? from.type() : ElementType::f32);
+        result.move_into(region_);
+        if (own)
+            internal::put_columns(result, 0, in, numbers.data(), from.out(), in);
+        else
+            result.put(0, 0, in, from.out(), numbers.data(), 1, in);
         count();
         return result;
     }
@@ -59,10 +88,14 @@ class WeightReader {
         const std::string bias = name + ".bias";
         return Linear(std::move(weights), has(bias) ? vector(bias) : std::vector<float>());
     }
+    /// One of a stack: matrix(NAME.weight, number).
+    Linear linear(const std::string& name, int number) {
+        return Linear(matrix(name + ".weight", number));
+    }
     /// Some rows of NAME.weight and NAME.bias: one of the layers that a file keeps in one tensor.
     /// Error{invalid_argument} for no rows, or one that a tensor has not.
     [[gnu::cold]] Linear linear(const std::string& name, const TensorRows& rows) {
-        require(rows.count > 0 && rows.row, ErrorCode::invalid_argument, "recipe: ", rows.count,
+        require(rows.count > 0 && rows.some(), ErrorCode::invalid_argument, "recipe: ", rows.count,
                 " rows of ", name, ".weight");
         WeightMatrix weights = matrix(name + ".weight", rows);
         if (!has(name + ".bias")) return Linear(std::move(weights));
@@ -70,7 +103,7 @@ class WeightReader {
         std::vector<float> bias;
         for (std::ptrdiff_t r = 0; r < rows.count; ++r) {
             internal::check_row(rows, r, name + ".bias", all.size());
-            bias.push_back(all[static_cast<std::size_t>(rows.row(r))]);
+            bias.push_back(all[static_cast<std::size_t>(rows(r))]);
         }
         return Linear(std::move(weights), std::move(bias));
     }
@@ -104,6 +137,13 @@ class WeightReader {
     bool has(const TensorEntry& line) const {
         if (line.need == Need::never || line.name(format_).empty()) return false;
         return line.need == Need::always || source_.shape(file_name(line)) != nullptr;
+    }
+    WeightMatrix load(const std::string& file, const TensorRows& rows, bool transposed) {
+        const bool turned = transposed && format_ == ModelFormat::hugging_face;
+        WeightMatrix result = load_matrix(
+            source_, file, turned ? StoredAs::in_out : StoredAs::out_in, options_, rows, &region_);
+        count();
+        return result;
     }
     const TensorEntry& line(const std::string& name) const {
         const TensorEntry* line = table_.find(name);

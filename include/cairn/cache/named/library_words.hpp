@@ -4,6 +4,7 @@
 #include "cairn/cache/codec/bare_keys.hpp"
 #include "cairn/cache/codec/inputs.hpp"
 #include "cairn/cache/codec/kivi.hpp"
+#include "cairn/cache/codec/latent.hpp"
 #include "cairn/cache/codec/rotated.hpp"
 #include "cairn/cache/keep/h2o.hpp"
 #include "cairn/cache/keep/hash_evict.hpp"
@@ -42,6 +43,7 @@ namespace internal {
     words.wrapper<Rotated<AnyCodec>>();
     words.wrapper<BareKeys<AnyCodec>>();
     words.wrapper<Inputs<AnyCodec>>();
+    words.wrapper<Latent<AnyCodec>>();
     words.keep(KeepAll{});
     words.keep(WindowSinks<1024, 0>{});
     words.keep(H2O<512>{});
