@@ -48,6 +48,12 @@ class GgufNumbers final : public ModelNumbers {
     std::string read_word(std::string_view key) const override {
         return metadata_.string(full(key));
     }
+    std::vector<std::int64_t> read_integers(std::string_view key) const override {
+        return metadata_.integers(full(key));
+    }
+    std::vector<std::string> read_words(std::string_view key) const override {
+        return metadata_.array(full(key), GgufType::string)->strings;
+    }
 
     const GgufMetadata& metadata_;
     const TensorSource& source_;

@@ -172,14 +172,32 @@ inline GgufExport::ReadRows turned_rows(const TensorSource& source, const std::s
         }
     };
 }
-// Row 2i + j of a head comes from row j * head / 2 + i.
-inline GgufExport::ReadRows paired_rows(const TensorSource& source, const std::string& name,
-                                        std::size_t head, std::size_t columns) {
-    return [&source, name, head, columns](std::size_t first, std::size_t count, float* rows) {
-        for (std::size_t r = first; r < first + count; ++r, rows += columns) {
-            const std::size_t in_head = r % head;
-            const std::size_t row = r - in_head + in_head % 2 * (head / 2) + in_head / 2;
-            source.read(name, row * columns, {rows, columns});
+// The row that becomes row `r` of `all`. Paired: row 2i + j of a head comes from row j * head / 2 +
+// i. By head: all queries, keys, values come from those of one head after the other.
+inline std::size_t moved_row(const TensorEntry& line, std::size_t all, std::size_t r) {
+    if (line.head > 0) {
+        const auto head = static_cast<std::size_t>(line.head);
+        const std::size_t in_head = r % head;
+        return r - in_head + in_head % 2 * (head / 2) + in_head / 2;
+    }
+    const auto width = static_cast<std::size_t>(line.by_head);
+    const std::size_t part = r / (all / 3);
+    const std::size_t of_part = r % (all / 3);
+    return (of_part / width * 3 + part) * width + of_part % width;
+}
+// Rows in another order, and a number more in each place.
+inline GgufExport::ReadRows moved_rows(const TensorSource& source, const std::string& name,
+                                       const TensorEntry& line, std::vector<std::size_t> shape) {
+    return [&source, name, &line, shape = std::move(shape)](std::size_t first, std::size_t count,
+                                                            float* to) {
+        const std::size_t columns = shape.size() > 1 ? shape.back() : 1;
+        // A vector is one row to who asks, and a column here.
+        if (shape.size() == 1) first = 0, count = shape[0];
+        for (std::size_t r = first; r < first + count; ++r, to += columns) {
+            const bool moved = line.head > 0 || line.by_head > 0;
+            const std::size_t row = moved ? moved_row(line, shape[0], r) : r;
+            source.read(name, row * columns, {to, columns});
+            for (std::size_t c = 0; c < columns; ++c) to[c] += line.more;
         }
     };
 }
@@ -222,8 +240,8 @@ inline void add_line(GgufExport& to, const TensorTable& table, const TensorEntry
     GgufExport::ReadRows read = to.plain_rows(source, name, columns);
     if (from->stacked()) read = stacked_rows(source, *from, columns);
     if (from->transposed) read = turned_rows(source, name, columns, shape[0]);
-    if (from->head > 0)
-        read = paired_rows(source, name, static_cast<std::size_t>(from->head), columns);
+    if (from->head > 0 || from->by_head > 0 || from->more != 0.0F)
+        read = moved_rows(source, name, *from, shape);
     to.add(line.gguf, std::move(shape), std::move(read));
 }
 
@@ -333,8 +351,8 @@ CAIRN_IO_LINKAGE ExportReport export_gguf(const std::string& from, const std::st
     const TensorTable& tensors = config.recipe.tensors;
     require(!config.gguf.empty(), ErrorCode::unsupported, config_path, ": ", config.architecture,
             " has no form in GGUF files");
-    require(config.recipe.not_in_gguf.empty(), ErrorCode::unsupported, config_path,
-            ": GGUF files cannot say ", config.recipe.not_in_gguf);
+    require(config.recipe.not_in_gguf.empty(), ErrorCode::unsupported, config_path, ": ",
+            config.recipe.not_in_gguf);
     tensors.check(source, ModelFormat::hugging_face).done();
     internal::add_numbers(job, config);
     for (const TensorEntry& line : tensors.lines()) internal::add_line(job, tensors, line, source);

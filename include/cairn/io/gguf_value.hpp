@@ -114,6 +114,15 @@ class GgufMetadata {
                 gguf_type_names[static_cast<std::size_t>(type)], " is needed");
         return array;
     }
+    /// An array of integers of any type, or of truths (0 and 1).
+    std::vector<std::int64_t> integers(std::string_view key) const {
+        const GgufValue* value = get(key, false);
+        const auto* array = std::get_if<GgufArray>(&value->value);
+        const bool whole = array != nullptr && array->strings.empty() && array->numbers.empty();
+        require(whole, ErrorCode::bad_file, where_, ": ", key, " is ", shown(*value),
+                "; an array of integers is needed");
+        return array->integers;
+    }
     const std::string& where() const noexcept { return where_; }
     const std::map<std::string, GgufValue, std::less<>>& values() const noexcept { return values_; }
 

@@ -76,6 +76,31 @@ class HfNumbers final : public ModelNumbers {
         const Place at = place(root_, key);
         return at.object.string(at.key.c_str());
     }
+    std::vector<std::int64_t> read_integers(std::string_view key) const override {
+        std::vector<std::int64_t> result;
+        const Place at = place(root_, key);
+        for (const Json& value : list(at))
+            result.push_back(value.is_boolean() ? std::int64_t{value.get<bool>()}
+                                                : at.object.integer_of(value, at.key.c_str(),
+                                                                       -(1LL << 53), 1LL << 53));
+        return result;
+    }
+    std::vector<std::string> read_words(std::string_view key) const override {
+        std::vector<std::string> result;
+        const Place at = place(root_, key);
+        for (const Json& value : list(at)) {
+            require(value.is_string(), code(), at.object.where(), ": \"", at.key, "\" holds ",
+                    JsonObject::shown(value), "; strings are needed");
+            result.push_back(value.get<std::string>());
+        }
+        return result;
+    }
+    const Json& list(const Place& at) const {
+        const Json& value = *at.object.find(at.key.c_str());
+        require(value.is_array(), code(), at.object.where(), ": \"", at.key, "\" is ",
+                JsonObject::shown(value), "; a list is needed");
+        return value;
+    }
 
     const JsonObject& root_;
     std::string architecture_;

@@ -48,6 +48,35 @@ class LearnedPositions {
     WeightMatrix table_;
 };
 
+/// For models whose positions enter by rotation and whose embedding is multiplied by a number
+/// (Gemma, Granite).
+class ScaledEmbedding {
+  public:
+    /// Throws Error{invalid_argument} for a factor that is not finite.
+    ScaledEmbedding(float factor, std::ptrdiff_t width, int context)
+        : factor_(factor), width_(width), context_(context) {
+        require(factor - factor == 0.0F, ErrorCode::invalid_argument, "embedding times ", factor);
+    }
+    void add(int, float* row, float*) const {
+        const FpEnvironment environment;
+        kernels::active().scale(factor_, width_, row);
+    }
+    std::ptrdiff_t width() const noexcept { return width_; }
+    int limit() const noexcept { return context_; }
+    static constexpr bool relative() noexcept { return true; }
+    std::size_t parameters() const noexcept { return 0; }
+    std::size_t bytes() const noexcept { return 0; }
+    void hash(Fingerprint& to) const {
+        to.add(&factor_, sizeof factor_);
+        to.setting("embedding scale", &factor_, sizeof factor_);
+    }
+
+  private:
+    float factor_;
+    std::ptrdiff_t width_;
+    int context_;
+};
+
 /// For models whose positions enter by rotation.
 struct NoPositions {
     int context = std::numeric_limits<int>::max();

@@ -36,7 +36,7 @@ void check_width(const char* name, const Part& part, const char* whole, std::ptr
 
 }  // namespace internal
 
-/// y = (x - mean) / sqrt(variance + epsilon) * weight + bias.
+/// y = (x - mean) / sqrt(variance + epsilon) * weight + bias; models without a bias have zeros.
 class LayerNorm {
   public:
     LayerNorm() = default;
@@ -52,10 +52,12 @@ class LayerNorm {
     /// Row by row; y may be x.
     void forward(const Activations& x, const Activations& y, Context& context) const {
         const FpEnvironment environment;
-        for_each_row(context, x.rows, [&](std::ptrdiff_t r) {
-            kernels::active().layer_norm(x.row(r), weight_.data(), bias_.data(), epsilon_,
-                                         static_cast<std::ptrdiff_t>(weight_.size()), y.row(r));
-        });
+        for_each_row(context, x.rows, [&](std::ptrdiff_t r) { apply(x.row(r), y.row(r)); });
+    }
+    /// One row; y may be x.
+    void apply(const float* x, float* y) const {
+        const FpEnvironment environment;
+        kernels::active().layer_norm(x, weight_.data(), bias_.data(), epsilon_, width(), y);
     }
     std::ptrdiff_t width() const noexcept { return std::ssize(weight_); }
     std::size_t parameters() const noexcept { return weight_.size() + bias_.size(); }

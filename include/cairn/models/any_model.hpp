@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "cairn/layers/any_norm.hpp"
 #include "cairn/models/decoder.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -28,49 +29,6 @@ concept DecoderBlock =
         /// Adds weights and settings to a fingerprint.
         block.hash(print);
     };
-
-/// Any final norm: forward(x, y, context), parameters(), hash(print).
-class AnyNorm {
-  public:
-    AnyNorm() = default;
-    template <class Norm>
-    requires(!std::is_same_v<Norm, AnyNorm>)
-    explicit AnyNorm(Norm norm) : object_(std::make_shared<const Of<Norm>>(std::move(norm))) {}
-    /// Error{bad_state} for one that was never given.
-    void forward(const Activations& x, const Activations& y, Context& context) const {
-        require(object_ != nullptr, ErrorCode::bad_state, "a model without a final norm");
-        object_->forward(x, y, context);
-    }
-    /// 0: it does not say.
-    std::ptrdiff_t width() const noexcept { return object_ != nullptr ? object_->width() : 0; }
-    std::size_t parameters() const noexcept {
-        return object_ != nullptr ? object_->parameters() : 0;
-    }
-    void hash(Fingerprint& to) const {
-        if (object_ != nullptr) object_->hash(to);
-    }
-
-  private:
-    struct Object {
-        virtual ~Object() = default;
-        virtual void forward(const Activations&, const Activations&, Context&) const = 0;
-        virtual std::ptrdiff_t width() const noexcept = 0;
-        virtual std::size_t parameters() const noexcept = 0;
-        virtual void hash(Fingerprint&) const = 0;
-    };
-    template <class Norm>
-    struct Of final : Object {
-        explicit Of(Norm own) : norm(std::move(own)) {}
-        void forward(const Activations& x, const Activations& y, Context& context) const override {
-            norm.forward(x, y, context);
-        }
-        std::ptrdiff_t width() const noexcept override { return internal::width_of(norm); }
-        std::size_t parameters() const noexcept override { return norm.parameters(); }
-        void hash(Fingerprint& to) const override { norm.hash(to); }
-        Norm norm;
-    };
-    std::shared_ptr<const Object> object_;
-};
 
 /// Any block. Copies are handles to the same weights.
 class AnyBlock {
@@ -203,6 +161,7 @@ template <class Block, class Positions>
     for (Block& block : weights.blocks) result.blocks.emplace_back(std::move(block));
     result.final_norm = AnyNorm(std::move(weights.final_norm));
     result.output = std::move(weights.output);
+    result.logits = weights.logits;
     return AnyModel(std::move(result));
 }
 

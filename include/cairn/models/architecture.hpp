@@ -28,7 +28,7 @@ struct ModelRecipe {
     ModelShape shape;
     TensorTable tensors;
     std::function<AnyModel(WeightReader&)> build;
-    /// What of it GGUF files cannot say, so that an export is refused; empty: nothing.
+    /// Why GGUF files cannot hold it, so that an export is refused; empty: they can.
     std::string not_in_gguf{};
 };
 

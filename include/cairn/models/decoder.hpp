@@ -20,6 +20,12 @@ namespace cairn { inline namespace CAIRN_ABI {
 template <class Model, AttentionCache Cache>
 class Session;
 
+/// What happens to logits behind the output layer: l = cap * tanh(scale * l / cap), or scale * l.
+struct LogitStep {
+    float scale = 1.0F;
+    float cap = 0.0F;  ///< 0: none
+};
+
 /// The weights of a model, as a recipe hands them to Decoder.
 template <class Block, class Positions>
 struct DecoderWeights {
@@ -29,6 +35,7 @@ struct DecoderWeights {
     std::vector<Block> blocks;
     typename Block::NormType final_norm;
     std::optional<Linear> output;  ///< none: tied to the embedding
+    LogitStep logits{};
 };
 
 /// A model. Copies are handles to the same weights, which live as long as the last of them. What
@@ -48,6 +55,10 @@ class Decoder {
                 " for width ", width(), " and vocabulary ", vocabulary());
         internal::check_width("positions", w().positions, "model", width());
         internal::check_width("final norm", w().final_norm, "model", width());
+        const LogitStep& step = w().logits;
+        require(step.scale - step.scale == 0.0F && step.cap >= 0.0F && step.cap < 1e30F,
+                ErrorCode::invalid_argument, "decoder: logits times ", step.scale, ", capped at ",
+                step.cap);
         for (int layer = 0; layer < layers(); ++layer) {
             check_leader(layer);
             // 0: a block that does not say it.
@@ -171,6 +182,12 @@ class Decoder {
         for (const Block& block : w().blocks) block.hash(to);
         w().final_norm.hash(to);
         if (w().output) w().output->hash(to);
+        const LogitStep& step = w().logits;
+        if (step.scale != 1.0F || step.cap != 0.0F) {
+            const float numbers[] = {step.scale, step.cap};
+            to.add(numbers, sizeof numbers);
+            to.setting("logit scale or cap", numbers, sizeof numbers);
+        }
         return to.value();
     }
     /// The same for all handles to the same weights, and for no others; null once moved from.
@@ -194,6 +211,7 @@ class Decoder {
             w().output->forward(x, logits, context);
         else
             multiply(w().embedding.table(), nullptr, x, logits, context);
+        if (w().logits.scale != 1.0F || w().logits.cap > 0.0F) finish_logits(logits, context);
     }
 
   private:
@@ -201,6 +219,26 @@ class Decoder {
     const Weights& w() const {
         require(weights_ != nullptr, ErrorCode::bad_state, "the model was moved from");
         return *weights_;
+    }
+    // In parts, so that one row of a large vocabulary is shared by threads too.
+    [[gnu::noinline]] void finish_logits(const Activations& logits, Context& context) const {
+        constexpr std::ptrdiff_t part = 4096;
+        const FpEnvironment environment;
+        const LogitStep step = w().logits;
+        const std::ptrdiff_t count = vocabulary();
+        const std::ptrdiff_t parts = (count + part - 1) / part;
+        parallel_for(context.executor(), logits.rows * parts, 1,
+                     [&](std::ptrdiff_t begin, std::ptrdiff_t end, int) {
+                         const kernels::Table& kernel = kernels::active();
+                         for (std::ptrdiff_t i = begin; i < end; ++i) {
+                             const std::ptrdiff_t at = i % parts * part;
+                             const std::ptrdiff_t n = std::min(part, count - at);
+                             float* row = logits.row(i / parts) + at;
+                             if (step.scale != 1.0F) kernel.scale(step.scale, n, row);
+                             if (step.cap > 0.0F)
+                                 kernel.soft_cap(row, 0, static_cast<int>(n), step.cap);
+                         }
+                     });
     }
     // Below 0: none.
     int followed(int layer) const {

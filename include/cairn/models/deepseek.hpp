@@ -130,7 +130,7 @@ inline constexpr float latent_epsilon = 1e-6F;
     c.biased = n.boolean({"attention_bias"}, false);
     n.refuse({"mlp_bias"});
     n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
-    c.rotary = read_rotary(n, c.latent.rotated_dim, c.context, &c.scores);
+    c.rotary = read_rotary(n, c.latent.rotated_dim, c.context, {}, &c.scores);
     require(c.rotary.theta > 1.0 && c.rotary.theta < 1e30, n.code(), n.where(), ": rotary theta ",
             c.rotary.theta);
     c.apart = n.gguf() && source.shape("blk.0.attn_kv_b.weight") == nullptr;
@@ -190,10 +190,10 @@ inline constexpr float latent_epsilon = 1e-6F;
 
 namespace internal {
 
-// What of a model GGUF files cannot say; empty: nothing.
+// Why GGUF files cannot hold a model; empty: they can.
 [[gnu::cold]] inline std::string not_in_gguf(const DeepSeekConfig& c) {
-    if (c.biased) return "biases of attention (attention_bias)";
-    if (!c.scores.plain_turns) return "an mscale that is not mscale_all_dim";
+    if (c.biased) return "GGUF files cannot say biases of attention (attention_bias)";
+    if (!c.scores.plain_turns) return "GGUF files cannot say an mscale that is not mscale_all_dim";
     return {};
 }
 // What makes keys and values of latents, a matrix a head, as the form wants them.

@@ -3,11 +3,22 @@
 
 #include <vector>
 
+#include "cairn/models/alibi_models.hpp"
 #include "cairn/models/architecture.hpp"
+#include "cairn/models/cohere.hpp"
 #include "cairn/models/deepseek.hpp"
+#include "cairn/models/gemma.hpp"
 #include "cairn/models/gpt2.hpp"
 #include "cairn/models/gpt_j.hpp"
+#include "cairn/models/gpt_neox.hpp"
+#include "cairn/models/granite.hpp"
 #include "cairn/models/llama.hpp"
+#include "cairn/models/olmo2.hpp"
+#include "cairn/models/phi3.hpp"
+#include "cairn/models/qwen3.hpp"
+#include "cairn/models/smollm3.hpp"
+#include "cairn/models/stablelm.hpp"
+#include "cairn/models/starcoder.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
 
@@ -62,7 +73,22 @@ namespace internal {
             {"deepseek_v2", "deepseek2", internal::read_deepseek},
             {"llama", "llama", internal::read_llama},
             {"mistral", "llama", internal::read_llama},
-            {"qwen2", "qwen2", internal::read_llama}};
+            {"qwen2", "qwen2", internal::read_llama},
+            {"qwen3", "qwen3", read_qwen3},
+            {"gemma2", "gemma2", read_gemma2},
+            {"gemma3_text", "gemma3", read_gemma3},
+            {"phi3", "phi3", read_phi3},
+            {"smollm3", "smollm3", read_smollm3},
+            {"olmo2", "olmo2", read_olmo2},
+            {"olmo3", "olmo2", read_olmo2},
+            {"granite", "granite", read_granite},
+            {"gpt_neox", "gptneox", read_gpt_neox},
+            {"gpt_bigcode", "starcoder", read_gpt_bigcode},
+            {"starcoder2", "starcoder2", read_starcoder2},
+            {"cohere", "command-r", read_cohere},
+            {"stablelm", "stablelm", read_stablelm},
+            {"bloom", "bloom", read_bloom},
+            {"mpt", "mpt", read_mpt}};
 }
 
 }}  // namespace cairn

@@ -99,32 +99,13 @@ inline void validate(const LlamaConfig& c) {
     return table;
 }
 
-namespace internal {
-
-/// What the frequencies of the rotation are divided by. Error{bad_config} naming the tensor.
-[[gnu::cold]] inline std::vector<float> read_rotary_divisors(const LlamaConfig& c,
-                                                             WeightReader& reader) {
-    const char* const name = "rope_freqs.weight";
-    std::vector<float> result = reader.vector(name);
-    const auto pairs = static_cast<std::size_t>(c.heads.key_dim / 2);
-    require(result.size() == pairs, ErrorCode::bad_config, c.architecture, ": tensor ", name,
-            " has ", result.size(), " numbers for ", pairs, " frequencies");
-    for (std::size_t i = 0; i < pairs; ++i)
-        require(result[i] >= 1.0F / 32.0F && result[i] < 1e6F, ErrorCode::bad_config,
-                c.architecture, ": tensor ", name, ": number ", i, " is ", result[i],
-                "; frequencies can be divided by 1/32 to 1e6");
-    return result;
-}
-
-}  // namespace internal
-
 /// The weights of a model of this family.
 template <class R>
 [[gnu::cold]] DecoderWeights<LlamaBlock<R>, NoPositions> load_llama_weights(const LlamaConfig& c,
                                                                             WeightReader& reader) {
     RotarySettings rotary = c.rotary();
     if (reader.has("rope_freqs.weight"))
-        rotary.divisors = internal::read_rotary_divisors(c, reader);
+        rotary.divisors = internal::read_rotary_divisors(c.architecture, c.heads.key_dim, reader);
     const R rotation(rotary);
     AttentionSettings attention;
     if (c.window > 0 && c.window < c.context) attention.mask = Mask::sliding_window(c.window);

@@ -73,12 +73,21 @@ class ModelNumbers {
         note(name.gguf, value);
         return value;
     }
+    /// A number that the files say, without a note of it.
+    double said_number(const NumberName& name) const { return read_number(need(name)); }
     bool boolean(const NumberName& name, bool fallback) const {
         return has(name) ? read_boolean(here(name)) : fallback;
     }
     std::string word(const NumberName& name,
                      std::optional<std::string> fallback = std::nullopt) const {
         return !fallback || has(name) ? read_word(need(name)) : *fallback;
+    }
+    /// A list of integers or truths (0 and 1), of words; empty where the files do not say one.
+    std::vector<std::int64_t> integers(const NumberName& name) const {
+        return has(name) ? read_integers(here(name)) : std::vector<std::int64_t>();
+    }
+    std::vector<std::string> words(const NumberName& name) const {
+        return has(name) ? read_words(here(name)) : std::vector<std::string>();
     }
     /// Error{unsupported} unless the word (or the fallback) is one of the known ones.
     void one_of(const NumberName& name, const char* fallback,
@@ -126,6 +135,8 @@ class ModelNumbers {
     virtual double read_number(std::string_view key) const = 0;
     virtual bool read_boolean(std::string_view key) const = 0;
     virtual std::string read_word(std::string_view key) const = 0;
+    virtual std::vector<std::int64_t> read_integers(std::string_view key) const = 0;
+    virtual std::vector<std::string> read_words(std::string_view key) const = 0;
 
     std::string_view here(const NumberName& name) const noexcept {
         return gguf() ? name.gguf : name.hf;

@@ -14,6 +14,16 @@ struct YarnScores {
     bool plain_turns = true;  ///< cosines and sines are not scaled; GGUF files cannot say otherwise
 };
 
+/// Where a model's files say a rotation, where it is not as in Llama's.
+struct RotaryNames {
+    NumberName theta{"rope_theta", "rope.freq_base"};
+    double usual_theta = 10000.0;
+    /// The object inside `rope_parameters` where kinds of layers have their own.
+    std::string_view kind{};
+    /// Layers of this kind take the scaling that older files say for all of them.
+    bool scaled = true;
+};
+
 namespace internal {
 
 inline constexpr std::string_view attention_times = "rope.scaling.attn_factor";
@@ -86,16 +96,21 @@ inline constexpr double most_times = 1e3;
             "truncate false is not supported");
 }
 // config.json: rope_theta and rope_scaling, or the newer rope_parameters that holds both.
-[[gnu::cold]] inline void read_hf_rotary(ModelNumbers& n, RotarySettings& to) {
+[[gnu::cold]] inline void read_hf_rotary(ModelNumbers& n, const RotaryNames& names,
+                                         RotarySettings& to) {
     const bool both = n.has({"rope_parameters"});
-    if (!both && !n.has({"rope_scaling"})) return;
-    const std::string in = both ? "rope_parameters." : "rope_scaling.";
-    if (both) to.theta = n.number({in + "rope_theta", "rope.freq_base"}, to.theta);
+    const std::string of_kind = std::string("rope_parameters.").append(names.kind);
+    const bool nested = !names.kind.empty() && n.has({of_kind});
+    if (!both && (!names.scaled || !n.has({"rope_scaling"}))) return;
+    const std::string in = nested ? of_kind + "." : both ? "rope_parameters." : "rope_scaling.";
+    if (both) to.theta = n.number({in + "rope_theta", names.theta.gguf}, to.theta);
     const std::string type = n.word({in + "rope_type"}, n.word({in + "type"}, "default"));
     if (type == "default") return;
     RotaryScaling& s = to.scaling;
     s.factor = n.number({in + "factor"});
-    const std::string context = in + "original_max_position_embeddings";
+    std::string context = in + "original_max_position_embeddings";
+    if (!nested && n.has({"original_max_position_embeddings"}))
+        context = "original_max_position_embeddings";
     if (type == "linear") {
         s.kind = RotaryScaling::Kind::linear;
     } else if (type == "llama3") {
@@ -147,13 +162,12 @@ inline constexpr double most_times = 1e3;
 /// `scores` are asked for, they are read too. Throws what `ModelNumbers` throws, Error{unsupported}
 /// for a scaling that is not known.
 inline RotarySettings read_rotary(ModelNumbers& n, int dims, int context,
-                                  YarnScores* scores = nullptr) {
-    RotarySettings result{
-        dims, n.number({"rope_theta", "rope.freq_base"}, 10000.0), context, {}, {}};
-    if (n.gguf())
+                                  const RotaryNames& names = {}, YarnScores* scores = nullptr) {
+    RotarySettings result{dims, n.number(names.theta, names.usual_theta), context, {}, {}};
+    if (!n.gguf())
+        internal::read_hf_rotary(n, names, result);
+    else if (names.scaled)
         internal::read_gguf_rotary(n, result, scores);
-    else
-        internal::read_hf_rotary(n, result);
     if (scores != nullptr) internal::read_yarn_scores(n, result.scaling, *scores);
     return result;
 }

@@ -42,6 +42,12 @@ struct TensorLine {
     std::ptrdiff_t head = 0;
     /// For an export: the tensor that stands for this one where it is not needed.
     std::string_view stand_in{};
+    /// Width of a head where Hugging Face's rows are queries, keys and values of one head after the
+    /// other, and GGUF's all queries, all keys, all values. 0: alike in both. Only an export moves
+    /// them, as with `head`.
+    std::ptrdiff_t by_head = 0;
+    /// GGUF files hold this much more than Hugging Face's: Gemma's norms.
+    float more = 0.0F;
 };
 
 /// A line as a table keeps it.
@@ -53,6 +59,8 @@ struct TensorEntry {
     bool transposed = false;
     std::ptrdiff_t head = 0;
     std::string stand_in{};
+    std::ptrdiff_t by_head = 0;
+    float more = 0.0F;
     std::vector<float> numbers{};  ///< for an export: of a tensor that only GGUF files have
 
     /// What recipes call it: its Hugging Face name, or the other where there is none.
@@ -157,6 +165,8 @@ class TensorTable {
         entry.transposed = line.transposed;
         entry.head = line.head;
         entry.stand_in = line.stand_in;
+        entry.by_head = line.by_head;
+        entry.more = line.more;
         require(index_.emplace(entry.name(), lines_.size()).second, ErrorCode::invalid_argument,
                 "recipe: tensor ", entry.name(), " is in the table twice");
         require(!entry.stacked() || (entry.shape.size() == 3 && !entry.transposed),

@@ -165,4 +165,23 @@ class WeightReader {
     int total_ = 0;
 };
 
+namespace internal {
+
+/// What the frequencies of the rotation are divided by. Error{bad_config} naming the tensor.
+[[gnu::cold]] inline std::vector<float> read_rotary_divisors(const std::string& architecture,
+                                                             int dims, WeightReader& reader) {
+    const char* const name = "rope_freqs.weight";
+    std::vector<float> result = reader.vector(name);
+    const auto pairs = static_cast<std::size_t>(dims / 2);
+    require(result.size() == pairs, ErrorCode::bad_config, architecture, ": tensor ", name, " has ",
+            result.size(), " numbers for ", pairs, " frequencies");
+    for (std::size_t i = 0; i < pairs; ++i)
+        require(result[i] >= 1.0F / 32.0F && result[i] < 1e6F, ErrorCode::bad_config, architecture,
+                ": tensor ", name, ": number ", i, " is ", result[i],
+                "; frequencies can be divided by 1/32 to 1e6");
+    return result;
+}
+
+}  // namespace internal
+
 }}  // namespace cairn

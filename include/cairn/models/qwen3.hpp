@@ -1,0 +1,35 @@
+// Qwen3 (its published code): a Llama block whose queries and keys are RMS-normed head by head
+// before rotation. The width of a head is 128 unless said; windows only where an option turns them
+// on.
+#pragma once
+
+#include "cairn/models/standard_decoder.hpp"
+
+namespace cairn { inline namespace CAIRN_ABI {
+
+/// The numbers of a Qwen3. Throws what `ModelNumbers` throws.
+[[gnu::cold]] inline StandardConfig read_qwen3_config(ModelNumbers& n) {
+    StandardNumbers numbers;
+    numbers.usual_epsilon = 1e-6;
+    numbers.usual_kv_heads = 32;
+    numbers.usual_head = 128;
+    StandardConfig c = read_standard(n, numbers);
+    c.names.q_norm = {"self_attn.q_norm", "attn_q_norm"};
+    c.names.k_norm = {"self_attn.k_norm", "attn_k_norm"};
+    c.query_key_norm = QueryKeyNormKind::head;
+    c.qkv_bias = c.out_bias = bias_need(n, "attention_bias", false);
+    n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
+    rotate_all(c, n);
+    if (!n.gguf() && n.boolean({"use_sliding_window"}, false)) {
+        const int window = n.count({"sliding_window"}, 1 << 24, 4096);
+        const auto first = n.integer({"max_window_layers"}, 0, 1 << 24, 28);
+        set_windows(c, n, window, [first](int layer) { return layer >= first; });
+        c.not_in_gguf = "GGUF files of qwen3 have no windows";
+    }
+    return c;
+}
+[[gnu::cold]] inline ModelRecipe read_qwen3(ModelNumbers& n, const TensorSource&) {
+    return standard_recipe(read_qwen3_config(n));
+}
+
+}}  // namespace cairn

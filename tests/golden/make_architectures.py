@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Makes architectures/ and architectures.json beside this script: random tiny models of every dense
+architecture with odd shapes, as Hugging Face folders (weights in f16) and, where llama.cpp has the
+architecture, as GGUF files whose tensor names come from the package gguf; and their logits from Hugging
+Face transformers on those weights in float32.
+
+  tests/golden/make_architectures.py [NAME...]      (needs torch, transformers 5.24 or newer, gguf 0.17 or newer)
+"""
+import json
+import os
+import shutil
+import sys
+
+import gguf
+import numpy as np
+import torch
+import transformers as hf
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+WORDS = 41
+SMALL = dict(vocab_size=WORDS, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+BASE = dict(SMALL, num_hidden_layers=2, max_position_embeddings=96, hidden_size=24, intermediate_size=20,
+            num_attention_heads=4, num_key_value_heads=2)
+A = gguf.MODEL_ARCH
+
+
+def of(config, model, arch=None, **options):
+    return dict(config=config, model=model, arch=arch, **options)
+
+
+MODELS = {
+    "qwen3": lambda: of(hf.Qwen3Config(**BASE, head_dim=10, rope_theta=300.0), hf.Qwen3ForCausalLM, A.QWEN3),
+    "qwen3-bias-tied": lambda: of(hf.Qwen3Config(**{**BASE, "num_key_value_heads": 1}, head_dim=6, attention_bias=True, tie_word_embeddings=True), hf.Qwen3ForCausalLM),
+    "qwen3-window": lambda: of(hf.Qwen3Config(**{**BASE, "num_hidden_layers": 3}, head_dim=8, use_sliding_window=True, sliding_window=5, max_window_layers=1), hf.Qwen3ForCausalLM),
+    "gemma2": lambda: of(hf.Gemma2Config(**{**BASE, "num_hidden_layers": 3}, head_dim=10, sliding_window=6, query_pre_attn_scalar=10, attn_logit_softcapping=3.0, final_logit_softcapping=4.0), hf.Gemma2ForCausalLM, A.GEMMA2),
+    "gemma2-scalar": lambda: of(hf.Gemma2Config(**BASE, head_dim=8, sliding_window=7, query_pre_attn_scalar=13, final_logit_softcapping=None), hf.Gemma2ForCausalLM),
+    "gemma3": lambda: of(hf.Gemma3TextConfig(**{**BASE, "num_hidden_layers": 7}, head_dim=10, sliding_window=6, query_pre_attn_scalar=10), hf.Gemma3ForCausalLM, A.GEMMA3),
+    "phi3": lambda: of(hf.Phi3Config(**BASE, sliding_window=None), hf.Phi3ForCausalLM, A.PHI3),
+    "phi3-partial": lambda: of(hf.Phi3Config(**{**BASE, "hidden_size": 32, "num_key_value_heads": 1}, partial_rotary_factor=0.75, sliding_window=9, tie_word_embeddings=True), hf.Phi3ForCausalLM),
+    "smollm3": lambda: of(hf.SmolLM3Config(**{**BASE, "num_hidden_layers": 5}), hf.SmolLM3ForCausalLM, A.SMOLLM3),
+    "smollm3-list": lambda: of(hf.SmolLM3Config(**{**BASE, "num_hidden_layers": 3}, no_rope_layers=[0, 1, 0], use_sliding_window=True, sliding_window=5, attention_bias=True, mlp_bias=True), hf.SmolLM3ForCausalLM),
+    "olmo2": lambda: of(hf.Olmo2Config(**BASE, rope_theta=500.0), hf.Olmo2ForCausalLM, A.OLMO2),
+    "olmo3": lambda: of(hf.Olmo3Config(**{**BASE, "num_hidden_layers": 5, "max_position_embeddings": 128}, sliding_window=6, rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "attention_factor": 1.2, "beta_fast": 16.0, "beta_slow": 1.0}), hf.Olmo3ForCausalLM),
+    "granite": lambda: of(hf.GraniteConfig(**BASE, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.3, logits_scaling=2.5, tie_word_embeddings=True), hf.GraniteForCausalLM, A.GRANITE),
+    "granite-bias": lambda: of(hf.GraniteConfig(**BASE, attention_bias=True, mlp_bias=True), hf.GraniteForCausalLM),
+    "gpt-neox": lambda: of(hf.GPTNeoXConfig(**{k: v for k, v in BASE.items() if k != "num_key_value_heads"}, rotary_pct=0.7), hf.GPTNeoXForCausalLM, A.GPTNEOX),
+    "gpt-neox-serial": lambda: of(hf.GPTNeoXConfig(**{k: v for k, v in BASE.items() if k != "num_key_value_heads"}, rotary_pct=1.0, use_parallel_residual=False, attention_bias=False, hidden_act="gelu_new"), hf.GPTNeoXForCausalLM),
+    "gpt-bigcode": lambda: of(hf.GPTBigCodeConfig(**SMALL, n_positions=96, n_embd=24, n_layer=2, n_head=4), hf.GPTBigCodeForCausalLM, A.STARCODER),
+    "gpt-bigcode-heads": lambda: of(hf.GPTBigCodeConfig(**SMALL, n_positions=96, n_embd=24, n_layer=2, n_head=3, n_inner=50, multi_query=False), hf.GPTBigCodeForCausalLM),
+    "starcoder2": lambda: of(hf.Starcoder2Config(**BASE), hf.Starcoder2ForCausalLM, A.STARCODER2),
+    "starcoder2-window": lambda: of(hf.Starcoder2Config(**BASE, sliding_window=6, use_bias=False, tie_word_embeddings=False), hf.Starcoder2ForCausalLM),
+    "cohere": lambda: of(hf.CohereConfig(**BASE, logit_scale=0.4), hf.CohereForCausalLM, A.COMMAND_R),
+    "cohere-norms": lambda: of(hf.CohereConfig(**BASE, use_qk_norm=True), hf.CohereForCausalLM, A.COMMAND_R),
+    "stablelm": lambda: of(hf.StableLmConfig(**{**BASE, "hidden_size": 32}, partial_rotary_factor=0.5, use_qkv_bias=True), hf.StableLmForCausalLM, A.STABLELM),
+    "stablelm-parallel": lambda: of(hf.StableLmConfig(**{**BASE, "hidden_size": 32}, use_parallel_residual=True, qk_layernorm=True), hf.StableLmForCausalLM, A.STABLELM),
+    "bloom": lambda: of(hf.BloomConfig(**SMALL, hidden_size=24, n_layer=2, n_head=6), hf.BloomForCausalLM, A.BLOOM),
+    "bloom-normed": lambda: of(hf.BloomConfig(**SMALL, hidden_size=24, n_layer=2, n_head=3, apply_residual_connection_post_layernorm=True), hf.BloomForCausalLM),
+    "mpt": lambda: of(hf.MptConfig(**SMALL, d_model=24, n_heads=3, n_layers=2, max_seq_len=96), hf.MptForCausalLM, A.MPT),
+    "mpt-clip": lambda: of(hf.MptConfig(**SMALL, d_model=24, n_heads=4, n_layers=2, max_seq_len=96, attn_config={"clip_qkv": 1.5}), hf.MptForCausalLM, A.MPT),
+    "mpt-scale": lambda: of(hf.MptConfig(**SMALL, d_model=24, n_heads=4, n_layers=2, max_seq_len=96, attn_config={"softmax_scale": 0.3}), hf.MptForCausalLM),
+}
+
+
+def permuted(w, heads):
+    """The row order of queries and keys in GGUF files of Llama's kin: pairs side by side."""
+    return w.reshape(heads, 2, w.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(w.shape)
+
+
+def by_part(w, heads):
+    """Rows of queries, keys, values of a head in turn, to all queries, all keys, all values."""
+    return w.reshape(heads, 3, w.shape[0] // heads // 3, -1).swapaxes(0, 1).reshape(w.shape)
+
+
+def numbers(w, arch, c):
+    """The metadata that converters write."""
+    get = lambda *names, default=None: next((getattr(c, n) for n in names if getattr(c, n, None) is not None), default)
+    heads = get("num_attention_heads", "n_head", "n_heads")
+    width = get("hidden_size", "n_embd", "d_model")
+    kv = 1 if arch == A.STARCODER else get("num_key_value_heads", default=heads)
+    head = get("head_dim", default=width // heads)
+    w.add_block_count(get("num_hidden_layers", "n_layer", "n_layers"))
+    w.add_context_length(get("max_position_embeddings", "n_positions", "max_seq_len", default=width))
+    w.add_embedding_length(width)
+    w.add_feed_forward_length(get("intermediate_size", "n_inner", default=4 * width))
+    w.add_head_count(heads)
+    if arch not in (A.GPTNEOX, A.BLOOM, A.MPT):
+        w.add_head_count_kv(kv)
+    if arch in (A.QWEN3, A.GEMMA2, A.GEMMA3):
+        w.add_key_length(head)
+        w.add_value_length(head)
+    rms = get("rms_norm_eps")
+    if rms is not None:
+        w.add_layer_norm_rms_eps(rms)
+    else:
+        w.add_layer_norm_eps(get("layer_norm_eps", "norm_epsilon", "layer_norm_epsilon"))
+    rope = getattr(c, "rope_parameters", None) or {}
+    full = rope.get("full_attention", rope)
+    if "rope_theta" in full:
+        w.add_rope_freq_base(float(full["rope_theta"]))
+        if arch not in (A.GEMMA2, A.GEMMA3):
+            w.add_rope_dimension_count(int(head * full.get("partial_rotary_factor", 1.0)))
+    w.add_tokenizer_model("no_vocab")
+    if arch == A.GEMMA2:
+        w.add_attn_logit_softcapping(c.attn_logit_softcapping)
+        w.add_final_logit_softcapping(c.final_logit_softcapping)
+    if arch in (A.GEMMA2, A.GEMMA3):
+        w.add_sliding_window(c.sliding_window)
+    if arch == A.GRANITE:
+        w.add_embedding_scale(c.embedding_multiplier)
+        w.add_residual_scale(c.residual_multiplier)
+        w.add_attention_scale(c.attention_multiplier)
+        w.add_logit_scale(c.logits_scaling)
+    if arch == A.COMMAND_R:
+        w.add_logit_scale(c.logit_scale)
+    if arch in (A.GPTNEOX, A.STABLELM):
+        w.add_parallel_residual(c.use_parallel_residual)
+    if arch == A.MPT:
+        w.add_max_alibi_bias(8.0)
+        if c.attn_config.clip_qkv:
+            w.add_clamp_kqv(c.attn_config.clip_qkv)
+
+
+def write_gguf(path, arch, c, state):
+    heads = getattr(c, "num_attention_heads", None) or getattr(c, "n_head", None) or c.n_heads
+    kv = getattr(c, "num_key_value_heads", None) or heads
+    layers = getattr(c, "num_hidden_layers", None) or getattr(c, "n_layer", None) or c.n_layers
+    w = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[arch])
+    numbers(w, arch, c)
+    names = gguf.get_tensor_name_map(arch, layers)
+    stacked = {}
+    for name, tensor in state.items():
+        x = tensor.numpy().astype(np.float32)
+        if name == "lm_head.weight" and getattr(c, "tie_word_embeddings", False):
+            continue
+        if arch == A.STABLELM and ".norms." in name:  # a norm a head, side by side
+            front, head = name[: -len(".weight")].split(".norms.")
+            stacked.setdefault(front + ".weight", {})[int(head)] = x
+            continue
+        if arch in (A.GRANITE, A.SMOLLM3) and (".q_proj." in name or ".k_proj." in name):
+            x = permuted(x, heads if ".q_proj." in name else kv)
+        if arch in (A.GPTNEOX, A.BLOOM) and ".query_key_value." in name:
+            x = by_part(x, heads)
+        if arch in (A.GEMMA2, A.GEMMA3) and name.endswith("norm.weight"):
+            x = x + 1.0
+        short = name.removeprefix("transformer.") if arch == A.BLOOM else name
+        to = names.get_name(short, try_suffixes=(".weight", ".bias"))
+        assert to, name
+        w.add_tensor(to, np.ascontiguousarray(x if x.ndim == 1 else x.astype(np.float16)))
+    for name, parts in stacked.items():
+        w.add_tensor(names.get_name(name, try_suffixes=(".weight",)), np.stack([parts[i] for i in sorted(parts)]))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def make(name, item, out):
+    config, rng = item["config"], np.random.default_rng(sum(map(ord, name)))
+    torch.manual_seed(sum(map(ord, name)))
+    config._attn_implementation = "eager"
+    model = item["model"](config).eval()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    model.tie_weights()
+    model = model.half()
+    folder = os.path.join(out, name)
+    model.save_pretrained(folder)
+    if os.path.exists(os.path.join(folder, "generation_config.json")):
+        os.remove(os.path.join(folder, "generation_config.json"))
+    os.chmod(os.path.join(folder, "model.safetensors"), 0o644)
+    # Loaded anew: half() has rounded constants too, as the factor of Gemma's embedding.
+    model = item["model"].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    if item["arch"] is not None:
+        write_gguf(os.path.join(out, name + ".gguf"), item["arch"], config, model.state_dict())
+    tokens = [int(t) for t in rng.integers(0, WORDS, 40)]
+    with torch.no_grad():
+        logits = model(torch.tensor([tokens])).logits[0].float().numpy()
+    rows = [0, 5, 11, 39]
+    return {"tokens": tokens, "rows": rows, "logits": [[float(f"{x:.7g}") for x in logits[r]] for r in rows]}
+
+
+def main():
+    out = os.path.join(HERE, "architectures")
+    wanted = sys.argv[1:] or list(MODELS)
+    path = os.path.join(HERE, "architectures.json")
+    golden = {}
+    if sys.argv[1:] and os.path.exists(path):
+        with open(path) as f:
+            golden = json.load(f)["models"]
+    for name in wanted:
+        if os.path.exists(os.path.join(out, name + ".gguf")):
+            os.remove(os.path.join(out, name + ".gguf"))
+        shutil.rmtree(os.path.join(out, name), ignore_errors=True)
+        golden[name] = make(name, MODELS[name](), out)
+        print(name, flush=True)
+    with open(path, "w") as f:
+        json.dump({"versions": {"transformers": hf.__version__}, "models": golden}, f)
+        f.write("\n")
+
+
+if __name__ == "__main__":
+    main()
