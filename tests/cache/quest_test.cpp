@@ -139,7 +139,7 @@ std::vector<int> pages_by_definition(const Quest& quest, const AnyCache& cache, 
     std::vector<int> read, others;
     for (int p = first; p <= own; ++p) {
         const bool always = p == own || p * quest.page < quest.sinks ||
-                            (p + 1) * quest.page > position - quest.window + 1;
+                            (p + 1) * quest.page > position - quest.recent + 1;
         (always ? read : others).push_back(p);
     }
     std::stable_sort(others.begin(), others.end(), [&](int a, int b) {
@@ -215,9 +215,9 @@ TEST_CASE("the best pages by the definition, whatever store, codec and cut", "[q
     const QuestText text(rows);
     const AttentionParameters parameters{.scale = 0.4F};
     const Quest settings[] = {
-        {.rows = 80, .page = 16, .window = 20, .sinks = 4, .full_layers = 0},
-        {.rows = 50, .page = 7, .window = 0, .sinks = 0, .full_layers = 0},
-        {.rows = 40, .page = 32, .window = 100, .sinks = 40, .full_layers = 0}};
+        {.rows = 80, .page = 16, .recent = 20, .sinks = 4, .full_layers = 0},
+        {.rows = 50, .page = 7, .recent = 0, .sinks = 0, .full_layers = 0},
+        {.rows = 40, .page = 32, .recent = 100, .sinks = 40, .full_layers = 0}};
     const char* caches[] = {
         "contiguous:f32",        "paged=32:f16",           "mapped:q8_0",
         "contiguous:q4_0+rot",   "paged=16:k=bf16,v=q5_1", "paged=32:k=fp8_e4m3,v=kivi4",
@@ -244,7 +244,7 @@ TEST_CASE("the choice knows rotation, ALiBi, a window and wide groups", "[quest]
     constexpr int rows = 260;
     const RotaryHalf rotary(RotarySettings{20, 1e4, 2000, {}, {}});
     const HeadLayout wide{40, 2, 24, 16};
-    const Quest quest{.rows = 64, .page = 8, .window = 10, .sinks = 3, .full_layers = 0};
+    const Quest quest{.rows = 64, .page = 8, .recent = 10, .sinks = 3, .full_layers = 0};
     std::vector<float> slopes(40);
     for (int h = 0; h < 40; ++h) slopes[static_cast<std::size_t>(h)] = 0.01F * float(h % 7);
     const AttentionParameters cases[] = {
@@ -322,7 +322,7 @@ TEST_CASE("random scripts: what was taken back, branched, saved and refused leav
     const AttentionParameters parameters{.scale = 0.4F};
     Random random(77);
     Context context;
-    const Quest quest{.rows = 60, .page = 12, .window = 15, .sinks = 2, .full_layers = 0};
+    const Quest quest{.rows = 60, .page = 12, .recent = 15, .sinks = 2, .full_layers = 0};
     for (const char* name : {"contiguous:f32", "paged=16:f16", "mapped:q8_0",
                              "contiguous,disk=40:f16", "paged=32:k=f16,v=kivi4"}) {
         INFO(name);
@@ -520,9 +520,9 @@ TEST_CASE("what cannot choose says so", "[quest]") {
     says(refused("paged=16:f16:all:quest=64,size=3"), "no option");
     says(refused("paged=16:f16:all:quest=64,page=70000"), "65536");
     says(refused("paged=16:f16:all:guess=64"), "unknown read");
-    CHECK(CacheSpec::parse("paged=16:f16:all:all").canonical() == "paged=16:f16");
+    CHECK(CacheSpec::parse("paged=16:f16:all:every").canonical() == "paged=16:f16");
     CHECK(CacheSpec::parse("q8_0::quest=64").canonical() ==
-          "contiguous:q8_0:all:quest=64,page=16,window=32,sinks=4,full=2");
+          "contiguous:q8_0:all:quest=64,page=16,recent=32,sinks=4,full=2");
     CHECK(code_of([] {
               KvCache<Contiguous<F16>, KeepAll, Quest>(quest_heads, 64, {}, {}, {.page = 0});
           }) == ErrorCode::invalid_argument);

@@ -65,6 +65,13 @@ class KvCache : public AnyCache {
             int layer = 0)
         : AnyCache(made<books>(layout, capacity, store, keep, as_read(read), layer)) {}
 
+    /// The cache of a layer of a model, where layers may read differently.
+    static KvCache of_layer(int layer, const HeadLayout& layout, int capacity)
+    requires(f.read.few)
+    {
+        return KvCache(layout, capacity, S{}, K{}, R{}, layer);
+    }
+
     /// A branch with the same committed rows, shared until one of the two writes.
     KvCache fork() const { return KvCache(AnyCache::fork()); }
     /// A deep copy: costs the bytes of all committed rows.

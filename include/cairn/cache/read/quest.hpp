@@ -25,7 +25,7 @@ namespace cairn { inline namespace CAIRN_ABI {
 struct Quest {
     int rows = 512;
     int page = 16;
-    int window = 32;
+    int recent = 32;
     int sinks = 4;
     int full_layers = 2;
 
@@ -37,14 +37,14 @@ struct Quest {
     static void options(Self& self, Visit&& visit) {
         visit(Option{"", "the rows that a query reads", 1, Given::always}, self.rows);
         visit(Option{"page", "rows a page", 1}, self.page);
-        visit(Option{"window", "the last rows, always read"}, self.window);
+        visit(Option{"recent", "the last rows, always read"}, self.recent);
         visit(Option{"sinks", "the first rows, always read"}, self.sinks);
         visit(Option{"full", "the first layers, which read all rows"}, self.full_layers);
     }
     std::string_view wrong() const noexcept {
         if (rows < 1 || page < 1 || page > 1 << 16)
             return "pages have 1 to 65536 rows, and some are read";
-        return window < 0 || sinks < 0 || full_layers < 0 ? "no number is below 0" : "";
+        return recent < 0 || sinks < 0 || full_layers < 0 ? "no number is below 0" : "";
     }
     std::shared_ptr<const PageReader> reader(const HeadLayout& layout, int layer) const;
 };
@@ -67,9 +67,9 @@ class QuestReader final : public PageReader {
     }
     void choose(const PageQuery& query, PageSet& to) const override {
         const int page = settings_.page;
-        const int recent = query.query.position - settings_.window + 1;
+        const int window = query.query.position - settings_.recent + 1;
         to.add(query.first, std::min((settings_.sinks + page - 1) / page, query.pages));
-        to.add(std::max(recent / page, query.first), query.pages);
+        to.add(std::max(window / page, query.first), query.pages);
         // Of the budget the query's own page takes one.
         const int left = settings_.rows / page - 1 - to.count(query.first, query.pages);
         if (left >= query.pages - query.first) {

@@ -7,7 +7,7 @@ namespace cairn { inline namespace CAIRN_ABI {
 
 /// Queries read all rows.
 struct ReadAll {
-    static constexpr std::string_view word = "all";
+    static constexpr std::string_view word = "every";
     static constexpr std::string_view help = "every row";
     static constexpr ReadFacts facts{};
     std::shared_ptr<const PageReader> reader(const HeadLayout&, int) const { return nullptr; }
