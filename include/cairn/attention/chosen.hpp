@@ -19,7 +19,8 @@ struct ChosenRows {
     PageSet of(int kv_head) const noexcept {
         return {words + static_cast<std::size_t>(kv_head) * PageSet::words(pages), pages};
     }
-    /// The chosen rows of a list of runs. Where all pages are chosen the runs are whole.
+    /// The chosen rows of a list of runs. Where all pages are chosen the runs are whole. Rows in
+    /// memory lie anywhere, so each run names those of the run after the next.
     void cut(int kv_head, const RunList& from, RunList& to) const noexcept {
         to.clear();
         const PageSet set = of(kv_head);
@@ -28,7 +29,10 @@ struct ChosenRows {
                 Run part = run;
                 part.begin = std::max(run.begin, first * page_rows);
                 part.end = std::min(run.end, last * page_rows);
-                if (part.begin < part.end) to.push(part);
+                if (part.begin >= part.end) return;
+                if (to.size() >= 2 && run.source == nullptr)
+                    to[to.size() - 2].next = part.rows(part.begin, part.begin + 1).unit;
+                to.push(part);
             });
     }
     /// Says how many runs a list of `runs` of the cache's comes to at most.

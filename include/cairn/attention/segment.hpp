@@ -52,7 +52,10 @@ void for_each_block(const Run& run, int begin, int end, Body&& body) {
     for (int row = begin; row < end;) {
         Rows rows = run.rows(row, end);
         const int next = row + segment_rows;
-        if (next < run.end) rows.ahead = run.rows(next, next + 1).unit;
+        if (next < run.end)
+            rows.ahead = run.rows(next, next + 1).unit;
+        else if (run.next != nullptr)
+            rows.ahead = run.next + (row - run.begin) / run.codec->rows_per_unit * run.stride;
         body(rows, row);
         row += rows.count;
     }
