@@ -292,6 +292,34 @@ TEST_CASE("a page's bound is above what any of its rows scores", "[quest]") {
     }
 }
 
+TEST_CASE("of pages that promise the same the first are read, and the page of a query is",
+          "[quest]") {
+    QuestText text(200);
+    for (int r = 1; r < 200; ++r) text.k.row(r) = text.k.row(0);
+    const Quest quest{.rows = 60, .page = 10, .recent = 0, .sinks = 0, .full_layers = 0};
+    KvCache<Contiguous<F16>, KeepAll, Quest> cache(quest_heads, 200, {}, {}, quest);
+    cache.append(token_rows(text.k), token_rows(text.v));
+    const RowsRead& read = *cache.rows_read();
+    CHECK(read.page_rows() == 10);
+    std::vector<std::uint64_t> words(PageSet::words(16));
+    PageSet pages(words.data(), 16);
+    OwnScratch scratch;
+    read.choose({0, 155, 0, text.q.data(), 3}, pages, scratch.with(read.scratch_floats(16)));
+    for (int p = 0; p < 16; ++p) CHECK(pages.has(p) == (p < 5));
+    // A window leaves pages out before any is chosen.
+    pages.clear();
+    read.choose({1, 155, 47, text.q.data(), 3}, pages, scratch.with(read.scratch_floats(16)));
+    for (int p = 0; p < 16; ++p) CHECK(pages.has(p) == (p >= 4 && p < 9));
+    const AttentionParameters parameters{.scale = 0.4F};
+    const RowMatrix wanted =
+        by_definition(quest, CacheSpec::parse("f16").make(quest_heads, 200), text, parameters);
+    KvCache<Contiguous<F16>, KeepAll, Quest> again(quest_heads, 200, {}, {}, quest);
+    RowMatrix got(200, 96);
+    Context context;
+    quest_feed(again, text, got, 0, 200, 200, parameters, context);
+    CHECK(same_bits(got, wanted));
+}
+
 TEST_CASE("a budget of all pages is the plain cache, by bits", "[quest]") {
     constexpr int rows = 300;
     const QuestText text(rows);
