@@ -19,10 +19,10 @@ ALLOWED = {
     "cache/store/tiered.hpp": "names for what the parts give together",
     "cache/named/library_words.hpp": "the registry",
     "cache/named/store_words.hpp": "words of the registry whose options choose between stores",
-    "cache/kv_cache.hpp": "KvCache<> is the plainest cache: the defaults of its two axes",
+    "cache/kv_cache.hpp": "KvCache<> is the plainest cache: the defaults of its axes",
     "models/audit.hpp": "an audit compares with the plainest store",
 }
-POLICY_FOLDERS = ("codec", "store", "keep")
+POLICY_FOLDERS = ("codec", "store", "keep", "read")
 # Layers in which words like q8_0 mean formats of weights and of kernels.
 OTHER_WORDS = ("core", "numeric", "kernels", "layers", "io")
 
@@ -95,6 +95,8 @@ def asked_types(root):
 # Headers of attention/ without a test of their own name, and the test that would notice.
 COVERED = {
     "attention": ("attention/engine_test.cpp", "attend"),
+    "choose": ("cache/quest_test.cpp", "by_definition"),
+    "chosen": ("cache/quest_test.cpp", "NaivePages"),
     "members": ("attention/batch_test.cpp", "shared rows are read once"),
     "open": ("cache/bare_keys_test.cpp", "BareKeys"),
     "parameters": ("attention/engine_test.cpp", "masks and biases"),

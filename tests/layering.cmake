@@ -40,8 +40,8 @@ foreach(i RANGE ${last})
 endforeach()
 # The folders of cache/: what one implements, what the library implements, what nobody outside reads,
 # names. Files of cache/ itself are what people include; of them a folder may include any_cache only.
-set(cache_layers seam codec store keep internal named)
-set(cache_ranks 0 1 1 1 2 3)
+set(cache_layers seam codec store keep read internal named)
+set(cache_ranks 0 1 1 1 1 2 3)
 foreach(folder ${cache_layers})
   list(FIND cache_layers ${folder} i)
   list(GET cache_ranks ${i} rank)

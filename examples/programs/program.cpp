@@ -92,11 +92,11 @@ Flag ModelOptions::add_to(Flags& flags) {
         .add("-m,--model", path,
              "GGUF file, or folder with config.json, *.safetensors and tokenizer.json")
         .required();
-    Flag spec =
-        flags.add("--cache", cache,
-                  "Cache SPEC: STORE[:[CODEC][:KEEP]], a codec alone means contiguous; stores: " +
-                      cairn::CacheSpec::stores() + "; codecs: " + cairn::CacheSpec::codecs() +
-                      "; keeps: " + cairn::CacheSpec::keeps());
+    Flag spec = flags.add(
+        "--cache", cache,
+        "Cache SPEC: STORE[:[CODEC][:[KEEP][:READ]]], a codec alone means contiguous; stores: " +
+            cairn::CacheSpec::stores() + "; codecs: " + cairn::CacheSpec::codecs() +
+            "; keeps: " + cairn::CacheSpec::keeps() + "; reads: " + cairn::CacheSpec::reads());
     spec.shown();
     flags.add("--chunk", chunk, "Rows of the prompt fed at once (0: all)").at_least(0);
     flags.add("-c,--context", context, "Tokens to make room for (0: the model's context)")

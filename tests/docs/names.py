@@ -11,7 +11,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 LAYERS = [
     ("serve", "Many sequences"), ("io", "Files, tokenizers"), ("generate", "Sampling"), ("models", "Models and sessions"), ("layers", "Layers"),
     ("attention", "Attention"), ("cache", "Caches"), ("cache/named", "Caches by name"), ("cache/store", "Stores"), ("cache/codec", "Codecs"),
-    ("cache/keep", "Keeps"), ("cache/seam", "What a part of one's own implements"), ("numeric", "Numbers"), ("core", "Errors, memory, threads")]
+    ("cache/keep", "Keeps"), ("cache/read", "Reads"), ("cache/seam", "What a part of one's own implements"), ("numeric", "Numbers"), ("core", "Errors, memory, threads")]
 NAME = [re.compile(pattern) for pattern in (
     r"^(?:class|struct|enum class)\s+(?:\[\[\w+\]\]\s+)?(\w+)", r"^concept (\w+)", r"^using (\w+) =", r"^inline constexpr [\w:<>*& ]+?(\w+)(?:\[\])? ?[={]", r"^[^=;{]*?\b(\w+)\(")]
 

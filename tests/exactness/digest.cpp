@@ -158,8 +158,8 @@ std::string quantised_digest() {
     return digest.text();
 }
 
-// Every codec and keep on attention with rotated queries: a prompt, then tokens one by one.
-std::string cache_digest() {
+// Caches on attention with rotated queries: a prompt, then tokens one by one.
+std::string cache_digest(std::initializer_list<const char*> specs) {
     Digest digest;
     Random random(5);
     const HeadLayout layout{6, 2, 40, 36};
@@ -172,12 +172,7 @@ std::string cache_digest() {
     const std::vector<float> k = numbers(random, std::size_t{rows} * 80, 1.0);
     const std::vector<float> v = numbers(random, std::size_t{rows} * 72, 1.0);
     std::vector<float> out(std::size_t{rows} * 216);
-    for (const char* text :
-         {"contiguous:fp8_e4m3", "contiguous:fp8_e5m2", "contiguous:q8_0", "contiguous:q5_1",
-          "contiguous:q5_0", "contiguous:q4_1", "contiguous:q4_0+rot", "contiguous:iq4_nl",
-          "contiguous:int8", "contiguous:int4", "contiguous:kivi4", "contiguous:kivi2+rot",
-          "tiered=20:q4_0", "paged=16:f16:window=30,sinks=3", "paged=16:f32:h2o=30",
-          "contiguous:q8_0:snapkv=40", "contiguous:f32:nacl=40", "contiguous:f16:hashevict=40"}) {
+    for (const char* text : specs) {
         AnyCache cache = CacheSpec::parse(text).make(layout, rows);
         Context context;
         cache.expect_prompt(150);
@@ -247,6 +242,21 @@ std::string latent_digest() {
     add_latent<Direct>(digest, "paged=16:f16+inputs");
     return digest.text();
 }
+// Every codec and keep.
+std::string cache_digest() {
+    return cache_digest(
+        {"contiguous:fp8_e4m3", "contiguous:fp8_e5m2", "contiguous:q8_0", "contiguous:q5_1",
+         "contiguous:q5_0", "contiguous:q4_1", "contiguous:q4_0+rot", "contiguous:iq4_nl",
+         "contiguous:int8", "contiguous:int4", "contiguous:kivi4", "contiguous:kivi2+rot",
+         "tiered=20:q4_0", "paged=16:f16:window=30,sinks=3", "paged=16:f32:h2o=30",
+         "contiguous:q8_0:snapkv=40", "contiguous:f32:nacl=40", "contiguous:f16:hashevict=40"});
+}
+// Queries that choose what they read.
+std::string read_digest() {
+    return cache_digest({"contiguous:f32:all:quest=40,page=8,recent=10,sinks=2,full=0",
+                         "paged=16:f16:all:quest=48,full=0",
+                         "contiguous:q4_0+rot:all:quest=30,page=5,recent=0,sinks=0,full=0"});
+}
 
 std::string all() {
     return "kernels " + kernel_digest() + "\nattention-f32 " + attention_digest<KvCache<>>() +
@@ -255,8 +265,8 @@ std::string all() {
            model_digest(ElementType::f32) + "\nmodel-f16 " + model_digest(ElementType::f16) +
            "\nmodel-bf16 " + model_digest(ElementType::bf16) + "\nmodel-bf16-rounded " +
            model_digest(ElementType::bf16, Compute::fast) + "\nquantised " + quantised_digest() +
-           "\ncaches " + cache_digest() + "\nlatent " + latent_digest() + "\nnumerics " +
-           std::to_string(numerics_version) + "\n";
+           "\ncaches " + cache_digest() + "\nlatent " + latent_digest() + "\nreads " +
+           read_digest() + "\nnumerics " + std::to_string(numerics_version) + "\n";
 }
 
 }  // namespace

@@ -540,10 +540,12 @@ TEST_CASE("the same where layers differ and share caches", "[exactness][script]"
     for (SharingLayer& layer : layers) layer.mask = Mask::causal();
     const Model causal = sharing_model(layers);
     std::uint64_t seed = script_seed() + 1000;
-    for (const char* text : {"paged=16:f16", "contiguous:kivi4", "tiered=20:q4_0",
-                             "paged=32:k=q4_0+rot,v=q5_1", "mapped:f16:window=30,sinks=4",
-                             "contiguous:f32:h2o=24,recent=8", "paged=16:f16:snapkv=24",
-                             "mapped:f32:hashevict=20,key=1", "contiguous:f16:hashevict=24"}) {
+    for (const char* text :
+         {"paged=16:f16", "contiguous:kivi4", "tiered=20:q4_0", "paged=32:k=q4_0+rot,v=q5_1",
+          "mapped:f16:window=30,sinks=4", "contiguous:f32:h2o=24,recent=8",
+          "paged=16:f16:snapkv=24", "mapped:f32:hashevict=20,key=1", "contiguous:f16:hashevict=24",
+          "paged=16:f16:all:quest=24,page=8,recent=6,full=0",
+          "contiguous:q8_0:all:quest=32,page=5,full=1"}) {
         const bool scored = !CacheSpec::parse(text).make({1, 1, 8, 8}, 8).commits_part();
         Script script(scored ? causal : windows, text, ++seed, folder);
         for (int step = 0; step < 150; ++step) {

@@ -410,7 +410,8 @@ TEST_CASE("of what is proposed to a pool the first tokens stay, as if the others
     const Model model = tiny_llama();
     const auto words = static_cast<std::size_t>(model.vocabulary());
     Random random(83);
-    for (const char* spec : {"paged=16:f16", "paged=16:q8_0:window=64,sinks=2"}) {
+    for (const char* spec : {"paged=16:f16", "paged=16:q8_0:window=64,sinks=2",
+                             "paged=16:f16:all:quest=24,page=8,recent=6,full=0"}) {
         const Folder folder;
         Pool pool(root_of(model, spec, 200), {4, 0, folder.path.string()});
         std::vector<std::vector<Token>> texts;

@@ -8,7 +8,7 @@
 #include <new>
 #include <span>
 
-#include "cairn/attention/reduce.hpp"
+#include "cairn/attention/choose.hpp"
 #include "cairn/attention/scores.hpp"
 #include "cairn/core/fp_environment.hpp"
 
@@ -73,7 +73,11 @@ inline void attend_members(std::span<Member> members, const AttentionParameters&
     if (members.empty() || members[0].queries.rows == 0) return;
     const FpEnvironment environment;
     for (const Member& m : members) show_queries(m.cache, m.queries, layout, parameters, context);
-    Reducer(members, layout, parameters, context).run();
+    const auto chooses = [](const Member& m) { return m.cache.rows_read() != nullptr; };
+    if (std::any_of(members.begin(), members.end(), chooses))
+        ChoosingReducer(members, layout, parameters, context).run();
+    else
+        Reducer(members, layout, parameters, context).run();
     for (const Member& m : members) {
         report_scores(m.cache, m.queries, layout, parameters, context);
         m.cache.on_attended({&m.queries, &parameters, heads, m.out, m.out_stride, &context});

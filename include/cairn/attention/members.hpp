@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <span>
 
+#include "cairn/attention/chosen.hpp"
 #include "cairn/attention/segment.hpp"
 #include "cairn/cache/seam/cache_ref.hpp"
 #include "cairn/core/context.hpp"
@@ -17,26 +18,38 @@ struct Member {
     Queries queries;
     float* out;  // [rows][out_stride]: heads side by side
     std::ptrdiff_t out_stride;
-    int* wanted = nullptr;  // segments that any query sees rows of, ascending
+    const ChosenRows* chosen = nullptr;  // what its one row reads; null: all rows
+    int* wanted = nullptr;               // segments that any query sees rows of, ascending
     int segments = 0;
     bool rotated = false;  // outputs are turned back
+
+    /// The runs that its queries read.
+    void runs(int kv_head, RunList& keys, RunList& values) const {
+        if (chosen == nullptr) return cache.runs(kv_head, keys, values);
+        RunList all_keys;
+        RunList all_values;
+        cache.runs(kv_head, all_keys, all_values);
+        chosen->cut(kv_head, all_keys, keys);
+        chosen->cut(kv_head, all_values, values);
+    }
+    int most_runs() const { return chosen == nullptr ? cache.most_runs() : chosen->most_runs; }
 };
 
 /// Fills in what a member sees, of any head, and adds to `room` what workers need to read it.
 inline void find_wanted(Member& member, const HeadLayout& layout, int window, SegmentRoom& room,
                         Workspace::Frame& frame) {
-    const CacheRef cache = member.cache;
     const int first = member.queries.position;
     const int last = first + member.queries.rows - 1;
-    const int length = cache.length();
+    const int length = member.cache.length();
     const int all = (length + segment_rows - 1) / segment_rows;
     int* wanted = frame.array<int>(static_cast<std::size_t>(all));
     std::fill_n(wanted, all, 0);
-    RunList keys(list_room(cache, frame));
-    RunList values(list_room(cache, frame));
-    if (cache.most_runs() > RunList::inside) room.runs = std::max(room.runs, cache.most_runs());
+    const int most = member.most_runs();
+    RunList keys(list_room(most, frame));
+    RunList values(list_room(most, frame));
+    if (most > RunList::inside) room.runs = std::max(room.runs, most);
     for (int h = 0; h < layout.kv_heads; ++h) {
-        cache.runs(h, keys, values);
+        member.runs(h, keys, values);
         room.add(keys, values, layout);
         for (const Run& run : keys) {
             require(run.positions == nullptr || last < window, ErrorCode::unsupported,
@@ -91,7 +104,9 @@ inline int find_shared(std::span<const Member> members, const HeadLayout& layout
     const auto same = [&](int a, int b, int segment) {
         const Member& x = members[static_cast<std::size_t>(a)];
         const Member& y = members[static_cast<std::size_t>(b)];
-        if (std::max(x.cache.most_runs(), y.cache.most_runs()) > RunList::inside) return false;
+        if (x.chosen != nullptr || y.chosen != nullptr ||
+            std::max(x.most_runs(), y.most_runs()) > RunList::inside)
+            return false;
         for (int h = 0; h < layout.kv_heads; ++h) {
             RunList lists[4];
             x.cache.runs(h, lists[0], lists[1]);

@@ -17,11 +17,18 @@ inline int fetch_segment(RunList& runs, int low, std::byte* room) noexcept {
     for (int i = 0; i < runs.size(); ++i) {
         Run& run = runs[i];
         if (run.source == nullptr || run.begin >= low + segment_rows || run.end <= low) continue;
-        run.source->prefetch(run.head, low + segment_rows, low + 2 * segment_rows);
         const int now = fetch(run, low, room);
         if (failed == 0) failed = now;
     }
     return failed;
+}
+
+/// Says that the rows of these runs in [low, low + 256) will be read soon.
+inline void prefetch_segment(const RunList& runs, int low) noexcept {
+    for (const Run& run : runs)
+        if (run.source != nullptr && run.begin < low + segment_rows && run.end > low)
+            run.source->prefetch(run.head, std::max(run.begin, low),
+                                 std::min(run.end, low + segment_rows));
 }
 
 /// The rows of one segment for tiles of one KV head.
@@ -42,6 +49,8 @@ class OpenSegment {
         if (all_here && !scratch_.room.opens()) return true;
         keys_ = cut(keys_here_, keys, 2, low);
         values_ = cut(values_here_, values, 3, low);
+        prefetch_segment(keys, low + segment_rows);
+        prefetch_segment(values, low + segment_rows);
         int failed = fetch_segment(*keys_here_, low, scratch_.keys);
         if (failed == 0) failed = fetch_segment(*values_here_, low, scratch_.values);
         if (failed != 0) {

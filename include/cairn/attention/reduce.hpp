@@ -129,7 +129,7 @@ class Reducer {
         const int window = parameters_.mask.window();
         RunList keys(space.list(0));
         RunList values(space.list(1));
-        m.cache.runs(tiling_.kv_head(strip), keys, values);
+        m.runs(tiling_.kv_head(strip), keys, values);
         OpenSegment segment(layout_, parameters_, space, context_of(worker));
         QueryTile tiles[most_block];
         const int n = end - begin;
@@ -257,7 +257,7 @@ class Reducer {
             if (i % size == 0) loaded = -1;
             if (loaded != item.member || item.index < shared_) {
                 tile_of(item, strip, at);
-                member(item.member).cache.runs(tiling_.kv_head(strip), keys, values);
+                member(item.member).runs(tiling_.kv_head(strip), keys, values);
                 for (int r = 0; r < at.count; ++r) {
                     const TileScratch row = space.from_query(r * at.tile.group, layout_.key_dim);
                     load_queries(member(at.members[r]).queries, tile_of(at.members[r], strip),

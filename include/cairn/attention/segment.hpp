@@ -16,12 +16,12 @@
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
 /// Room for one list of a cache's runs; none where the list's own is enough.
-inline std::span<Run> list_room(CacheRef cache, Workspace::Frame& frame) {
-    const int runs = cache.most_runs();
+inline std::span<Run> list_room(int runs, Workspace::Frame& frame) {
     if (runs <= RunList::inside) return {};
-    auto* at = frame.array<Run>(static_cast<std::size_t>(runs));
-    std::uninitialized_value_construct_n(at, runs);
-    return {at, static_cast<std::size_t>(runs)};
+    return {frame.array<Run>(static_cast<std::size_t>(runs)), static_cast<std::size_t>(runs)};
+}
+inline std::span<Run> list_room(CacheRef cache, Workspace::Frame& frame) {
+    return list_room(cache.most_runs(), frame);
 }
 
 /// Rows of a run that a query at `position` sees inside [low, high): an interval.
@@ -52,7 +52,10 @@ void for_each_block(const Run& run, int begin, int end, Body&& body) {
     for (int row = begin; row < end;) {
         Rows rows = run.rows(row, end);
         const int next = row + segment_rows;
-        if (next < run.end) rows.ahead = run.rows(next, next + 1).unit;
+        if (next < run.end)
+            rows.ahead = run.rows(next, next + 1).unit;
+        else if (run.next != nullptr)
+            rows.ahead = run.next + (row - run.begin) / run.codec->rows_per_unit * run.stride;
         body(rows, row);
         row += rows.count;
     }

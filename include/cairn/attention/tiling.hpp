@@ -114,10 +114,9 @@ struct TileScratch {
     /// Room of one of the lists: keys and values of a KV head, the same of a segment.
     std::span<Run> list(int which) const noexcept {
         if (room.runs == 0) return {};
-        auto* at =
-            reinterpret_cast<Run*>(lists + static_cast<std::size_t>(which) * room.list_floats());
-        std::uninitialized_value_construct_n(at, room.runs);
-        return {at, static_cast<std::size_t>(room.runs)};
+        // Runs are made where they are pushed.
+        float* at = lists + static_cast<std::size_t>(which) * room.list_floats();
+        return {reinterpret_cast<Run*>(at), static_cast<std::size_t>(room.runs)};
     }
     Scratch for_codec() const noexcept { return {codec, room.codec}; }
     /// The same scratch with its queries from `first` on.

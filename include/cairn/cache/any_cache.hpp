@@ -28,7 +28,11 @@ class AnyCache {
     /// if the address space cannot be had.
     AnyCache(const HeadLayout& layout, int capacity, const AnyStore& store, AnyKeep keep,
              int layer = 0)
-        : self_(made<Books::any>(layout, capacity, store, std::move(keep), layer)) {}
+        : AnyCache(layout, capacity, store, std::move(keep), AnyRead(), layer) {}
+    /// The same whose queries read what `read` chooses.
+    AnyCache(const HeadLayout& layout, int capacity, const AnyStore& store, AnyKeep keep,
+             const AnyRead& read, int layer = 0)
+        : self_(made<Books::any>(layout, capacity, store, std::move(keep), read, layer)) {}
     /// A cache of one's own that can be truncated and forked (and copied: see `copy`).
     template <class C>
     requires(Rewindable<C> && Forkable<C> && !std::derived_from<C, AnyCache>)
@@ -105,6 +109,8 @@ class AnyCache {
     RowsWanted rows_wanted() const { return ref().rows_wanted(); }
     /// Runs of a stream at most, now.
     int most_runs() const { return ref().most_runs(); }
+    /// How queries choose the rows they read; null: they read all.
+    const RowsRead* rows_read() const { return ref().rows_read(); }
     // Scores for keeps that choose by them; attention calls these.
     bool wants_scores(int query) const { return ref().wants_scores(query); }
     bool wants_queries() const { return ref().wants_queries(); }
@@ -269,7 +275,7 @@ class AnyCache {
     template <Books books>
     [[gnu::cold]] static std::unique_ptr<Interface> made(const HeadLayout& layout, int capacity,
                                                          const AnyStore& store, AnyKeep keep,
-                                                         int layer) {
+                                                         const AnyRead& read, int layer) {
         using namespace internal;
         validate(layout);
         require(capacity > 0 && capacity <= row_limit, ErrorCode::invalid_argument,
@@ -282,15 +288,17 @@ class AnyCache {
                 "head layout: inputs of ", layout.input, " numbers; 0 to ", row_limit,
                 " are possible");
         const KeepFacts facts = keep.facts_now();
-        FixedVector<StreamSpec> specs = plan_streams(store, facts, layout, layer).streams;
+        FixedVector<StreamSpec> specs =
+            plan_streams(store, facts, read.facts_now(), layout, layer).streams;
         if constexpr (books != Books::by_position)
             if (facts.by_score)
                 return std::make_unique<Holder<HostCache<SlotBook>>>(HostCache(SlotBook(
                     layout, capacity, store, keep.scorer(layout), layer, std::move(specs))));
         if constexpr (books != Books::by_score)
             if (!facts.by_score)
-                return std::make_unique<Holder<HostCache<PositionBook>>>(HostCache(
-                    PositionBook(layout, capacity, store, std::move(keep), std::move(specs))));
+                return std::make_unique<Holder<HostCache<PositionBook>>>(
+                    HostCache(PositionBook(layout, capacity, store, std::move(keep),
+                                           read.reader(layout, layer), std::move(specs))));
         fail(ErrorCode::invalid_argument, "keep ", keep.spec(), ": its facts say ",
              facts.by_score ? "by score" : "by position", ", its type does not");
     }
@@ -314,11 +322,11 @@ class AnyCache {
 #define CAIRN_CACHES_OF extern template
 #endif
 CAIRN_CACHES_OF std::unique_ptr<AnyCache::Interface> AnyCache::made<AnyCache::Books::any>(
-    const HeadLayout&, int, const AnyStore&, AnyKeep, int);
+    const HeadLayout&, int, const AnyStore&, AnyKeep, const AnyRead&, int);
 CAIRN_CACHES_OF std::unique_ptr<AnyCache::Interface> AnyCache::made<AnyCache::Books::by_position>(
-    const HeadLayout&, int, const AnyStore&, AnyKeep, int);
+    const HeadLayout&, int, const AnyStore&, AnyKeep, const AnyRead&, int);
 CAIRN_CACHES_OF std::unique_ptr<AnyCache::Interface> AnyCache::made<AnyCache::Books::by_score>(
-    const HeadLayout&, int, const AnyStore&, AnyKeep, int);
+    const HeadLayout&, int, const AnyStore&, AnyKeep, const AnyRead&, int);
 #undef CAIRN_CACHES_OF
 #endif
 

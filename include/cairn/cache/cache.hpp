@@ -19,6 +19,8 @@
 #include "cairn/cache/keep/snapkv.hpp"      // SnapKv: what the prompt's last queries looked at
 #include "cairn/cache/keep/window_sinks.hpp"  // WindowSinks: the first rows and the last ones
 #include "cairn/cache/kv_cache.hpp"           // KvCache: a cache whose policies are its type
+#include "cairn/cache/read/quest.hpp"         // Quest: pages whose keys promise most are read
+#include "cairn/cache/read/read_all.hpp"      // ReadAll
 #include "cairn/cache/store/contiguous.hpp"   // Contiguous, Mapped
 #include "cairn/cache/store/paged.hpp"        // Paged, BlockPools: blocks that caches share
 #include "cairn/cache/store/spilled.hpp"      // Spilled: old rows on disk

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -93,6 +94,7 @@ class ScratchFile {
     /// ESTALE.
     int read(Slot slot, std::size_t offset, std::byte* to, std::size_t size) const noexcept {
         if (foreign()) return ESTALE;
+        const std::int64_t began = nanoseconds();
         for (off_t at = static_cast<off_t>(slot) + static_cast<off_t>(offset); size > 0;) {
             const ssize_t n = uninterrupted([&] { return ::pread(descriptor_, to, size, at); });
             if (n <= 0) return n < 0 ? errno : EIO;
@@ -100,10 +102,16 @@ class ScratchFile {
             at += n;
             size -= static_cast<std::size_t>(n);
         }
+        if (nanoseconds() - began > slow)
+            announced_.store(often, std::memory_order_relaxed);
+        else if (const int left = announced_.load(std::memory_order_relaxed); left > 0)
+            announced_.store(left - 1, std::memory_order_relaxed);
         return 0;
     }
-    /// Says that bytes will be read soon.
+    /// Says that bytes will be read soon. It costs as much as reading what the system has in
+    /// memory, so the system is told only while reads have had to wait lately.
     void prefetch(Slot slot, std::size_t offset, std::size_t size) const noexcept {
+        if (announced_.load(std::memory_order_relaxed) == 0) return;
 #if defined(POSIX_FADV_WILLNEED)
         ::posix_fadvise(descriptor_, static_cast<off_t>(slot) + static_cast<off_t>(offset),
                         static_cast<off_t>(size), POSIX_FADV_WILLNEED);
@@ -125,6 +133,13 @@ class ScratchFile {
 
   private:
     static constexpr std::int64_t nobody = -1;
+    static constexpr std::int64_t slow = 100'000;  // a read that waited for the disk, in ns
+    static constexpr int often = 1000;             // reads after it that are announced
+    static std::int64_t nanoseconds() noexcept {
+        timespec now{};
+        ::clock_gettime(CLOCK_MONOTONIC, &now);
+        return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+    }
     static constexpr const char* not_ours =
         "temporary file: another process had rows in it when it forked this one; make a new cache";
     // Whether a parent's slots are in it, and its lock in any state.
@@ -162,6 +177,7 @@ class ScratchFile {
     std::string folder_;
     std::atomic<std::int64_t> process_{nobody};  // whose slots these are
     std::atomic<int> descriptor_{-1};
+    mutable std::atomic<int> announced_{often};  // reads to come that the system is told of
     mutable std::mutex mutex_;
     std::unordered_map<Slot, Entry> slots_;  // in use
     std::map<std::size_t, Free> free_;       // by size

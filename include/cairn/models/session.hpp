@@ -49,7 +49,12 @@ class Session final : public SessionState {
     Session(Model model, int capacity, Executor& executor = Serial::instance())
     requires SessionCache<Cache>
         : Session(std::move(model), capacity, executor,
-                  [](int, const HeadLayout& layout, int rows) { return Cache(layout, rows); }) {}
+                  [](int layer, const HeadLayout& layout, int rows) {
+                      if constexpr (requires { Cache::of_layer(layer, layout, rows); })
+                          return Cache::of_layer(layer, layout, rows);
+                      else
+                          return (void)layer, Cache(layout, rows);
+                  }) {}
     /// The same with caches from `make(layer, layout, capacity)`: chosen at run time, or by layer.
     /// It is not asked for layers that follow another one.
     template <class Make>

@@ -127,6 +127,11 @@ class HostCache {
         if (valid()) book_.runs(kv_head, keys, values);
     }
     int most_runs() const noexcept { return book_.most_runs(); }
+    const RowsRead* rows_read() const noexcept {
+        if constexpr (!scored)
+            if (valid()) return book_.rows_read();
+        return nullptr;
+    }
     RowsWanted rows_wanted() const noexcept {
         return valid() ? book_.streams().rows_wanted() : RowsWanted{};
     }

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "cairn/cache/internal/check_staged.hpp"
+#include "cairn/cache/internal/page_book.hpp"
 #include "cairn/cache/internal/row_archive.hpp"
 #include "cairn/cache/internal/streams.hpp"
 
@@ -21,7 +23,8 @@ class PositionBook {
 
     /// Throws what the store throws, Error{invalid_argument} for what cannot work together.
     [[gnu::cold]] PositionBook(const HeadLayout& layout, int capacity, const AnyStore& store,
-                               AnyKeep keep, FixedVector<StreamSpec> specs)
+                               AnyKeep keep, std::shared_ptr<const PageReader> reader,
+                               FixedVector<StreamSpec> specs)
         : layout_(layout),
           capacity_(capacity),
           keep_(std::move(keep)),
@@ -31,6 +34,8 @@ class PositionBook {
         for (const AgedRows& stream : streams_)
             limited_ |= stream.plan().ages() || stream.chunked();
         limited_ |= extent_.recent > 0;
+        if (reader != nullptr)
+            pages_ = std::make_unique<PageBook>(std::move(reader), layout, capacity);
     }
 
     void stage(const TokenRows& k, const TokenRows& v) {
@@ -42,8 +47,10 @@ class PositionBook {
         ask_keep(end);
         try {
             for (AgedRows& stream : streams_) stream.reserve(length_, end);
+            if (pages_ != nullptr) pages_->reserve(streams_.keys(), length_, end);
             streams_.keys().write(length_, k.rows, k.data, k.stride);
             if (!streams_.from_keys()) streams_.values().write(length_, v.rows, v.data, v.stride);
+            if (pages_ != nullptr) pages_->update(streams_.keys(), length_, end);
         } catch (...) {
             cut(length_);
             throw;
@@ -85,8 +92,8 @@ class PositionBook {
     }
     // Forgets rows [begin, end). One hole is possible: the rows of a second one must adjoin it.
     [[gnu::cold]] bool can_drop(int begin, int end) const noexcept {
-        return unbounded() && !facts_.forgets && !facts_.hides && length_ == committed_ &&
-               begin >= 0 && begin < end && end <= committed_ &&
+        return unbounded() && pages_ == nullptr && !facts_.forgets && !facts_.hides &&
+               length_ == committed_ && begin >= 0 && begin < end && end <= committed_ &&
                (dropped_ == 0 || (begin >= hole_ && begin <= hole_ + dropped_));
     }
     [[gnu::cold]] void drop(int begin, int end) noexcept {
@@ -142,13 +149,21 @@ class PositionBook {
     [[gnu::cold]] std::size_t payload_bytes(int rows) const {
         return streams_.payload_bytes(rows, held(rows));
     }
-    std::size_t bytes() const noexcept { return streams_.bytes(); }
+    std::size_t bytes() const noexcept {
+        return streams_.bytes() + (pages_ != nullptr ? pages_->bytes() : 0);
+    }
+    const RowsRead* rows_read() const noexcept { return pages_.get(); }
     const HeadLayout& layout() const noexcept { return layout_; }
     const Streams& streams() const noexcept { return streams_; }
     const AnyKeep& keep() const noexcept { return keep_; }
 
-    [[gnu::cold]] PositionBook fork() const { return PositionBook(*this, streams_.share()); }
-    [[gnu::cold]] PositionBook copy() const { return PositionBook(*this, streams_.copy()); }
+    [[gnu::cold]] PositionBook fork() const {
+        return PositionBook(*this, streams_.share(), pages_ != nullptr ? pages_->share() : nullptr);
+    }
+    [[gnu::cold]] PositionBook copy() const {
+        return PositionBook(*this, streams_.copy(),
+                            pages_ != nullptr ? pages_->copy(committed_) : nullptr);
+    }
 
     /// Writes the committed rows, or reads them into an empty cache. What fails leaves it as it
     /// was.
@@ -161,6 +176,7 @@ class PositionBook {
             if (a.loading()) {
                 truncate(0);
                 for (AgedRows& stream : streams_) stream.trim(0);
+                if (pages_ != nullptr) pages_->trim();
             }
             throw;
         }
@@ -180,7 +196,8 @@ class PositionBook {
         a.number("front rows", front_rows, 0, row_limit);
         a.number("committed rows", committed, 0, row_limit);
         require(dropped <= committed && front_rows <= committed - dropped &&
-                    (dropped == 0 || (!facts_.forgets && !facts_.hides && unbounded())),
+                    (dropped == 0 ||
+                     (!facts_.forgets && !facts_.hides && pages_ == nullptr && unbounded())),
                 ErrorCode::bad_file, "archive: ", dropped, " rows dropped behind ", front_rows,
                 " of ", committed, " do not suit this cache");
         require(committed - closed <= capacity_ - closed_, ErrorCode::capacity,
@@ -194,6 +211,11 @@ class PositionBook {
         const int oldest = oldest_needed(committed);
         for (AgedRows& stream : streams_) archive_stream(a, rows, stream, committed, oldest);
         if (a.loading()) {
+            // Summaries are no part of a file: they follow from the rows.
+            if (pages_ != nullptr) {
+                pages_->reserve(streams_.keys(), 0, committed);
+                pages_->update(streams_.keys(), 0, committed);
+            }
             committed_ = length_ = committed;
             release(front(), oldest);
             ask_keep(committed);
@@ -201,13 +223,15 @@ class PositionBook {
         }
     }
 
-    [[gnu::cold]] PositionBook(const PositionBook& other, Streams streams)
+    [[gnu::cold]] PositionBook(const PositionBook& other, Streams streams,
+                               std::unique_ptr<PageBook> pages)
         : layout_(other.layout_),
           capacity_(other.capacity_),
           keep_(other.keep_),
           facts_(other.facts_),
           extent_(other.extent_),
           streams_(std::move(streams)),
+          pages_(std::move(pages)),
           committed_(other.committed_),
           length_(other.committed_),
           dropped_(other.dropped_),
@@ -331,6 +355,7 @@ class PositionBook {
     }
     void cut(int length) noexcept {
         for (AgedRows& stream : streams_) stream.cut(length);
+        if (pages_ != nullptr) pages_->cut(length);
     }
     void release(int first, int oldest) noexcept {
         for (AgedRows& stream : streams_) stream.release(first, oldest);
@@ -342,8 +367,9 @@ class PositionBook {
     KeepFacts facts_;
     Extent extent_;
     Streams streams_;
-    Intervals intervals_;  // what queries see now
-    Intervals asked_;      // what they would see: memory that asking reuses
+    std::unique_ptr<PageBook> pages_;  // null: queries read all rows
+    Intervals intervals_;              // what queries see now
+    Intervals asked_;                  // what they would see: memory that asking reuses
     int committed_ = 0;
     int length_ = 0;
     int dropped_ = 0;  // rows forgotten behind the first hole_

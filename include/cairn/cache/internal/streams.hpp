@@ -29,7 +29,8 @@ struct CachePlanSpec {
 /// The streams of a store's cache for one layer. Throws Error{invalid_argument} with the sentence
 /// of the first rule that is broken.
 [[gnu::cold]] inline CachePlanSpec plan_streams(const AnyStore& store, const KeepFacts& keep,
-                                                const HeadLayout& layout, int layer) {
+                                                const ReadFacts& read, const HeadLayout& layout,
+                                                int layer) {
     const StreamShape shape{
         .layer = layer, .heads = layout.kv_heads, .dims = layout.key_dim, .input = layout.input};
     StreamShape of_values = shape.as_values();
@@ -37,7 +38,7 @@ struct CachePlanSpec {
     PlannedStream keys = planned(store.keys, shape);
     PlannedStream values = planned(store.values, of_values);
     CachePlanSpec result;
-    result.facts = {store.facts_now(), keys.facts, values.facts, keep};
+    result.facts = {store.facts_now(), keys.facts, values.facts, keep, read};
     const std::string_view sentence = broken_rule(result.facts);
     require(sentence.empty(), ErrorCode::invalid_argument, "cache ", store.spec(), " of ",
             store.keys.spec(), " and ", store.values.spec(), ": ", sentence);

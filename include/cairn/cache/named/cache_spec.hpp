@@ -11,15 +11,16 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-/// SPEC = store ['=' N] {',' option '=' N} [':' [codec] [':' keep]]; codec = NAME | k=NAME,v=NAME;
-/// keep = NAME ['=' N] {',' option '=' N}. A word for a whole cache stands alone. Without a store
-/// rows are in the first one of the words: q8_0, k=f16,v=q8_0.
+/// SPEC = store ['=' N] {',' option '=' N} [':' [codec] [':' [keep] [':' read]]]; codec = NAME |
+/// k=NAME,v=NAME; keep, read = NAME ['=' N] {',' option '=' N}. A word for a whole cache stands
+/// alone. Without a store rows are in the first one of the words: q8_0, k=f16,v=q8_0.
 class CacheSpec {
   public:
     /// The words a SPEC may use, for help texts.
     static std::string stores() { return cache_words().stores(); }
     static std::string codecs() { return cache_words().codecs(); }
     static std::string keeps() { return cache_words().keeps(); }
+    static std::string reads() { return cache_words().reads(); }
 
     /// Throws Error{usage} naming the choices, or with the sentence that says why a combination
     /// cannot work.
@@ -48,14 +49,17 @@ class CacheSpec {
         const std::string values = values_.spec();
         std::string result = named_.spec + ":";
         result += keys == values ? keys : "k=" + keys + ",v=" + values;
-        if (const std::string keep = keep_.spec(); keep != cache_words().default_keep())
-            result.append(":").append(keep);
+        const std::string keep = keep_.spec();
+        const std::string read = read_.spec();
+        const bool reads_all = read == cache_words().default_read();
+        if (!reads_all || keep != cache_words().default_keep()) result.append(":").append(keep);
+        if (!reads_all) result.append(":").append(read);
         return result;
     }
     /// A cache of this kind for one layer. Throws what AnyCache's constructor throws.
     AnyCache make(const HeadLayout& layout, int capacity, int layer = 0) const {
         if (whole_.make != nullptr) return whole_.make(layout, capacity, layer);
-        return AnyCache(layout, capacity, store_, keep_, layer);
+        return AnyCache(layout, capacity, store_, keep_, read_, layer);
     }
     /// The same as sessions ask for caches: `model.session(512, threads, spec)`.
     AnyCache operator()(int layer, const HeadLayout& layout, int capacity) const {
@@ -81,6 +85,7 @@ class CacheSpec {
     /// Its parts; of a whole cache they are empty, and what asks them gets Error{bad_state}.
     const AnyStore& store() const noexcept { return store_; }
     const AnyKeep& keep() const noexcept { return keep_; }
+    const AnyRead& read() const noexcept { return read_; }
     /// Whether old rows go by position, so that a text without end fits.
     bool streaming() const {
         if (whole_.make != nullptr) return false;
@@ -91,7 +96,8 @@ class CacheSpec {
     CacheFacts facts() const {
         if (whole_.make != nullptr) return {};
         return {store_.facts_now(), store_.keys.facts_now().value_or(CodecFacts{}),
-                store_.values.facts_now().value_or(CodecFacts{}), keep_.facts_now()};
+                store_.values.facts_now().value_or(CodecFacts{}), keep_.facts_now(),
+                read_.facts_now()};
     }
 
   private:
@@ -101,8 +107,9 @@ class CacheSpec {
         if (place == std::string_view::npos) return {text, {}};
         return {text.substr(0, place), text.substr(place + 1)};
     }
-    void read(std::string_view store, std::string_view codec, std::string_view keep) {
+    void read(std::string_view store, std::string_view codec, std::string_view keep_and_read) {
         const CacheWords& words = cache_words();
+        const auto [keep, read] = split(keep_and_read, ':');
         named_ = words.read_store(store, text_);
         if (codec.empty()) codec = named_.default_codec;
         if (codec.starts_with("k=")) {
@@ -115,6 +122,7 @@ class CacheSpec {
             keys_ = values_ = words.read_codec(codec, text_);
         }
         keep_ = words.read_keep(keep.empty() ? words.default_keep() : std::string(keep), text_);
+        read_ = words.read_read(read.empty() ? words.default_read() : std::string(read), text_);
         store_ = named_.make(keys_, values_);
         const std::string_view sentence = broken_rule(facts());
         require(sentence.empty(), ErrorCode::usage, "cache SPEC \"", text_, "\": ", sentence);
@@ -127,6 +135,7 @@ class CacheSpec {
     AnyCodec values_;
     AnyStore store_;
     AnyKeep keep_;
+    AnyRead read_;
 };
 
 }}  // namespace cairn

@@ -14,6 +14,8 @@
 #include "cairn/cache/keep/window_sinks.hpp"
 #include "cairn/cache/named/store_words.hpp"
 #include "cairn/cache/named/words.hpp"
+#include "cairn/cache/read/quest.hpp"
+#include "cairn/cache/read/read_all.hpp"
 #include "cairn/cache/store/paged.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -50,6 +52,8 @@ namespace internal {
     words.keep(SnapKv<512>{});
     words.keep(Nacl<512>{});
     words.keep(HashEvict<512>{});
+    words.read(ReadAll{});
+    words.read(Quest{});
 }
 
 }  // namespace internal

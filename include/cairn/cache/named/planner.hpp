@@ -62,15 +62,16 @@ inline PlannedSlots planned_slots(const Scorer& scorer, const SequencePlan& sequ
 /// The cost of one layer's cache for one sequence. Throws what AnyCache's constructor throws,
 /// Error{invalid_argument} for a sequence that cannot be, Error{limit} where bytes overflow 64
 /// bits.
-inline CachePlan plan_cache(const AnyStore& store, const AnyKeep& keep, const HeadLayout& layout,
-                            const SequencePlan& sequence, int layer = 0) {
+inline CachePlan plan_cache(const AnyStore& store, const AnyKeep& keep, const AnyRead& read,
+                            const HeadLayout& layout, const SequencePlan& sequence, int layer = 0) {
     using namespace internal;
     validate(layout);
     for (const int rows : {sequence.capacity, sequence.tokens, sequence.prompt})
         require(rows >= 0 && rows <= row_limit, ErrorCode::invalid_argument, "plan: ", rows,
                 " rows; 0 to ", row_limit, " are possible");
     const KeepFacts facts = keep.facts_now();
-    const FixedVector<StreamSpec> streams = plan_streams(store, facts, layout, layer).streams;
+    const FixedVector<StreamSpec> streams =
+        plan_streams(store, facts, read.facts_now(), layout, layer).streams;
     CachePlan plan;
     // One sum over the streams: rows held of so many, rows staged and read at the end and before.
     const auto add = [&](const Extent& extent, int payload_rows, int held, int rows, int most,
@@ -102,22 +103,39 @@ inline CachePlan plan_cache(const AnyStore& store, const AnyKeep& keep, const He
     const int held = extent.recent > 0 ? static_cast<int>(std::min<std::int64_t>(n, window)) : n;
     // While a chunk is staged, nothing behind it has been given back yet.
     add(extent, n, held, n, n, front, oldest(n), oldest(std::max(0, n - PositionBook::chunk)));
+    if (const auto reader = read.reader(layout, layer)) {
+        const std::size_t pages = PageBook::bytes_for(*reader, layout, sequence.capacity, n);
+        plan.committed = checked_add(plan.committed, pages, "cache bytes");
+        plan.peak = checked_add(plan.peak, pages, "cache bytes");
+    }
     return plan;
+}
+/// The same for a cache whose queries read all rows.
+inline CachePlan plan_cache(const AnyStore& store, const AnyKeep& keep, const HeadLayout& layout,
+                            const SequencePlan& sequence, int layer = 0) {
+    return plan_cache(store, keep, AnyRead(), layout, sequence, layer);
 }
 /// The same for a cache by name.
 inline CachePlan plan_cache(const CacheSpec& spec, const HeadLayout& layout,
-                            const SequencePlan& sequence) {
-    return plan_cache(spec.store(), spec.keep(), layout, sequence);
+                            const SequencePlan& sequence, int layer = 0) {
+    return plan_cache(spec.store(), spec.keep(), spec.read(), layout, sequence, layer);
 }
 
 /// The cost of `sequences` sequences on a model whose layers are all of one layout.
 inline CachePlan plan_model(const CacheSpec& spec, const HeadLayout& layout, int layers,
                             int sequences, const SequencePlan& sequence) {
-    CachePlan plan = plan_cache(spec, layout, sequence);
     require(layers >= 0 && sequences >= 0, ErrorCode::invalid_argument, "plan: ", layers,
             " layers of ", sequences, " sequences");
-    const std::size_t times =
-        static_cast<std::size_t>(layers) * static_cast<std::size_t>(sequences);
+    CachePlan plan = plan_cache(spec, layout, sequence);
+    auto times = static_cast<std::size_t>(sequences);
+    if (spec.read().facts_now().few) {
+        // A read may treat each layer in its own way.
+        if (layers == 0) plan = {};
+        for (int layer = 1; layer < layers; ++layer)
+            plan += plan_cache(spec, layout, sequence, layer);
+    } else {
+        times *= static_cast<std::size_t>(layers);
+    }
     plan.payload = checked_mul(plan.payload, times, "cache bytes");
     plan.committed = checked_mul(plan.committed, times, "cache bytes");
     plan.peak = checked_mul(plan.peak, times, "cache bytes");

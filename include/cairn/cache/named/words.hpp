@@ -15,6 +15,7 @@
 
 #include "cairn/cache/any_cache.hpp"
 #include "cairn/cache/seam/keep_policy.hpp"
+#include "cairn/cache/seam/read_policy.hpp"
 #include "cairn/cache/seam/store_policy.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -85,6 +86,17 @@ class CacheWords {
             });
     }
 
+    /// A read.
+    template <ReadPolicy R>
+    void read(R prototype) {
+        put(reads_, R::word, usage_of<R>(), help_of<R>(),
+            [prototype](std::string_view words, std::string_view whole, std::string_view known) {
+                R policy = prototype;
+                internal::OptionReader(words, whole, known).read(policy);
+                return AnyRead(std::move(policy));
+            });
+    }
+
     /// A whole cache of one's own, in place of store, codec and keep: `make(layout, capacity,
     /// layer)` gives what AnyCache takes.
     template <class C>
@@ -104,6 +116,7 @@ class CacheWords {
     std::string default_store() const { return first_of(stores_); }
     std::string default_codec() const { return first_of(codecs_); }
     std::string default_keep() const { return first_of(keeps_); }
+    std::string default_read() const { return first_of(reads_); }
 
     /// Reads "paged=16". Throws Error{usage} naming the choices.
     NamedStore read_store(std::string_view words, std::string_view whole) const {
@@ -117,6 +130,9 @@ class CacheWords {
     }
     AnyKeep read_keep(std::string_view words, std::string_view whole) const {
         return find(keeps_, "keep", head_of(words), whole).value(words, whole, keeps());
+    }
+    AnyRead read_read(std::string_view words, std::string_view whole) const {
+        return find(reads_, "read", head_of(words), whole).value(words, whole, reads());
     }
     AnyCodec read_codec(std::string_view word, std::string_view whole) const {
         for (const auto& [suffix, entry] : wrappers_copy())
@@ -155,6 +171,7 @@ class CacheWords {
         return text + "; k=NAME,v=NAME";
     }
     std::string keeps() const { return listed(keeps_); }
+    std::string reads() const { return listed(reads_); }
 
   private:
     template <class T>
@@ -229,6 +246,7 @@ class CacheWords {
     Words<AnyCodec> codecs_;
     Words<std::function<AnyCodec(AnyCodec)>> wrappers_;
     Words<Reader<AnyKeep>> keeps_;
+    Words<Reader<AnyRead>> reads_;
     Words<Reader<NamedCache>> caches_;
 };
 

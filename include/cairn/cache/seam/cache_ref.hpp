@@ -5,6 +5,8 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
+class RowsRead;
+
 /// Two pointers, the cache and its functions, and whether they may change it. Valid as long as the
 /// cache.
 class CacheRef {
@@ -60,6 +62,8 @@ class CacheRef {
     void on_scores(int kv_head, const float* p, int begin, int end) const {
         if (!reads_) functions_->on_scores(object_, kv_head, p, begin, end);
     }
+    /// How queries choose the rows they read; null: they read all.
+    const RowsRead* rows_read() const { return functions_->rows_read(object_); }
     /// For caches that watch what attention makes of them (models/audit.hpp).
     void on_attended(const struct Attended& attended) const {
         if (functions_->on_attended != nullptr) functions_->on_attended(object_, attended);
@@ -84,6 +88,7 @@ class CacheRef {
         void (*on_queries)(void*, int, const float*, int, int);
         void (*on_scores)(void*, int, const float*, int, int);
         void (*on_attended)(void*, const Attended&);
+        const RowsRead* (*rows_read)(const void*);
     };
     template <class C>
     static constexpr auto watcher() -> void (*)(void*, const Attended&) {
@@ -147,6 +152,13 @@ class CacheRef {
                 static_cast<C*>(o)->on_scores(head, p, begin, end);
         },
         watcher<C>(),
+        [](const void* o) -> const RowsRead* {
+            (void)o;
+            if constexpr (requires(const C& c) { c.rows_read(); })
+                return as<C>(o).rows_read();
+            else
+                return nullptr;
+        },
     };
 
     void* object_;

@@ -1,5 +1,5 @@
-// What is known of a store, a codec and a keep before anything is made: static data of their types.
-// The rules about what can work together read nothing else.
+// What is known of a store, a codec, a keep and a read before anything is made: static data of
+// their types. The rules about what can work together read nothing else.
 #pragma once
 
 #include "cairn/cache/seam/stream_plan.hpp"
@@ -35,12 +35,18 @@ struct KeepFacts {
     bool hides = false;     ///< rows stay, but not every later query sees them
 };
 
+/// Of a read.
+struct ReadFacts {
+    bool few = false;  ///< queries choose the rows they read
+};
+
 /// Of a whole cache.
 struct CacheFacts {
     StoreFacts store;
     CodecFacts keys;
     CodecFacts values;
     KeepFacts keep;
+    ReadFacts read{};
 };
 
 /// The facts of a stream of keys or values as it is written, whatever its type says.
@@ -82,7 +88,16 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
     RULE(f.values.kind != RowKind::bare_key || f.keys.kind == RowKind::bare_key,                    \
          "values are never rotated, so none of them are kept before that")                          \
     RULE(f.values.kind != RowKind::input || f.keys.kind == RowKind::input,                          \
-         "values that are made of a layer's inputs need the inputs, which stand in place of keys")
+         "values that are made of a layer's inputs need the inputs, which stand in place of keys")   \
+    RULE(!f.read.few || !(f.keep.by_score || f.keep.forgets || f.keep.hides),                       \
+         "a query that reads few rows chooses among all of them; "                                  \
+         "a keep that forgets, hides or scores rows has chosen before it")                          \
+    RULE(!f.read.few || !f.keys.ages,                                                               \
+         "pages are known by their keys as they are read; "                                         \
+         "keys that change form with age are read in several ways")                                 \
+    RULE(!f.read.few || f.keys.kind == RowKind::ready,                                              \
+         "pages are known by their keys as queries meet them; "                                     \
+         "rows that become keys only when they are read say nothing before")
 // clang-format on
 
 /// The same list as data.

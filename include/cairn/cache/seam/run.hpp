@@ -65,6 +65,7 @@ struct Run {
     std::ptrdiff_t block_bytes = 0;
     std::ptrdiff_t stride = 0;          ///< bytes from unit to unit
     const RowSource* source = nullptr;  ///< not null: not in memory yet (cache/row_source.hpp)
+    const std::byte* next = nullptr;    ///< the unit of rows that are read soon after this run's
 
     /// The rows from `row` to `last`, as far as they lie in one stretch of memory.
     Rows rows(int row, int last) const noexcept {

@@ -126,8 +126,12 @@ class SpilledRows final : public RowStore, public RowSource {
         return 0;
     }
     void prefetch(int head, int begin, int end) const noexcept override {
-        for (int row = begin; row < std::min(end, front()); row += block_)
-            file_->prefetch(slot(row), offset(head, row), block_head_bytes());
+        end = std::min(end, front());
+        for (int row = begin / codec_->rows_per_unit * codec_->rows_per_unit; row < end;) {
+            const int stop = std::min(end, (row / block_ + 1) * block_);
+            file_->prefetch(slot(row), offset(head, row), codec_->units(stop - row) * unit_bytes_);
+            row = stop;
+        }
     }
 
   private:

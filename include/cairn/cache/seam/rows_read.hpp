@@ -1,0 +1,35 @@
+// What attention asks of a cache whose queries do not read all rows: which pages one of them reads.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "cairn/cache/seam/page_set.hpp"
+#include "cairn/cache/seam/scratch.hpp"
+
+namespace cairn { inline namespace CAIRN_ABI {
+
+/// The queries of one KV head's group at one position.
+struct GroupQuery {
+    int kv_head = 0;
+    int position = 0;
+    int first_row = 0;         ///< rows before it lie behind the model's window
+    const float* q = nullptr;  ///< [heads][dims], as products with the cache's keys want them
+    int heads = 0;
+    std::span<const float> alibi{};  ///< slopes of these heads; empty: none
+};
+
+/// How a cache's queries choose the pages they read. Page p is rows [p * page_rows, (p + 1) *
+/// page_rows); the page that a query stands in is read whatever is chosen.
+class RowsRead {
+  public:
+    virtual ~RowsRead() = default;
+    virtual int page_rows() const noexcept = 0;
+    /// Floats of scratch that choosing among so many pages needs.
+    virtual std::size_t scratch_floats(int pages) const noexcept = 0;
+    /// Adds the pages that the query reads, of those before its own. Depends on nothing but the
+    /// query and the rows of these pages. Any thread may call it.
+    virtual void choose(const GroupQuery& query, PageSet to, Scratch scratch) const = 0;
+};
+
+}}  // namespace cairn
