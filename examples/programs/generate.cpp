@@ -1,6 +1,12 @@
 // Continues a prompt with a model, on any cache.
+#include <memory>
 #include <optional>
+#include <sstream>
 #include <utility>
+
+#include <cairn/generate/ngram_draft.hpp>
+#include <cairn/generate/session_draft.hpp>
+#include <cairn/generate/speculative.hpp>
 
 #include "watch.hpp"
 
@@ -20,6 +26,11 @@ struct Options : ModelOptions {
     bool special = false;
     std::string save_session;
     std::string load_session;
+    std::string draft;
+    int draft_tokens = 8;
+    std::string draft_rule = "text";
+    std::string draft_lengths = "adaptive";
+    bool draft_set = false;       // by any flag of a draft
     bool sampling_given = false;  // by flags: a loaded session's own settings do not apply
 };
 
@@ -81,8 +92,48 @@ Prompt read_prompt(const Options& options, const Program& program) {
     return result;
 }
 
+// Wrong usage of the flags of a draft, before any model is loaded.
+void check_draft(const Options& options) {
+    if (options.draft.empty()) {
+        require(!options.draft_set, ErrorCode::usage, "--draft: give ngram, self[:SPEC] or a model");
+        return;
+    }
+    require(!options.no_cache, ErrorCode::usage, "--draft needs a cache to check its guesses with");
+    if (options.draft.starts_with("self:")) parse_cache(options.draft.substr(5));
+}
+std::unique_ptr<cairn::Draft> make_draft(const Options& options, Program& program) {
+    if (options.draft == "ngram") return std::make_unique<cairn::NgramDraft>();
+    return std::make_unique<cairn::SessionDraft<Session>>(
+        program.draft_session(options.draft, options.quiet));
+}
+cairn::SpeculationSettings speculation(const Options& options) {
+    cairn::SpeculationSettings settings;
+    settings.guesses = options.draft_tokens;
+    if (options.draft_rule == "law") settings.rule = cairn::GuessRule::same_law;
+    if (options.draft_lengths == "fixed") settings.lengths = cairn::GuessLengths::fixed;
+    return settings;
+}
+cairn::Json draft_report(const Options& options, const cairn::SpeculativeGeneration& g) {
+    if (options.draft.empty()) return {};
+    return {{"kind", options.draft},
+            {"rounds", g.rounds},
+            {"steps", g.steps},
+            {"guesses", g.guesses},
+            {"accepted", g.accepted},
+            {"acceptance", number(g.acceptance())},
+            {"tokens_per_forward", number(g.tokens_per_forward())},
+            {"seconds", g.draft_seconds}};
+}
+std::string draft_line(const cairn::SpeculativeGeneration& g) {
+    std::ostringstream line;
+    line.precision(2);
+    line << std::fixed << ", draft: " << g.accepted << " of " << g.guesses << " guesses came true, "
+         << g.tokens_per_forward() << " tokens a forward";
+    return line.str();
+}
+
 cairn::Json report(const Options& options, const Program& program, const Session& session,
-                   const std::vector<Token>& prompt, const cairn::Generation& g,
+                   const std::vector<Token>& prompt, const cairn::SpeculativeGeneration& g,
                    const cairn::Json& text) {
     const cairn::AnyModel& model = program.loaded().model;
     return {{"prompt_tokens", prompt},
@@ -94,6 +145,7 @@ cairn::Json report(const Options& options, const Program& program, const Session
             {"decode_seconds", g.decode_seconds},
             {"prefill_tokens_per_second", number(g.prefill_rate())},
             {"decode_tokens_per_second", number(g.decode_rate())},
+            {"draft", draft_report(options, g)},
             {"cache",
              {{"spec", options.no_cache ? "none" : program.spec().canonical()},
               {"tokens", options.no_cache ? 0 : session.held()},
@@ -113,6 +165,7 @@ int generate(Options& options) {
             "give one of --prompt, --prompt-file and --tokens");
     require(!options.no_cache || (!loading && options.save_session.empty()), ErrorCode::usage,
             "--no-cache has no session to save or load");
+    check_draft(options);
     for (const std::string& bias : options.biases)
         options.sampling.logit_bias.push_back(parse_bias(bias));
     auto sampler = checked_sampler(options.sampling);
@@ -192,7 +245,13 @@ int generate(Options& options) {
             show(std::to_string(token) + " ");
         return !(stream && stream->stopped());
     };
-    const cairn::Generation result = cairn::generate(session, prompt, sampler, limits, on_token);
+    cairn::SpeculativeGeneration result;
+    if (const auto draft = options.draft.empty() ? nullptr : make_draft(options, program))
+        result = cairn::speculate(session, prompt, sampler, *draft, speculation(options), limits,
+                                  on_token);
+    else
+        static_cast<cairn::Generation&>(result) =
+            cairn::generate(session, prompt, sampler, limits, on_token);
     show(stream ? stream->finish() : "");
     watch.reset();
     if (!options.save_session.empty()) {
@@ -210,7 +269,8 @@ int generate(Options& options) {
     else
         std::cout << std::endl;
     if (!options.json && !options.quiet)
-        note(closing_line(result, options.no_cache ? 0 : session.cache_bytes()));
+        note(closing_line(result, options.no_cache ? 0 : session.cache_bytes()) +
+             (options.draft.empty() ? "" : draft_line(result)));
     return result.reason == cairn::StopReason::cancelled ? 130 : 0;
 }
 
@@ -226,6 +286,7 @@ int main(int argc, char** argv) {
         "  generate --model examples/models/shakespeare --prompt 'ROMEO:' --cache contiguous:f16 "
         "--json\n"
         "  generate --model examples/models/shakespeare --tokens 1,2,3 -n 8 --no-cache\n"
+        "  generate --model examples/models/shakespeare --prompt 'ROMEO:' --draft ngram\n"
         "  generate --model examples/models/shakespeare --prompt 'ROMEO:' -n 50 --save-session "
         "romeo.cairn\n"
         "  generate -m examples/models/shakespeare -f - -n 50 --quiet <prompt.txt\n"
@@ -257,6 +318,22 @@ int main(int argc, char** argv) {
     flags.add("--seed", s.seed, "Seed of the draws; the same seed gives the same text everywhere")
         .shown();
     flags.add("--stop", options.stops, "Text that ends the output; may be repeated");
+    flags.add("--draft", options.draft,
+              "Guesses tokens that the model checks many at once: ngram (what followed the last "
+              "words before), self[:SPEC] (the model through a cheaper cache, q4_0), or a model");
+    flags.add("--draft-tokens", options.draft_tokens, "Guesses checked at once, at most")
+        .between(1, 64)
+        .shown();
+    flags
+        .add("--draft-rule", options.draft_rule,
+             "text: the same text as without a draft; law: text of the same law, more guesses stay")
+        .one_of({"text", "law"})
+        .shown();
+    flags
+        .add("--draft-lengths", options.draft_lengths,
+             "As many guesses as pay (adaptive), or always as many as may be (fixed)")
+        .one_of({"adaptive", "fixed"})
+        .shown();
     flags.add("--save-session", options.save_session, "Write the session to this file when done");
     flags.add("--load-session", options.load_session,
               "Go on from a saved session; a prompt is appended, none is needed");
@@ -265,6 +342,8 @@ int main(int argc, char** argv) {
     options.add_quiet(flags);
     flags.add("--special", options.special, "Names of special tokens in the prompt stand for them");
     return flags.run(argc, argv, [&] {
+        for (const char* flag : {"--draft", "--draft-tokens", "--draft-rule", "--draft-lengths"})
+            options.draft_set = options.draft_set || flags.given(flag);
         for (const char* flag :
              {"--temperature", "--top-k", "--top-p", "--min-p", "--typical-p",
               "--repetition-penalty", "--presence-penalty", "--frequency-penalty", "--logit-bias"})

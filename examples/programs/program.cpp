@@ -10,13 +10,14 @@ namespace programs {
 
 namespace {
 
-cairn::LoadedModel load(const ModelOptions& options, cairn::Executor& pool, double& seconds) {
+cairn::LoadedModel load(const std::string& path, bool quiet, cairn::Executor& pool,
+                        double& seconds) {
     const auto start = std::chrono::steady_clock::now();
     ProgressBar bar("loading");
     const auto show = [&](int done, int total) {
-        if (!options.quiet) bar(done, total);
+        if (!quiet) bar(done, total);
     };
-    auto loaded = cairn::load_model(options.path, {std::nullopt, show, &pool});
+    auto loaded = cairn::load_model(path, {std::nullopt, show, &pool});
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return loaded;
 }
@@ -133,7 +134,7 @@ cairn::AnyCache make_cache(const cairn::CacheSpec& spec, const cairn::HeadLayout
 Program::Program(const ModelOptions& options)
     : spec_(parse_cache(options.cache)),
       pool_(options.threads),
-      loaded_(load(options, pool_, seconds_)),
+      loaded_(load(options.path, options.quiet, pool_, seconds_)),
       compute_(options.compute == "accurate" ? cairn::Compute::accurate : cairn::Compute::fast),
       attention_(options.attention == "fast" ? cairn::Compute::fast : cairn::Compute::accurate) {
     const int most = loaded_.model.context();
@@ -144,14 +145,29 @@ Program::Program(const ModelOptions& options)
     context_ = options.context > 0 ? options.context : most;
 }
 
-Session Program::session() {
-    Session result(loaded_.model, context_, pool_,
+Session Program::session() { return session_of(loaded_.model, spec_, context_); }
+
+Session Program::session_of(const cairn::AnyModel& model, const cairn::CacheSpec& spec,
+                            int context) {
+    Session result(model, context, pool_,
                    [&](int layer, const cairn::HeadLayout& layout, int rows) {
-                       return make_cache(spec_, layout, rows, layer);
+                       return make_cache(spec, layout, rows, layer);
                    });
     result.context().compute = compute_;
     result.context().attention = attention_;
     return result;
+}
+
+Session Program::draft_session(const std::string& draft, bool quiet) {
+    if (draft == "self" || draft.starts_with("self:"))
+        return session_of(loaded_.model, parse_cache(draft == "self" ? "q4_0" : draft.substr(5)),
+                          context_);
+    double seconds = 0.0;
+    const cairn::LoadedModel other = load(draft, quiet, pool_, seconds);
+    require(other.model.vocabulary() == loaded_.model.vocabulary(), ErrorCode::model_mismatch,
+            "--draft: ", draft, " has ", other.model.vocabulary(), " tokens, the model ",
+            loaded_.model.vocabulary());
+    return session_of(other.model, parse_cache("f16"), std::min(context_, other.model.context()));
 }
 
 }  // namespace programs

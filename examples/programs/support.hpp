@@ -109,6 +109,9 @@ class Program {
     explicit Program(const ModelOptions& options);
     /// A session on the cache the flags name.
     Session session();
+    /// A session that guesses for it: of this model for "self" or "self:SPEC" (q4_0 by default),
+    /// otherwise of the model at a path, which has to have the same vocabulary.
+    Session draft_session(const std::string& draft, bool quiet);
     const cairn::Tokenizer& tokenizer() const {
         require(loaded_.tokenizer.has_value(), ErrorCode::unsupported,
                 "the model has no tokenizer: give --tokens instead of text");
@@ -128,6 +131,7 @@ class Program {
     double load_seconds() const noexcept { return seconds_; }
 
   private:
+    Session session_of(const cairn::AnyModel& model, const cairn::CacheSpec& spec, int context);
     double seconds_ = 0.0;
     cairn::CacheSpec spec_;
     cairn::ThreadPool pool_;

@@ -234,6 +234,11 @@ class Programs(unittest.TestCase):
                      m + ("--prompt", "x", "--cache", "contiguous", "--no-cache"), m + ("--prompt", "x", "--temperature", "-1"),
                      m + ("--prompt", "x", "--temperature", "nan"), m + ("--prompt", "x", "--top-p", "2"), m + ("--prompt", "x", "--top-k", "-3"),
                      m + ("--prompt", "x", "--logit-bias", "5"), m + ("--prompt", "x", "--logit-bias", "5=x"), m + ("--prompt", "x", "--stop", ""),
+                     m + ("--prompt", "x", "--draft", ""), m + ("--prompt", "x", "--draft-tokens", "4"), m + ("--prompt", "x", "--draft-rule", "law"),
+                     m + ("--prompt", "x", "--draft", "ngram", "--draft-tokens", "0"), m + ("--prompt", "x", "--draft", "ngram", "--draft-tokens", "65"),
+                     m + ("--prompt", "x", "--draft", "ngram", "--draft-tokens", "x"), m + ("--prompt", "x", "--draft", "ngram", "--draft-rule", "any"),
+                     m + ("--prompt", "x", "--draft", "ngram", "--draft-lengths", "long"), m + ("--prompt", "x", "--draft", "ngram", "--no-cache"),
+                     m + ("--prompt", "x", "--draft", "self:"), m + ("--prompt", "x", "--draft", "self:pages"), m + ("--prompt", "x", "--draft", "self:contiguous:q9"),
                      m + ("--prompt", "x", "--threads", "0"), m + ("--prompt", "x", "--compute", "slow"), m + ("--prompt", "x", "stray")]:
             self.bad(2, "usage", "generate", *args)
         self.assertIn("-n: -5 is not >= 1 ", self.bad(2, "usage", "compare", *m, "-n", "-5"))
@@ -257,8 +262,41 @@ class Programs(unittest.TestCase):
         self.bad(1, "token_range", "generate", *m, "--tokens", "1", "--logit-bias", "1024=1")
         self.bad(1, "capacity", "generate", *m, "--tokens", "1,2,3", "--context", "2")
         self.bad(1, "capacity", "generate", *m, "--tokens", "1", "--context", "100000")
+        self.bad(1, "io", "generate", *m, "--prompt", "x", "--draft", "/nowhere")
+        self.bad(1, "bad_file", "generate", *m, "--prompt", "x", "--draft", MODEL + "/config.json")
+        self.bad(1, "unsupported", "generate", *m, "--prompt", "x", "--draft", "ngram", "--cache", "contiguous:f32:h2o=40")
         self.bad(1, "capacity", "score", *m, "--tokens", ",".join(["1"] * 513))
         self.bad(1, "io", "score", *m, "--tokens", "1,2", "--logits", "/nowhere/x.npy")
+
+    def test_a_draft_changes_no_token(self):
+        prompt = ("--prompt", "ROMEO:\nWhat, ho!\n\nROMEO:\nWhat", "-n", 60)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "s.cairn")
+            for sampling in ((), ("--temperature", "0.8", "--top-p", "0.9", "--repetition-penalty", "1.1", "--seed", "4")):
+                plain = self.generate(*prompt, *sampling)
+                self.assertIsNone(plain["draft"])
+                for draft in ("ngram", "self", "self:contiguous:kivi2", "self:paged=16:f16:window=20,sinks=2", MODEL):
+                    for more in (("--draft-lengths", "fixed", "--draft-tokens", 5), ("--draft-tokens", 3)):
+                        got = self.generate(*prompt, *sampling, "--draft", draft, *more)
+                        self.assertEqual((got["tokens"], got["text"], got["stop_reason"]), (plain["tokens"], plain["text"], plain["stop_reason"]))
+                        d = got["draft"]
+                        self.assertEqual(d["rounds"] + d["steps"] + d["accepted"] + 1, 60)
+                        self.assertLessEqual(d["accepted"], d["guesses"])
+                        if draft == MODEL and more[1] == "fixed":
+                            self.assertGreater(d["acceptance"], 0.9)
+                            self.assertGreater(d["tokens_per_forward"], 5)
+                # A stop string, and a session that goes on.
+                stop = plain["text"][20:24]
+                cut = [self.generate(*prompt, *sampling, "--stop", stop, *d)["text"] for d in ((), ("--draft", "self", "--draft-lengths", "fixed"))]
+                self.assertEqual(cut[0], cut[1])
+                half = ("--prompt", prompt[1], "-n", 30)
+                first = self.generate(*half, *sampling, "--draft", "self", "--draft-lengths", "fixed", "--save-session", path)
+                rest = self.generate("--load-session", path, "-n", 30, "--draft", "ngram", "--draft-lengths", "fixed")
+                self.assertEqual(first["tokens"] + rest["tokens"], plain["tokens"])
+            law = self.generate(*prompt, "--temperature", "0.8", "--draft", "self", "--draft-lengths", "fixed", "--draft-rule", "law")
+            self.assertEqual(len(law["tokens"]), 60)
+            line = run("generate", "--model", MODEL, *prompt, "--draft", "ngram").stderr.decode()
+            self.assertRegex(line, r"draft: \d+ of \d+ guesses came true, \d+\.\d\d tokens a forward")
 
     def test_generate_is_the_same_whatever_the_path(self):
         base = self.generate("--prompt", "ROMEO:", "-n", 60)

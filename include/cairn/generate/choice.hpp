@@ -54,18 +54,22 @@ class Choice {
         forbid_unused(model, allowed_);
         return allowed_;
     }
-    /// The sampler's token for an allowed row, after the hook if there is one. Error{token_range}
-    /// if the model has no such token.
+    /// An allowed row after the hook, if there is one. Valid until the next call.
+    template <class Model>
+    std::span<const float> hooked(const Model& model, std::span<const float> row, Tokens so_far,
+                                  const LogitsHook& hook) {
+        if (!hook) return row;
+        changed_.assign(row.begin(), row.end());
+        hook(changed_, so_far);
+        forbid_unused(model, changed_);
+        return changed_;
+    }
+    /// The sampler's token for an allowed row, after the hook. Error{token_range} if the model has
+    /// no such token.
     template <class Model, Sampler P>
     Token choose(const Model& model, std::span<const float> row, Tokens so_far, P& sampler,
                  const LogitsHook& hook) {
-        if (hook) {
-            changed_.assign(row.begin(), row.end());
-            hook(changed_, so_far);
-            forbid_unused(model, changed_);
-            row = changed_;
-        }
-        const Token token = sampler(row, so_far);
+        const Token token = sampler(hooked(model, row, so_far, hook), so_far);
         check_token(model, token, "generate: the sampler chose");
         return token;
     }

@@ -68,6 +68,37 @@ inline std::optional<StopReason> end_of(const Limits& limits, const std::vector<
     if (full) return StopReason::context;
     return {};
 }
+// Everything of a generation that can be refused before any work.
+template <class S>
+void check_generation(const S& session, Tokens prompt, const Limits& limits) {
+    require(limits.max_tokens >= 0 && limits.prompt_piece >= 0, ErrorCode::invalid_argument,
+            "generate: max_tokens ", limits.max_tokens, ", prompt_piece ", limits.prompt_piece);
+    check_prompt(session, prompt);
+}
+// Feeds tokens, at most limits.prompt_piece at once; the logits of the last.
+template <class S>
+std::span<const float> feed_in_pieces(S& session, Tokens tokens, const Limits& limits) {
+    const auto piece = static_cast<std::size_t>(limits.prompt_piece);
+    while (piece > 0 && tokens.size() > piece) {
+        session.prefill(tokens.first(piece));
+        tokens = tokens.subspan(piece);
+    }
+    return session.prefill(tokens);
+}
+// The logits behind the prompt, which a session that goes on may have already.
+template <class S>
+std::span<const float> feed_prompt(S& session, Tokens prompt, const Limits& limits) {
+    if (prompt.size() > limits.resumed) session.expect_prompt(prompt.size());
+    return prompt.empty() ? session.logits() : feed_in_pieces(session, prompt, limits);
+}
+// Hands a token out. False: the callback wants no more.
+template <class OnToken>
+bool hand_out(OnToken& on_token, Token token) {
+    if constexpr (std::convertible_to<std::invoke_result_t<OnToken&, Token>, bool>)
+        return on_token(token);
+    else
+        return on_token(token), true;
+}
 
 }  // namespace internal
 
@@ -85,32 +116,21 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
     const auto seconds = [](Clock::time_point from) {
         return std::chrono::duration<double>(Clock::now() - from).count();
     };
-    require(limits.max_tokens >= 0 && limits.prompt_piece >= 0, ErrorCode::invalid_argument,
-            "generate: max_tokens ", limits.max_tokens, ", prompt_piece ", limits.prompt_piece);
     const bool recompute = limits.caching == Caching::recompute;
     require(!recompute || session.position() == 0, ErrorCode::bad_state,
             "generate: recomputing starts from an empty session, this one holds ",
             session.position(), " tokens");
-    internal::check_prompt(session, prompt);
+    internal::check_generation(session, prompt, limits);
 
     Generation result;
     result.prompt_tokens = prompt.size();
     std::vector<Token> text = limits.history;
     text.insert(text.end(), prompt.begin(), prompt.end());
     internal::Choice choice;
-    const auto feed = [&](Tokens tokens) {
-        const auto piece = static_cast<std::size_t>(limits.prompt_piece);
-        while (piece > 0 && tokens.size() > piece) {
-            session.prefill(tokens.first(piece));
-            tokens = tokens.subspan(piece);
-        }
-        return session.prefill(tokens);
-    };
     const auto ended = [&](StopReason reason) { result.reason = reason; };
     try {
         auto start = Clock::now();
-        if (prompt.size() > limits.resumed) session.expect_prompt(prompt.size());
-        std::span<const float> logits = prompt.empty() ? session.logits() : feed(prompt);
+        std::span<const float> logits = internal::feed_prompt(session, prompt, limits);
         result.prefill_seconds = seconds(start);
         start = Clock::now();
         for (;;) {
@@ -127,11 +147,7 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
             result.tokens.push_back(token);
             text.push_back(token);
             result.decode_seconds = seconds(start);
-            bool more = true;
-            if constexpr (std::convertible_to<std::invoke_result_t<OnToken&, Token>, bool>)
-                more = on_token(token);
-            else
-                on_token(token);
+            const bool more = internal::hand_out(on_token, token);
             const std::size_t held =
                 recompute ? text.size() - 1 : static_cast<std::size_t>(session.position());
             const bool full = held >= static_cast<std::size_t>(session.capacity());
@@ -139,7 +155,8 @@ Generation generate(S& session, Tokens prompt, P& sampler, const Limits& limits,
                 ended(*end);
                 break;
             }
-            logits = recompute ? feed(text) : session.decode(token);
+            logits =
+                recompute ? internal::feed_in_pieces(session, text, limits) : session.decode(token);
         }
     } catch (const Error& error) {
         if (error.code() != ErrorCode::cancelled) throw;

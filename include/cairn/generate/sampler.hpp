@@ -117,6 +117,27 @@ concept Sampler = requires(S sampler, std::span<const float> logits, Tokens hist
     { sampler(logits, history) } -> std::same_as<Token>;
 };
 
+/// A pick that shows its law: the probabilities by which it takes a candidate, and the two draws
+/// that speculative sampling makes of them (generate/speculative.hpp).
+template <class P>
+concept LawfulPick = SamplerPick<P> && requires(P pick, Candidates& candidates, double p) {
+    /// Fills the probabilities.
+    pick.law(candidates);
+    /// One candidate by the probabilities as they stand, which sum to 1.
+    { pick.take(candidates) } -> std::same_as<Token>;
+    /// True with probability p.
+    { pick.chance(p) } -> std::same_as<bool>;
+};
+/// A sampler that shows the law of its tokens. `take(law(logits, history))` is what it returns for
+/// them. What `law` returns is valid until the next call.
+template <class S>
+concept LawfulSampler = Sampler<S> && requires(S sampler, std::span<const float> logits,
+                                               Tokens history, Candidates& law, double p) {
+    { sampler.law(logits, history) } -> std::same_as<Candidates&>;
+    { sampler.take(law) } -> std::same_as<Token>;
+    { sampler.chance(p) } -> std::same_as<bool>;
+};
+
 /// Steps one after another.
 template <SamplerStep First, SamplerStep Second>
 struct StepChain {
@@ -135,16 +156,38 @@ class SamplerChain {
     /// Throws Error{non_finite} if the logits hold NaN or nothing can be chosen.
     Token operator()(std::span<const float> logits, Tokens history) {
         const FpEnvironment environment;
-        candidates_.load(logits);
-        steps_.apply(candidates_, history);
-        candidates_.require_choice();
-        return pick_.pick(candidates_);
+        return pick_.pick(left(logits, history));
+    }
+    /// The candidates that the steps leave, with the probabilities of the pick. Throws as above.
+    Candidates& law(std::span<const float> logits, Tokens history)
+    requires LawfulPick<Pick>
+    {
+        const FpEnvironment environment;
+        left(logits, history);
+        pick_.law(candidates_);
+        return candidates_;
+    }
+    Token take(Candidates& law)
+    requires LawfulPick<Pick>
+    {
+        return pick_.take(law);
+    }
+    bool chance(double p)
+    requires LawfulPick<Pick>
+    {
+        return pick_.chance(p);
     }
 
     /// What picks at the end: its random state is part of a saved session.
     Pick& picker() noexcept { return pick_; }
 
   private:
+    Candidates& left(std::span<const float> logits, Tokens history) {
+        candidates_.load(logits);
+        steps_.apply(candidates_, history);
+        candidates_.require_choice();
+        return candidates_;
+    }
     Steps steps_;
     Pick pick_;
     Candidates candidates_;
@@ -167,6 +210,21 @@ struct Greedy {
         return std::min_element(candidates.list.begin(), candidates.list.end(), Candidates::before)
             ->id;
     }
+    /// All of it on the best.
+    void law(Candidates& candidates) {
+        candidates.keep_best(1);
+        candidates.list.front().probability = 1.0;
+    }
+    /// The most probable; ties to the lower id.
+    Token take(Candidates& candidates) {
+        return std::min_element(candidates.list.begin(), candidates.list.end(),
+                                [](const Candidate& a, const Candidate& b) {
+                                    return a.probability > b.probability ||
+                                           (a.probability == b.probability && a.id < b.id);
+                                })
+            ->id;
+    }
+    bool chance(double p) { return p >= 1.0; }
     Token operator()(std::span<const float> logits, Tokens) {
         Token best = -1;
         for (std::size_t i = 0; i < logits.size(); ++i) {
@@ -185,7 +243,11 @@ class Draw {
   public:
     explicit Draw(std::uint64_t seed) noexcept : random_(seed) {}
     Token pick(Candidates& candidates) {
-        candidates.softmax();
+        law(candidates);
+        return take(candidates);
+    }
+    void law(Candidates& candidates) { candidates.softmax(); }
+    Token take(Candidates& candidates) {
         const double u = random_.uniform();
         double sum = 0.0;
         Token last = -1;
@@ -197,6 +259,7 @@ class Draw {
         }
         return last;
     }
+    bool chance(double p) { return random_.uniform() < p; }
     Token operator()(std::span<const float> logits, Tokens) {
         candidates_.load(logits);
         return pick(candidates_);
