@@ -41,7 +41,7 @@ class Programs(unittest.TestCase):
             self.assertIn("--cache", out)
 
     def test_other_programs_help(self):
-        for program in ("quantize", "inspect", "plan", "chat"):
+        for program in ("quantize", "inspect", "plan", "chat", "calibrate"):
             self.assertIn("Examples:", self.good(program, "--help").decode())
 
     def test_outputs_that_cannot_be_written(self):

@@ -106,18 +106,23 @@ inline CachePlan plan_cache(const AnyStore& store, const AnyKeep& keep, const He
 }
 /// The same for a cache by name.
 inline CachePlan plan_cache(const CacheSpec& spec, const HeadLayout& layout,
-                            const SequencePlan& sequence) {
-    return plan_cache(spec.store(), spec.keep(), layout, sequence);
+                            const SequencePlan& sequence, int layer = 0) {
+    return plan_cache(spec.store(), spec.keep(), layout, sequence, layer);
 }
 
 /// The cost of `sequences` sequences on a model whose layers are all of one layout.
 inline CachePlan plan_model(const CacheSpec& spec, const HeadLayout& layout, int layers,
                             int sequences, const SequencePlan& sequence) {
-    CachePlan plan = plan_cache(spec, layout, sequence);
     require(layers >= 0 && sequences >= 0, ErrorCode::invalid_argument, "plan: ", layers,
             " layers of ", sequences, " sequences");
-    const std::size_t times =
-        static_cast<std::size_t>(layers) * static_cast<std::size_t>(sequences);
+    CachePlan plan;
+    for (int layer = 0; layer < layers; ++layer) {
+        const CachePlan one = plan_cache(spec, layout, sequence, layer);
+        plan.payload = checked_add(plan.payload, one.payload, "cache bytes");
+        plan.committed = checked_add(plan.committed, one.committed, "cache bytes");
+        plan.peak = checked_add(plan.peak, one.peak, "cache bytes");
+    }
+    const auto times = static_cast<std::size_t>(sequences);
     plan.payload = checked_mul(plan.payload, times, "cache bytes");
     plan.committed = checked_mul(plan.committed, times, "cache bytes");
     plan.peak = checked_mul(plan.peak, times, "cache bytes");
