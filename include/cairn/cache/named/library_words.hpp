@@ -7,6 +7,7 @@
 #include "cairn/cache/codec/kvquant.hpp"
 #include "cairn/cache/codec/rotated.hpp"
 #include "cairn/cache/codec/uniform.hpp"
+#include "cairn/cache/codec/xquant_layers.hpp"
 #include "cairn/cache/keep/h2o.hpp"
 #include "cairn/cache/keep/hash_evict.hpp"
 #include "cairn/cache/keep/keep_all.hpp"
@@ -45,6 +46,7 @@ namespace internal {
     words.codec(KvQuant<3>{});
     words.codec(KvQuant<2>{});
     words.codec(Uniform{});
+    words.codec(XQuantLayers{});
     words.wrapper<Rotated<AnyCodec>>();
     words.wrapper<BareKeys<AnyCodec>>();
     words.wrapper<Inputs<AnyCodec>>();
