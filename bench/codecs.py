@@ -3,8 +3,8 @@
 codecs.py ROOT SMOLLM2 TEXT TOKENS [SPEC...]
 
 Writes bench/results/codecs.json and prints the table of docs/caches.md: perplexity against f32 rows, KL, and textbook bytes
-a token (recent rows and scales counted). SmolLM2 reads TOKENS tokens of TEXT, the small GPT-2 in windows of 512 tokens
-of bench/held_out.txt; KVQuant is calibrated on other texts. --only SPEC joins to what is there."""
+a token (recent rows and scales counted). SmolLM2 reads TOKENS tokens of TEXT, the small GPT-2 in windows of about
+450 tokens of bench/held_out.txt; KVQuant is calibrated on other texts. --only SPEC joins to what is there."""
 import json
 import math
 import os
@@ -63,18 +63,22 @@ def main():
     shakespeare = f"{root}/examples/models/shakespeare"
     held_out = open(f"{root}/bench/held_out.txt").read()
     cut = held_out.index("\n\n", len(held_out) * 5 // 8)
-    for name, part in (("calibrate", held_out[:cut]), ("measure", held_out[cut:])):
-        with open(f"{work}/{name}.txt", "w") as f:
-            f.write(part)
+    with open(f"{work}/calibrate.txt", "w") as f:
+        f.write(held_out[:cut])
+    windows = []
+    for at in range(cut, len(held_out) - 1000, 1000):  # about 450 tokens each
+        with open(f"{work}/window.txt", "w") as f:
+            f.write(held_out[at:at + 1000])
+        windows.append(tokens(shakespeare, f"{work}/window.txt"))
     with open(f"{work}/others.txt", "w") as f:
         f.write("".join(open(f"{root}/docs/{page}.md").read() for page in ("extend", "performance", "words")))
+    with open(f"{work}/text.txt", "w") as f:
+        f.write(open(text).read()[:6 * int(count)])
     run(f"{programs}/calibrate", smollm2, f"{work}/smollm2.kvq", "-f", f"{work}/others.txt")
     run(f"{programs}/calibrate", shakespeare, f"{work}/shakespeare.kvq", "-f", f"{work}/calibrate.txt")
-    ids = tokens(shakespeare, f"{work}/measure.txt")
-    models = [Model(root, "SmolLM2-135M-Instruct Q4_1", smollm2, [tokens(smollm2, text)[:int(count)]], "kq=28,vq=2,km=30,vm=14",
+    models = [Model(root, "SmolLM2-135M-Instruct Q4_1", smollm2, [tokens(smollm2, f"{work}/text.txt")[:int(count)]], "kq=28,vq=2,km=30,vm=14",
                     f"{work}/smollm2.kvq"),
-              Model(root, "shakespeare (GPT-2)", shakespeare, [ids[at:at + 512] for at in range(0, len(ids) - 511, 512)],
-                    "kq=5,vq=2,km=6,vm=3", f"{work}/shakespeare.kvq")]
+              Model(root, "shakespeare (GPT-2)", shakespeare, windows, "kq=5,vq=2,km=6,vm=3", f"{work}/shakespeare.kvq")]
     models[0].planned, models[1].planned = 4096, 512
     old = {}
     if only:

@@ -26,9 +26,11 @@ std::vector<int> naive_codes(const std::vector<float>& x, int bits, float& scale
     const float l = *low;
     const float s = (*high - l) / static_cast<float>((1 << bits) - 1);
     std::vector<int> codes;
-    for (const float value : x)
-        codes.push_back(std::clamp(static_cast<int>(std::nearbyint((value - l) * (1.0F / s))), 0,
-                                   (1 << bits) - 1));
+    for (const float value : x) {  // to the nearest integer, ties to even
+        const float magic = 12582912.0F;
+        const float code = std::fma(value - l, 1.0F / s, magic) - magic;
+        codes.push_back(std::clamp(static_cast<int>(code), 0, (1 << bits) - 1));
+    }
     scale = f16_to_f32(f32_to_f16(s));
     least = f16_to_f32(f32_to_f16(l));
     return codes;

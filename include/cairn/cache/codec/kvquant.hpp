@@ -21,6 +21,7 @@ struct KvQuant {
                   "KvQuant<bits>: 2, 3 and 4 bits exist.");
     std::shared_ptr<const KvQuantTables> tables{};
     std::string file{};  ///< it came from
+    int first = 1;       ///< tokens that stay in f16
 
     static constexpr std::string_view word = bits == 2   ? "kvquant2"
                                              : bits == 3 ? "kvquant3"
@@ -29,6 +30,7 @@ struct KvQuant {
     template <class Self, class Visit>
     static void options(Self& self, Visit&& visit) {
         visit(Option{"", "a file that the program calibrate wrote", 0, Given::always}, self.file);
+        visit(Option{"first", "tokens that stay in f16"}, self.first);
     }
     /// Reads the file. Throws Error{io, bad_file}.
     void settle() { tables = KvQuantTables::load(file); }
@@ -36,7 +38,8 @@ struct KvQuant {
     /// Throws Error{invalid_argument} without a calibration, Error{model_mismatch} for a stream of
     /// another model than that was calibrated.
     StreamPlan plan(const StreamShape& shape) const {
-        require(tables != nullptr, ErrorCode::invalid_argument, word, " without a calibration");
+        require(tables != nullptr && first >= 0, ErrorCode::invalid_argument, word, " with ", first,
+                " first tokens", tables == nullptr ? ", without a calibration" : "");
         const KvQuantTables::Shape& known = tables->shape();
         require(shape.layer < known.layers && shape.heads == known.kv_heads &&
                     shape.dims == (shape.keys ? known.key_dim : known.value_dim),
@@ -54,8 +57,8 @@ struct KvQuant {
         } else {
             plan = StreamPlan(std::make_shared<internal::NuqValues>(word, bits, levels));
         }
-        plan.pinned = 1;
-        plan.pinned_codec = lasting(F16::values());
+        plan.pinned = first;
+        if (first > 0) plan.pinned_codec = lasting(F16::values());
         return plan;
     }
 };
