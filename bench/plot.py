@@ -141,6 +141,37 @@ def caches(folder):
     save(figure, os.path.join(folder, "caches.svg"))
 
 
+def codecs(folder):
+    """Perplexity against bytes a token: every codec, a panel a model, and the least that is lost for so many bytes."""
+    with open(os.path.join(folder, "codecs.json")) as f:
+        data = json.load(f)
+    kinds = (("kvquant", "#e8710a", "KVQuant"), ("xlayers", "#b04ad8", "XQuant, codes shared"), ("+inputs", "#1a9c8c", "XQuant, inputs"),
+             ("kivi", "#c0a020", "KIVI"), ("", "#4c8ee8", "others"))
+    figure, panels = plt.subplots(1, len(data["models"]), figsize=(13, 5.4))
+    for panel, model in zip(panels, data["models"]):
+        best = []
+        least = float("inf")
+        for e in sorted(model["codecs"], key=lambda e: (e["bytes"], e["perplexity"])):
+            colour = next(colour for word, colour, _ in kinds if word in e["codec"])
+            loss = max(100 * (e["perplexity"] / e["perplexity_f32"] - 1), 0.02)
+            panel.plot(e["bytes"], loss, "o", color=colour, markersize=5)
+            name = e["codec"].replace("={kvq}", "").replace("{few}", "1.37 bits")
+            panel.annotate(name, (e["bytes"], loss), textcoords="offset points", xytext=(4, 3), fontsize=6, color=GREY)
+            if loss < least:
+                least = loss
+                best.append((e["bytes"], loss))
+        panel.plot(*zip(*best), "-", color=GREY, linewidth=0.8)
+        panel.set_title(model["model"], fontsize=9)
+        panel.set_xlabel(f"bytes a token, of {model['planned']}")
+        panel.set_xscale("log", base=2)
+        panel.set_yscale("log")
+    panels[0].set_ylabel("perplexity above that of f32, %")
+    for _, colour, label in kinds:
+        panels[0].plot([], [], "o", color=colour, label=label)
+    panels[0].legend(frameon=False, fontsize=7, loc="upper right")
+    save(figure, os.path.join(folder, "codecs.svg"))
+
+
 def recall(folder):
     with open(os.path.join(folder, "recall.json")) as f:
         data = json.load(f)
@@ -158,6 +189,6 @@ def recall(folder):
 
 if __name__ == "__main__":
     main()
-    for name, draw in (("peers", peers), ("articles", articles), ("caches", caches), ("recall", recall)):
+    for name, draw in (("peers", peers), ("articles", articles), ("caches", caches), ("codecs", codecs), ("recall", recall)):
         if os.path.exists(os.path.join(sys.argv[1], name + ".json")):
             draw(sys.argv[1])

@@ -41,7 +41,7 @@ class Programs(unittest.TestCase):
             self.assertIn("--cache", out)
 
     def test_other_programs_help(self):
-        for program in ("quantize", "inspect", "plan", "chat"):
+        for program in ("quantize", "inspect", "plan", "chat", "calibrate"):
             self.assertIn("Examples:", self.good(program, "--help").decode())
 
     def test_outputs_that_cannot_be_written(self):
@@ -223,6 +223,32 @@ class Programs(unittest.TestCase):
             self.assertLess(compared["kl"], 0.02)
             self.assertGreater(compared["same_best"], 0.9)
             self.assertAlmostEqual(compared["perplexity_fast"] / compared["perplexity_accurate"], 1.0, delta=0.02)
+
+    def test_calibrate_and_generate(self):
+        with tempfile.TemporaryDirectory() as work:
+            out = os.path.join(work, "model.kvq")
+            made = json.loads(self.good("calibrate", MODEL, out, "-f", __file__, "--tokens", "600", "--json"))
+            self.assertEqual((made["bytes"], made["tokens"], made["layers"]), (os.path.getsize(out), 600, 6))
+            with open(out, "rb") as f:
+                first = f.read()
+            self.good("calibrate", "-m", MODEL, "-o", out, "-f", __file__, "--tokens", "600", "-t", "1")
+            with open(out, "rb") as f:
+                self.assertEqual(f.read(), first)
+            wanted = self.generate("--prompt", "ROMEO:", "-n", "8")["tokens"]
+            self.assertEqual(self.generate("--prompt", "ROMEO:", "-n", "8", "--cache", "kvquant4=" + out)["tokens"], wanted)
+            texts = {str(self.generate("--prompt", "JULIET: O", "-n", "40", "--cache", f"paged=16:kvquant3={out}", *more)["tokens"])
+                     for more in ((), ("--chunk", "1"), ("--threads", "1"))}
+            self.assertEqual(len(texts), 1)
+            saved = os.path.join(work, "session")
+            self.generate("--prompt", "ROMEO:", "-n", "8", "--cache", "kvquant3=" + out, "--save-session", saved)
+            self.generate("--prompt", "x", "-n", "3", "--cache", "kvquant3=" + out, "--load-session", saved)
+            self.bad(1, "model_mismatch", "generate", "--model", MODEL, "--prompt", "x", "--cache", "kvquant2=" + out, "--load-session", saved)
+            with open(out, "wb") as f:
+                f.write(first[:-9] + b"x" + first[-8:])
+            self.bad(1, "bad_file", "generate", "--model", MODEL, "--prompt", "x", "--cache", "kvquant3=" + out)
+            self.bad(1, "io", "generate", "--model", MODEL, "--prompt", "x", "--cache", "kvquant3=/nowhere")
+            self.bad(2, "usage", "generate", "--model", MODEL, "--prompt", "x", "--cache", "kvquant3")
+            self.bad(2, "usage", "calibrate", MODEL, os.path.join(MODEL, "config.json"), "-f", __file__)
 
     def test_usage_errors(self):
         m = ("--model", MODEL)

@@ -165,6 +165,11 @@ class AnyCache {
     /// rows are staged or there to be replaced, Error{unsupported} for caches that have no form on
     /// disk, and what the archive throws; then nothing has changed.
     void archive(CacheArchive& archive) { self().archive(archive); }
+    /// This cache lies behind `before`, that of the layer before, which outlives it: some codecs
+    /// write and read rows with those of that layer. A CacheSet calls it; others do nothing.
+    void bind(const AnyCache& before) noexcept {
+        if (self_ != nullptr && before.self_ != nullptr) self_->bind(*before.self_);
+    }
     /// The cache itself as attention sees it, one indirection less.
     CacheRef ref() const noexcept {
         return self_ != nullptr ? self_->ref() : CacheRef(internal::MovedCache::instance());
@@ -192,6 +197,8 @@ class AnyCache {
         virtual std::size_t bytes() const noexcept = 0;
         virtual PoolUse pool_use() const noexcept = 0;
         virtual void archive(CacheArchive& archive) = 0;
+        virtual void bind(const Interface& before) noexcept = 0;
+        virtual const void* as(const void* type) const noexcept = 0;
     };
     template <class C>
     struct Holder final : Interface {
@@ -264,6 +271,15 @@ class AnyCache {
             else
                 fail(ErrorCode::unsupported, "this cache has no form on disk");
         }
+        [[gnu::cold]] void bind(const Interface& before) noexcept override {
+            (void)before;
+            if constexpr (requires(const C& other) { cache.bind(other); })
+                if (const void* other = before.as(&type)) cache.bind(*static_cast<const C*>(other));
+        }
+        const void* as(const void* wanted) const noexcept override {
+            return wanted == &type ? &cache : nullptr;
+        }
+        static constexpr char type = 0;  // its address tells types of caches apart
         C cache;
     };
 

@@ -33,6 +33,7 @@ class CacheSet {
     void add(Cache cache) {
         layers_.reserve(layers_.size() + 1);
         own_.push_back(std::move(cache));
+        bind();
         layers_.push_back({layers(), own_.size() - 1});
     }
     /// The next layer attends the cache of layer `leader`. Error{invalid_argument} unless that is
@@ -69,7 +70,10 @@ class CacheSet {
         CacheSet result;
         result.layers_ = layers_;
         result.own_.reserve(own_.size());
-        for (const Cache& cache : own_) result.own_.push_back(make(cache));
+        for (const Cache& cache : own_) {
+            result.own_.push_back(make(cache));
+            result.bind();
+        }
         return result;
     }
 
@@ -83,6 +87,12 @@ class CacheSet {
             return cache.ref();
         else
             return cache;
+    }
+    // Tells the last cache which one is before it; what it is told stays where it is when caches
+    // move.
+    void bind() {
+        if constexpr (requires(Cache& cache, const Cache& before) { cache.bind(before); })
+            if (own_.size() > 1) own_.back().bind(own_[own_.size() - 2]);
     }
     const Layer& at(int layer) const {
         require(layer >= 0 && layer < layers(), ErrorCode::invalid_argument, "layer ", layer,

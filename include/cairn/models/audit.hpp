@@ -148,6 +148,7 @@ class ShadowedCache {
     void expect_prompt(int end) { candidate_.expect_prompt(end); }
     void runs(int head, RunList& keys, RunList& values) const { plain_.runs(head, keys, values); }
     RowsWanted rows_wanted() const { return candidate_.rows_wanted(); }
+    void bind(const ShadowedCache& before) noexcept { candidate_.bind(before.candidate_); }
     int committed() const { return plain_.committed(); }
     int length() const { return plain_.length(); }
     int capacity() const { return plain_.capacity(); }

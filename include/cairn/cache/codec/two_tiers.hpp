@@ -42,6 +42,8 @@ struct TwoTiers {
         plan.rotated = old.rotated;
         plan.kind = old.kind;
         plan.made = old.made;
+        plan.pinned = old.pinned;
+        plan.pinned_codec = old.pinned_codec;
         return plan;
     }
     std::string spec() const { return internal::codec_word(cold); }

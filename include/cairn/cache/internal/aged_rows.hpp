@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/cache/seam/facts.hpp"
 #include "cairn/cache/store/contiguous.hpp"
 #include "cairn/core/fixed_vector.hpp"
 #include "cairn/core/types.hpp"
@@ -37,11 +38,15 @@ class AgedRows {
           heads_(heads),
           dims_(dims),
           parts_(plan_.forms.size()),
-          scratch_floats_(encode_floats()) {
+          scratch_floats_(encode_floats()),
+          based_(facts_of(plan_).based) {
         for (int f = 0; f < plan_.count(); ++f) parts_.emplace_back();
         for (int f = 0; f + 1 < plan_.count(); ++f)
             part(f).rows = std::make_unique<ContiguousRows>(
                 plan_.codec(f), heads, dims, hot_extent(plan_.form(f), extent), Commit::on_touch);
+        if (plan_.pinned > 0)
+            pinned_ = std::make_unique<ContiguousRows>(*plan_.pinned_codec, heads, dims,
+                                                       pinned_extent(plan_), Commit::on_touch);
         parts_.back().rows = store.make({plan_.forms.back().codec, heads, dims}, extent);
         require(parts_.back().rows != nullptr, ErrorCode::invalid_argument, "store ", store.spec(),
                 " made no rows");
@@ -50,13 +55,30 @@ class AgedRows {
     static Extent hot_extent(const Form& form, const Extent& extent) noexcept {
         return {extent.capacity, 0, form.age_to * form.age_unit, extent.chunk};
     }
+    /// Rows of the form that the first rows are read in.
+    static Extent pinned_extent(const StreamPlan& plan) noexcept { return {plan.pinned, 0, 0, 0}; }
 
+    /// Rows of forms that are written with those of the layer before lie beside these from now on,
+    /// if they can: until then a reserve is refused.
+    [[gnu::cold]] void bind(const AgedRows& before) noexcept {
+        for (int f = 0; f < plan_.count(); ++f) {
+            if (!plan_.codec(f).based) continue;
+            const bool alike = f < before.plan_.count() && before.heads_ == heads_ &&
+                               before.dims_ == dims_ && before.plan_.kind == plan_.kind &&
+                               before.plan_.rotated == plan_.rotated && same_ages(before.plan_) &&
+                               plan_.codec(f).follows(before.plan_.codec(f));
+            part(f).rows->set_base(alike ? before.part(f).rows.get() : nullptr);
+        }
+    }
     /// Makes room for rows [begin, end). Only adds room: if it throws, nothing has changed.
+    /// Error{bad_state} for rows that want those of a layer before, and have none.
     void reserve(int begin, int end) {
+        if (based_) require_bases();
         scratch_.with(scratch_floats_);
         if (plan_.rotated)
             turned_.resize(std::size_t{piece} * static_cast<std::size_t>(heads_ * dims_));
         parts_[0].rows->reserve(begin, end);
+        if (begin < plan_.pinned) pinned_->reserve(begin, std::min(end, plan_.pinned));
         for (int f = 1; f < plan_.count(); ++f) {
             const int to = written_after(plan_, f, end);
             const int from = part(f).end;
@@ -80,10 +102,10 @@ class AgedRows {
                     std::copy_n(x + (row - begin + r) * stride, width, to);
                     for (int h = 0; h < heads_; ++h) kernels::hadamard(to + h * dims_, dims_);
                 }
-                parts_[0].rows->write(row, n, turned_.data(), width, heads_, dims_, scratch());
+                write_newest(row, n, turned_.data(), width);
             }
         else
-            parts_[0].rows->write(begin, count, x, stride, heads_, dims_, scratch());
+            write_newest(begin, count, x, stride);
         parts_[0].end = end;
         for (int f = 1; f < plan_.count(); ++f) age(f, written_after(plan_, f, end));
     }
@@ -144,6 +166,10 @@ class AgedRows {
     /// keep's fields. `committed`: the first query that will come.
     void runs(int head, int begin, int end, int committed, const Run& like, RunList& to) const {
         head = std::min(head, heads_ - 1);  // all heads are made of one row of input
+        if (const int pinned = std::min({end, plan_.pinned, part(0).end}); begin < pinned) {
+            to.push(run_of(*pinned_, head, begin, pinned, like));
+            begin = pinned;
+        }
         for (int f = plan_.count() - 1; f >= 0; --f) {
             const int low = f + 1 < plan_.count() ? boundary(f, committed) : 0;
             int first = std::max(begin, low);
@@ -151,13 +177,7 @@ class AgedRows {
             const int front = part(f).rows->front();
             while (first < last) {
                 const int stop = first < front ? std::min(front, last) : last;
-                Run run = like;
-                run.begin = first;
-                run.end = stop;
-                run.rotated = plan_.rotated;
-                run.kind = plan_.kind;
-                run.made = plan_.made;
-                if (run.kind == RowKind::input) run.dims = dims_;
+                Run run = run_of(*part(f).rows, head, first, stop, like);
                 const Form& form = plan_.form(f);
                 run.age_unit = form.age_unit;
                 run.age_to = form.age_to;
@@ -166,7 +186,6 @@ class AgedRows {
                     run.hot_unit = hotter.age_unit;
                     run.hot_to = hotter.age_to;
                 }
-                part(f).rows->locate(head, first, run);
                 to.push(run);
                 first = stop;
             }
@@ -184,7 +203,7 @@ class AgedRows {
     [[gnu::cold]] std::size_t bytes() const noexcept {
         std::size_t sum = 0;
         for (int f = 0; f < plan_.count(); ++f) sum += part(f).rows->bytes();
-        return sum;
+        return pinned_ != nullptr ? sum + pinned_->bytes() : sum;
     }
     /// The textbook formula: rows x heads x bytes of a row, each row in the form that the next
     /// query reads it in; `held` of the first `rows` rows are there.
@@ -195,6 +214,9 @@ class AgedRows {
     [[gnu::cold]] static std::size_t payload_bytes(const StreamPlan& plan, int heads, int dims,
                                                    int rows, int held) {
         std::size_t sum = 0;
+        if (plan.pinned > 0)
+            sum = static_cast<std::size_t>(std::min(rows, plan.pinned)) *
+                  plan.pinned_codec->row_bytes(dims);
         int end = rows;
         for (int f = 0; f < plan.count(); ++f) {
             const Form& form = plan.form(f);
@@ -232,9 +254,13 @@ class AgedRows {
     }
     /// Whether a stage may bring no more than a chunk of rows.
     bool chunked() const noexcept { return part(plan_.count() - 1).rows->chunked(); }
-    /// The rows of a form: 0 is the newest.
-    RowStore& rows(int form = 0) noexcept { return *part(form).rows; }
-    const RowStore& rows(int form = 0) const noexcept { return *part(form).rows; }
+    /// The rows of a form: 0 is the newest, plan().count() that of the pinned rows.
+    RowStore& rows(int form = 0) noexcept {
+        return form < plan_.count() ? *part(form).rows : *pinned_;
+    }
+    const RowStore& rows(int form = 0) const noexcept {
+        return form < plan_.count() ? *part(form).rows : *pinned_;
+    }
     /// The first row that a query reads in form f, which is not the last.
     int boundary(int f, int query) const noexcept {
         const Form& form = plan_.form(f);
@@ -268,14 +294,51 @@ class AgedRows {
           heads_(other.heads_),
           dims_(other.dims_),
           parts_(other.parts_.size()),
-          scratch_floats_(other.scratch_floats_) {
+          scratch_floats_(other.scratch_floats_),
+          based_(other.based_) {
         for (int f = 0; f < plan_.count(); ++f) {
             const Part& from = other.part(f);
             parts_.emplace_back(branch(*from.rows, from.end), from.begin, from.end);
+            part(f).rows->set_base(nullptr);  // a branch lies beside another one
         }
+        if (other.pinned_ != nullptr)
+            pinned_ = branch(*other.pinned_, std::min(plan_.pinned, other.part(0).end));
     }
     Part& part(int f) noexcept { return parts_[static_cast<std::size_t>(f)]; }
     const Part& part(int f) const noexcept { return parts_[static_cast<std::size_t>(f)]; }
+    bool same_ages(const StreamPlan& other) const noexcept {
+        bool same = other.count() == plan_.count();
+        for (int f = 0; same && f < plan_.count(); ++f)
+            same = other.form(f).age_unit == plan_.form(f).age_unit &&
+                   other.form(f).age_to == plan_.form(f).age_to;
+        return same;
+    }
+    [[gnu::cold]] void require_bases() const {
+        for (int f = 0; f < plan_.count(); ++f)
+            require(!plan_.codec(f).based || part(f).rows->base() != nullptr, ErrorCode::bad_state,
+                    "rows of ", plan_.codec(f).name,
+                    " are kept with those of the layer before, and no such cache is before this "
+                    "one");
+    }
+    void write_newest(int begin, int count, const float* x, std::ptrdiff_t stride) {
+        parts_[0].rows->write(begin, count, x, stride, heads_, dims_, scratch());
+        if (begin < plan_.pinned)
+            pinned_->write(begin, std::min(count, plan_.pinned - begin), x, stride, heads_, dims_,
+                           scratch());
+    }
+    // Rows [begin, end), which lie in `rows`, as attention reads them.
+    Run run_of(const RowStore& rows, int head, int begin, int end, const Run& like) const {
+        Run run = like;
+        run.begin = begin;
+        run.end = end;
+        run.rotated = plan_.rotated;
+        run.kind = plan_.kind;
+        run.made = plan_.made;
+        if (run.kind == RowKind::input) run.dims = dims_;
+        rows.locate(head, begin, run);
+        run.base = rows.base();
+        return run;
+    }
     // Writes rows up to `to` of form f from those of the form before.
     void age(int f, int to) {
         const Codec& codec = *plan_.form(f).codec;
@@ -298,12 +361,14 @@ class AgedRows {
         target.end = to;
     }
 
-    static constexpr int piece = 32;  // rows decoded at once: a multiple of every whole unit
+    static constexpr int piece = 128;  // rows decoded at once: a multiple of every whole unit
     StreamPlan plan_;
     int heads_;
     int dims_;
     FixedVector<Part> parts_;
+    std::unique_ptr<RowStore> pinned_;
     std::size_t scratch_floats_;  // what encoding and decoding may want
+    bool based_;
     std::vector<float> decoded_;
     std::vector<float> turned_;
     OwnScratch scratch_;

@@ -121,6 +121,13 @@ class HostCache {
         return HostCache(book_.copy());
     }
 
+    // For rows that are written and read with those of the layer before.
+    [[gnu::cold]] void bind(const HostCache& before) noexcept
+    requires(!scored)
+    {
+        if (valid() && before.valid()) book_.bind(before.book_);
+    }
+
     void runs(int kv_head, RunList& keys, RunList& values) const noexcept {
         keys.clear();
         values.clear();

@@ -155,6 +155,7 @@ class PositionBook {
     const RowsRead* rows_read() const noexcept { return pages_.get(); }
     const HeadLayout& layout() const noexcept { return layout_; }
     const Streams& streams() const noexcept { return streams_; }
+    void bind(const PositionBook& before) noexcept { streams_.bind(before.streams_); }
     const AnyKeep& keep() const noexcept { return keep_; }
 
     [[gnu::cold]] PositionBook fork() const {
@@ -302,9 +303,15 @@ class PositionBook {
         if (codec.whole_units) begin = begin / codec.rows_per_unit * codec.rows_per_unit;
         rows.rows(stream, form, begin, end, [](int, int) { return true; });
     }
+    [[gnu::cold]] static void archive_pinned(RowArchive& rows, AgedRows& stream, int committed) {
+        const StreamPlan& plan = stream.plan();
+        if (const int end = std::min(plan.pinned, committed); end > 0)
+            archive_rows(rows, stream, plan.count(), 0, end);
+    }
     [[gnu::cold]] void archive_stream(CacheArchive& a, RowArchive& rows, AgedRows& stream,
                                       int committed, int oldest) {
         const StreamPlan& plan = stream.plan();
+        archive_pinned(rows, stream, committed);
         // Of an older form at least what these rows made old; one more where rows behind them were
         // taken back.
         std::vector<int> written(plan.forms.size(), committed);

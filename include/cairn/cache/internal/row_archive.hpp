@@ -45,6 +45,11 @@ class RowArchive {
             if (f + 1 < plan.count())
                 word += " for " + std::to_string(form.age_to) + "x" + std::to_string(form.age_unit);
         }
+        if (plan.pinned > 0)
+            word.append(" behind ")
+                .append(std::to_string(plan.pinned))
+                .append(" of ")
+                .append(plan.pinned_codec->name);
         if (plan.rotated) word += "+rot";
         if (plan.kind == RowKind::bare_key) word += "+bare";
         if (plan.kind == RowKind::input) word += "+inputs";
@@ -99,7 +104,12 @@ class RowArchive {
                     continue;
                 }
                 to_.bytes(unit_.data(), unit_bytes);
-                codec.decode(unit, stream.dims(), decoded_.data(), stream.dims(),
+                Rows read = unit;
+                read.head = h;
+                read.row = first;
+                read.base = store.base();
+                read.count = codec.based ? to - first : unit_rows;
+                codec.decode(read, stream.dims(), decoded_.data(), stream.dims(),
                              scratch_.with(codec.scratch_floats(stream.dims())));
                 require(kernels::active().all_finite(decoded_.data(),
                                                      std::ptrdiff_t{unit_rows} * stream.dims()),

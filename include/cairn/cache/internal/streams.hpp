@@ -76,6 +76,12 @@ struct CachePlanSpec {
                 : store.bytes(codec, spec.heads, spec.dims, extent, end, front, oldest);
         sum = checked_add(sum, bytes, "cache bytes");
     }
+    if (spec.plan.pinned > 0)
+        sum = checked_add(sum,
+                          ContiguousRows::bytes_for(*spec.plan.pinned_codec, spec.heads, spec.dims,
+                                                    AgedRows::pinned_extent(spec.plan),
+                                                    std::min(rows, spec.plan.pinned)),
+                          "cache bytes");
     return sum;
 }
 
@@ -100,6 +106,12 @@ class Streams {
     RowsWanted rows_wanted() const noexcept { return {keys().plan().kind, !from_keys()}; }
     /// False once it was moved from.
     bool valid() const noexcept { return !streams_.empty(); }
+
+    /// These rows lie beside those of the layer before.
+    [[gnu::cold]] void bind(const Streams& before) noexcept {
+        for (std::size_t i = 0; i < streams_.size() && i < before.streams_.size(); ++i)
+            streams_[i].bind(before.streams_[i]);
+    }
 
     auto begin() noexcept { return streams_.begin(); }
     auto end() noexcept { return streams_.end(); }
@@ -127,7 +139,10 @@ class Streams {
     /// The most runs that one interval of rows becomes.
     int runs_of_interval() const noexcept {
         int most = 0;
-        for (const AgedRows& stream : streams_) most = std::max(most, 2 * stream.plan().count());
+        for (const AgedRows& stream : streams_) {
+            const StreamPlan& plan = stream.plan();
+            most = std::max(most, 2 * plan.count() + (plan.pinned > 0 ? 1 : 0));
+        }
         return most;
     }
     /// Rows that may be read as values: of a stream of their own, or those of the keys.

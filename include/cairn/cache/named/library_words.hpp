@@ -5,7 +5,10 @@
 #include "cairn/cache/codec/inputs.hpp"
 #include "cairn/cache/codec/kivi.hpp"
 #include "cairn/cache/codec/latent.hpp"
+#include "cairn/cache/codec/kvquant.hpp"
 #include "cairn/cache/codec/rotated.hpp"
+#include "cairn/cache/codec/uniform.hpp"
+#include "cairn/cache/codec/xquant_layers.hpp"
 #include "cairn/cache/keep/h2o.hpp"
 #include "cairn/cache/keep/hash_evict.hpp"
 #include "cairn/cache/keep/keep_all.hpp"
@@ -42,6 +45,11 @@ namespace internal {
     words.codec(Int4{});
     words.codec(Kivi<4>{});
     words.codec(Kivi<2>{});
+    words.codec(KvQuant<4>{});
+    words.codec(KvQuant<3>{});
+    words.codec(KvQuant<2>{});
+    words.codec(Uniform{});
+    words.codec(XQuantLayers{});
     words.wrapper<Rotated<AnyCodec>>();
     words.wrapper<BareKeys<AnyCodec>>();
     words.wrapper<Inputs<AnyCodec>>();

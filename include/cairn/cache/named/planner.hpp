@@ -126,16 +126,10 @@ inline CachePlan plan_model(const CacheSpec& spec, const HeadLayout& layout, int
                             int sequences, const SequencePlan& sequence) {
     require(layers >= 0 && sequences >= 0, ErrorCode::invalid_argument, "plan: ", layers,
             " layers of ", sequences, " sequences");
-    CachePlan plan = plan_cache(spec, layout, sequence);
-    auto times = static_cast<std::size_t>(sequences);
-    if (spec.read().facts_now().few) {
-        // A read may treat each layer in its own way.
-        if (layers == 0) plan = {};
-        for (int layer = 1; layer < layers; ++layer)
-            plan += plan_cache(spec, layout, sequence, layer);
-    } else {
-        times *= static_cast<std::size_t>(layers);
-    }
+    // Layers may differ, in what they keep or in how they are read.
+    CachePlan plan;
+    for (int layer = 0; layer < layers; ++layer) plan += plan_cache(spec, layout, sequence, layer);
+    const auto times = static_cast<std::size_t>(sequences);
     plan.payload = checked_mul(plan.payload, times, "cache bytes");
     plan.committed = checked_mul(plan.committed, times, "cache bytes");
     plan.peak = checked_mul(plan.peak, times, "cache bytes");

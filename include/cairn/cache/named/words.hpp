@@ -67,7 +67,17 @@ class CacheWords {
     /// A codec.
     template <CodecPolicy C>
     void codec(C prototype) {
-        put(codecs_, C::word, std::string(C::word), help_of<C>(), AnyCodec(std::move(prototype)));
+        Reader<AnyCodec> read;
+        if constexpr (HasOptions<C>)
+            read = [prototype](std::string_view words, std::string_view whole,
+                               std::string_view known) {
+                C policy = prototype;
+                internal::OptionReader(words, whole, known).read(policy);
+                return AnyCodec(std::move(policy));
+            };
+        else
+            read = without_options(AnyCodec(std::move(prototype)));
+        put(codecs_, C::word, usage_of<C>(), help_of<C>(), std::move(read));
     }
     /// What a suffix makes of a codec: W is a policy of one, as Rotated<AnyCodec>.
     template <CodecPolicy W>
@@ -138,7 +148,7 @@ class CacheWords {
         for (const auto& [suffix, entry] : wrappers_copy())
             if (word.ends_with(suffix) && word.size() > suffix.size())
                 return entry.value(read_codec(word.substr(0, word.size() - suffix.size()), whole));
-        return find(codecs_, "codec", word, whole).value;
+        return find(codecs_, "codec", head_of(word), whole).value(word, whole, listed(codecs_));
     }
     /// Whether these words begin with a whole cache's.
     bool has_cache(std::string_view words) const {
@@ -156,7 +166,7 @@ class CacheWords {
                 more = true;
             }
         }
-        return codecs_.find(word) != codecs_.end();
+        return codecs_.find(head_of(word)) != codecs_.end();
     }
 
     /// The words, for help texts.
@@ -186,6 +196,15 @@ class CacheWords {
     template <class T>
     using Reader = std::function<T(std::string_view, std::string_view, std::string_view)>;
 
+    // Compiled once for all codecs without settings.
+    static Reader<AnyCodec> without_options(AnyCodec codec) {
+        return [codec = std::move(codec)](std::string_view words, std::string_view whole,
+                                          std::string_view known) {
+            AnyCodec policy = codec;
+            internal::OptionReader(words, whole, known).read(policy);
+            return policy;
+        };
+    }
     template <class P>
     static std::string help_of() {
         if constexpr (requires { P::help; })
@@ -243,7 +262,7 @@ class CacheWords {
     mutable std::shared_mutex mutex_;
     std::size_t order_ = 0;
     Words<Reader<NamedStore>> stores_;
-    Words<AnyCodec> codecs_;
+    Words<Reader<AnyCodec>> codecs_;
     Words<std::function<AnyCodec(AnyCodec)>> wrappers_;
     Words<Reader<AnyKeep>> keeps_;
     Words<Reader<AnyRead>> reads_;

@@ -20,6 +20,8 @@ struct QueryBlock;
 
 namespace cairn { inline namespace CAIRN_ABI {
 
+class RowStore;
+
 /// Consecutive encoded rows of one KV head, inside one block: what a codec works on. Codecs work on
 /// units: one row, a tile of 16 positions, or a group of 32 that share scales.
 struct Rows {
@@ -35,6 +37,8 @@ struct Rows {
     /// What values may ask for beside, so many bytes a row: keys that are multiplied next.
     const std::byte* beside = nullptr;
     std::ptrdiff_t beside_bytes = 0;
+    /// The rows of the layer before in the same form, for codecs that are `based`; else null.
+    const RowStore* base = nullptr;
 };
 
 /// Makes one query of floats into blocks of bytes.
@@ -47,6 +51,7 @@ struct CodecTraits {
     int rows_per_unit = 1;     ///< positions that share a unit
     bool movable = true;       ///< copy_row works; false: a unit's rows share scales
     bool whole_units = false;  ///< units are written only whole, from their first row to their last
+    bool based = false;        ///< rows are written and read with those of the layer before
     bool finite_only = false;  ///< NaN and infinity cannot be written: a stage with one is refused
     /// How a query is made into `kernels::cached::query_blocks(dims)` blocks of bytes; not null:
     /// quantised_scores works. Null in a codec that hands its other calls on to one that has it. It
@@ -114,6 +119,12 @@ class Codec : public CodecTraits {
     virtual std::size_t scratch_floats(int dims) const {
         (void)dims;
         return 0;
+    }
+    /// Whether `before` may write the rows of the layer before; asked only of codecs that are
+    /// `based`.
+    virtual bool follows(const Codec& before) const {
+        (void)before;
+        return true;
     }
     /// A number that stands for the constants it was made with; a saved cache must find it again.
     virtual std::uint64_t fingerprint() const { return 0; }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cairn/cache/seam/facts.hpp"
+#include "cairn/cache/seam/options.hpp"
 #include "cairn/core/checked.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -87,7 +88,7 @@ std::string codec_word(const T& policy) {
     else if constexpr (CodecWrapper<T>)
         return codec_word(policy.inner).append(T::suffix);
     else if constexpr (requires { T::word; })
-        return std::string(T::word);
+        return spec_of(policy);
     else
         return "own";
 }

@@ -15,6 +15,7 @@ struct CodecFacts {
     bool ages_twice = false;        ///< ... and one of the forms is itself a codec whose rows age
     bool turned = false;            ///< rows are turned by a Hadamard matrix first
     bool leading = false;           ///< values have no rows: they are the first numbers of the keys
+    bool based = false;             ///< rows are written and read with those of the layer before
     bool nests = false;             ///< wraps rows that another wrapper made into something else
     RowKind kind = RowKind::ready;  ///< what rows are made into keys or values when they are read
     bool operator==(const CodecFacts&) const = default;
@@ -52,11 +53,14 @@ struct CacheFacts {
 /// The facts of a stream of keys or values as it is written, whatever its type says.
 inline CodecFacts facts_of(const StreamPlan& plan) {
     const int unit = plan.coldest().rows_per_unit;
+    bool based = false;
+    for (const Form& form : plan.forms) based |= form.codec->based;
     return {.key_unit = unit,
             .value_unit = unit,
-            .movable = !plan.ages() && plan.coldest().movable,
+            .movable = !plan.ages() && plan.pinned == 0 && plan.coldest().movable,
             .ages = plan.ages(),
             .turned = plan.rotated,
+            .based = based,
             .kind = plan.kind};
 }
 
@@ -85,6 +89,8 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
     RULE(!f.keep.by_score || f.keys.kind == RowKind::ready,                                         \
          "a keep that chooses rows by score looks at keys as queries meet them; "                   \
          "rows that become keys only when they are read go by position")                      \
+    RULE(!f.store.on_disk || (!f.keys.based && !f.values.based),                                    \
+         "rows that are read with those of the layer before need these in memory")                  \
     RULE(f.values.kind != RowKind::bare_key || f.keys.kind == RowKind::bare_key,                    \
          "values are never rotated, so none of them are kept before that")                          \
     RULE(f.values.kind != RowKind::input || f.keys.kind == RowKind::input,                          \

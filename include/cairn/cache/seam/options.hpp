@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "cairn/core/error.hpp"
 
@@ -23,7 +24,8 @@ enum class Given : std::uint8_t {
 ///   template <class Self, class Visit> static void options(Self& self, Visit&& visit) {
 ///       visit(Option{"", "rows a block", 1}, self.block_rows);
 ///   }
-/// The one without a name is the number right behind the policy's word.
+/// The one without a name stands right behind the policy's word. Numbers are integers; a
+/// std::string takes a text, as a file's name, in which no comma and no colon can be.
 struct Option {
     std::string_view name;
     std::string_view help;
@@ -36,6 +38,14 @@ template <class T>
 concept HasOptions = requires(T& policy) { T::options(policy, [](const Option&, auto&) {}); };
 
 namespace internal {
+
+// A value in a help text, and in the canonical form.
+template <class T>
+constexpr std::string_view shown_value(const T&) noexcept {
+    return std::integral<T> ? "=N" : "=FILE";
+}
+inline std::string spelled(std::int64_t value) { return std::to_string(value); }
+inline const std::string& spelled(const std::string& value) { return value; }
 
 // The most that a number of a SPEC may be: row numbers end there.
 inline constexpr std::int64_t most_option = std::int64_t{1} << 30;
@@ -81,9 +91,9 @@ class OptionReader {
             Policy::options(policy, [&](const Option& option, auto& value) {
                 if (option.name != name || (!first && name.empty())) return;
                 if (!given && first && option.given == Given::always)
-                    refuse(word, " needs =N, ", option.help);
+                    refuse(word, " needs ", shown_value(value), ", ", option.help);
                 if (!given) return;
-                number(word, word.substr(equals + 1), option, value);
+                set(word, word.substr(equals + 1), option, value);
                 taken = true;
             });
         if (taken) return;
@@ -91,8 +101,13 @@ class OptionReader {
         refuse(words_.substr(0, words_.find_first_of("=,")), " has no option \"",
                word.substr(0, 40), "\"; known: ", known_);
     }
+    void set(std::string_view word, std::string_view text, const Option& option,
+             std::string& value) {
+        if (text.empty()) refuse("\"", word.substr(0, 40), "\" is empty: ", option.help);
+        value = std::string(text);
+    }
     template <std::integral T>
-    void number(std::string_view word, std::string_view digits, const Option& option, T& value) {
+    void set(std::string_view word, std::string_view digits, const Option& option, T& value) {
         std::int64_t parsed = 0;
         const auto [end, error] =
             std::from_chars(digits.data(), digits.data() + digits.size(), parsed);
@@ -109,15 +124,16 @@ class OptionReader {
 
 }  // namespace internal
 
-/// A policy as a SPEC writes it: its word, the number behind it, its other settings.
+/// A policy as a SPEC writes it: its word, the value behind it, its other settings.
 template <class Policy>
 std::string spec_of(const Policy& policy) {
     std::string text(Policy::word);
     if constexpr (HasOptions<Policy>)
         Policy::options(policy, [&](const Option& option, const auto& value) {
-            if (option.given == Given::unless_zero && value == 0) return;
+            if constexpr (std::integral<std::remove_cvref_t<decltype(value)>>)
+                if (option.given == Given::unless_zero && value == 0) return;
             if (!option.name.empty()) text.append(",").append(option.name);
-            text.append("=").append(std::to_string(value));
+            text.append("=").append(internal::spelled(value));
         });
     return text;
 }
@@ -128,10 +144,11 @@ std::string usage_of() {
     std::string text(Policy::word);
     if constexpr (HasOptions<Policy>) {
         const Policy policy{};
-        Policy::options(policy, [&](const Option& option, const auto&) {
+        Policy::options(policy, [&](const Option& option, const auto& value) {
             const bool needed = option.given == Given::always;
             text.append(needed ? "" : "[").append(option.name.empty() ? "" : ",");
-            text.append(option.name).append(needed ? "=N" : "=N]");
+            text.append(option.name).append(internal::shown_value(value));
+            text.append(needed ? "" : "]");
         });
     }
     return text;

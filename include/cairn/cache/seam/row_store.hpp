@@ -86,11 +86,18 @@ class RowStore {
         for (int row = begin; row < end;) {
             Run run;
             locate(head, row, run);
+            run.base = base_;
             const Rows rows = run.rows(row, row < front() ? std::min(end, front()) : end);
             body(*run.codec, rows, row);
             row += rows.count;
         }
     }
+    /// The rows of the layer before in the same form, which outlive these.
+    const RowStore* base() const noexcept { return base_; }
+    void set_base(const RowStore* base) noexcept { base_ = base; }
+
+  private:
+    const RowStore* base_ = nullptr;
 };
 
 }}  // namespace cairn

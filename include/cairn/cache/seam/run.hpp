@@ -66,6 +66,7 @@ struct Run {
     std::ptrdiff_t stride = 0;          ///< bytes from unit to unit
     const RowSource* source = nullptr;  ///< not null: not in memory yet (cache/row_source.hpp)
     const std::byte* next = nullptr;    ///< the unit of rows that are read soon after this run's
+    const RowStore* base = nullptr;  ///< the rows of the layer before, where the codec reads them
 
     /// The rows from `row` to `last`, as far as they lie in one stretch of memory.
     Rows rows(int row, int last) const noexcept {
@@ -82,12 +83,14 @@ struct Run {
                 ++entry;
             }
         }
-        return {data + block * block_bytes + place / codec->rows_per_unit * stride,
-                stride,
-                place % codec->rows_per_unit,
-                wanted < left ? wanted : left,
-                head,
-                row};
+        Rows result{data + block * block_bytes + place / codec->rows_per_unit * stride,
+                    stride,
+                    place % codec->rows_per_unit,
+                    wanted < left ? wanted : left,
+                    head,
+                    row};
+        result.base = base;
+        return result;
     }
     /// Whether queries of different positions may read a row in different forms.
     bool ages() const noexcept { return age_to != forever || hot_to != 0; }

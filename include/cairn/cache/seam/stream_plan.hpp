@@ -37,6 +37,10 @@ struct StreamPlan {
     /// How rows that are not `ready` lie in a worker's scratch once they are: F32's rows. It comes
     /// from who keeps such rows, so that other programs compile no product with them.
     const Codec* made = nullptr;
+    /// The first `pinned` rows are read in a form of their own whatever their age (attention sinks
+    /// in full precision). They are written in the other forms too.
+    int pinned = 0;
+    std::shared_ptr<const Codec> pinned_codec{};
 
     StreamPlan() = default;
     /// One form for ever, in a codec that lives as long as the program.
@@ -52,7 +56,10 @@ struct StreamPlan {
 
     int count() const noexcept { return static_cast<int>(forms.size()); }
     const Form& form(int f) const noexcept { return forms[static_cast<std::size_t>(f)]; }
-    const Codec& codec(int f) const noexcept { return *form(f).codec; }
+    /// Of a form; of `count()`, that of the pinned rows.
+    const Codec& codec(int f) const noexcept {
+        return f < count() ? *form(f).codec : *pinned_codec;
+    }
     /// The codec that old rows end in.
     const Codec& coldest() const noexcept { return *forms.back().codec; }
     /// Of values: whether they are read from the rows of the keys.
