@@ -31,9 +31,10 @@ const std::vector<std::string> codec_names = {"f32",
                                               "q4_0+rot",
                                               "k=q8_0,v=q4_0+rot",
                                               "k=f32,v=kivi2+rot"};
-const std::vector<std::string> keeps = {"all",       "window=20,sinks=4", "window=150,sinks=3",
-                                        "window=33", "h2o=24,recent=8",   "snapkv=40",
-                                        "nacl=30",   "hashevict=25",      "hashevict=25,key=1"};
+const std::vector<std::string> keeps = {"all",        "window=20,sinks=4",     "window=150,sinks=3",
+                                        "window=33",  "h2o=24,recent=8",       "snapkv=40",
+                                        "nacl=30",    "hashevict=25",          "hashevict=25,key=1",
+                                        "keydiff=26", "expected=28,queries=40"};
 
 // The pairs that cannot work.
 bool impossible(const std::string& store, const std::string& codec, const std::string& keep) {

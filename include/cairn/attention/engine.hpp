@@ -72,7 +72,10 @@ inline void attend_members(std::span<Member> members, const AttentionParameters&
     }
     if (members.empty() || members[0].queries.rows == 0) return;
     const FpEnvironment environment;
-    for (const Member& m : members) show_queries(m.cache, m.queries, layout, parameters, context);
+    for (const Member& m : members) {
+        show_queries(m.cache, m.queries, layout, parameters, context);
+        show_notes(m.cache, m.queries, layout, parameters, context);
+    }
     Reducer(members, layout, parameters, context).run();
     for (const Member& m : members) {
         report_scores(m.cache, m.queries, layout, parameters, context);

@@ -5,9 +5,11 @@
 #include "cairn/cache/codec/inputs.hpp"
 #include "cairn/cache/codec/kivi.hpp"
 #include "cairn/cache/codec/rotated.hpp"
+#include "cairn/cache/keep/expected_attention.hpp"
 #include "cairn/cache/keep/h2o.hpp"
 #include "cairn/cache/keep/hash_evict.hpp"
 #include "cairn/cache/keep/keep_all.hpp"
+#include "cairn/cache/keep/keydiff.hpp"
 #include "cairn/cache/keep/nacl.hpp"
 #include "cairn/cache/keep/snapkv.hpp"
 #include "cairn/cache/keep/window_sinks.hpp"
@@ -48,6 +50,8 @@ namespace internal {
     words.keep(SnapKv<512>{});
     words.keep(Nacl<512>{});
     words.keep(HashEvict<512>{});
+    words.keep(KeyDiff<512>{});
+    words.keep(ExpectedAttention<512>{});
 }
 
 }  // namespace internal
