@@ -44,7 +44,7 @@ TEST_CASE("planned bytes are allocated bytes, whatever the cache", "[planner]") 
     int checked = 0;
     for (int round = 0; round < 500; ++round) {
         std::string text = std::string(stores[random.below(7)]) + ":" + codecs[random.below(8)];
-        switch (random.below(6)) {
+        switch (random.below(8)) {
             case 0:
                 text += ":window=" + std::to_string(draw(random, 1, 200)) +
                         ",sinks=" + std::to_string(draw(random, 0, 40));
@@ -53,6 +53,8 @@ TEST_CASE("planned bytes are allocated bytes, whatever the cache", "[planner]") 
             case 2: text += ":snapkv=" + std::to_string(draw(random, 1, 90)); break;
             case 3: text += ":nacl=" + std::to_string(draw(random, 1, 90)); break;
             case 4: text += ":hashevict=" + std::to_string(draw(random, 15, 90)); break;
+            case 5: text += ":keydiff=" + std::to_string(draw(random, 1, 90)); break;
+            case 6: text += ":expected=" + std::to_string(draw(random, 1, 90)); break;
             default: break;
         }
         std::optional<CacheSpec> spec;
@@ -114,7 +116,8 @@ TEST_CASE("the largest numbers of a SPEC are planned and made without overflow",
     for (const std::string text :
          {"contiguous:f16:window=M,sinks=M", "paged=M:f16:window=M,sinks=M", "paged=M:f32",
           "tiered=M:q8_0", "contiguous,disk=M:f16", "tiered=M,disk=M:q8_0", "paged=16:h2o=M",
-          "contiguous:f16:snapkv=M", "mapped:f16:nacl=M,seed=M", "contiguous:f32:hashevict=M"}) {
+          "contiguous:f16:snapkv=M", "mapped:f16:nacl=M,seed=M", "contiguous:f32:hashevict=M",
+          "contiguous:f32:keydiff=M,recent=M", "mapped:f16:expected=M,sinks=M,future=M"}) {
         std::string words = text;
         for (std::size_t at = 0; (at = words.find('M', at)) != std::string::npos;)
             words.replace(at, 1, most);

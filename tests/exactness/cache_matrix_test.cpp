@@ -40,6 +40,8 @@ const std::vector<std::string> keeps = {"all",
                                         "nacl=30",
                                         "hashevict=25",
                                         "hashevict=25,key=1",
+                                        "keydiff=26",
+                                        "expected=28,queries=40",
                                         "all:quest=1000,full=0",
                                         "all:quest=80,page=24,full=0"};
 

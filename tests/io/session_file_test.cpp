@@ -118,7 +118,9 @@ TEST_CASE("save, load, go on: the same bits, into another capacity, store and th
         {"contiguous:f16:h2o=50,recent=20", "paged=16:f16:h2o=50,recent=20"},
         {"paged=16:q8_0:snapkv=60", "contiguous:q8_0:snapkv=60"},
         {"contiguous:f32:nacl=60", "mapped:f32:nacl=60"},
-        {"contiguous:f16:hashevict=40", "paged=16:f16:hashevict=40"}};
+        {"contiguous:f16:hashevict=40", "paged=16:f16:hashevict=40"},
+        {"contiguous:f16:keydiff=40", "paged=16:f16:keydiff=40"},
+        {"paged=16:q8_0:expected=40,future=50", "contiguous:q8_0:expected=40,future=50"}};
     for (const auto& [first, second] : pairs)
         for (const int cut : {1, 99, 100, 101, 127, 128, 129, 256, 300}) {
             INFO(first << " -> " << second << " at " << cut);
@@ -437,10 +439,11 @@ TEST_CASE("a refused load leaves the session as it was", "[session_file]") {
     Random random(43);
     const auto tokens = random_tokens(random, 100, model.vocabulary());
     const std::string path = folder.file("a.cairn");
-    for (const char* spec : {"contiguous:f16", "paged=32:kivi4", "mapped:q8_0", "tiered=40:q4_0",
-                             "contiguous,disk=32:f16", "paged=16:f16:window=40,sinks=4",
-                             "contiguous:f16:h2o=50,recent=20", "paged=16:q8_0:snapkv=60",
-                             "mapped:f32:nacl=60", "contiguous:f16:hashevict=40"}) {
+    for (const char* spec :
+         {"contiguous:f16", "paged=32:kivi4", "mapped:q8_0", "tiered=40:q4_0",
+          "contiguous,disk=32:f16", "paged=16:f16:window=40,sinks=4",
+          "contiguous:f16:h2o=50,recent=20", "paged=16:q8_0:snapkv=60", "mapped:f32:nacl=60",
+          "contiguous:f16:hashevict=40", "contiguous:f16:expected=40"}) {
         INFO(spec);
         auto session = session_from(model, spec, 120);
         session.expect_prompt(80);

@@ -72,7 +72,10 @@ inline void attend_members(std::span<Member> members, const AttentionParameters&
     }
     if (members.empty() || members[0].queries.rows == 0) return;
     const FpEnvironment environment;
-    for (const Member& m : members) show_queries(m.cache, m.queries, layout, parameters, context);
+    for (const Member& m : members) {
+        show_queries(m.cache, m.queries, layout, parameters, context);
+        show_notes(m.cache, m.queries, layout, parameters, context);
+    }
     const auto chooses = [](const Member& m) { return m.cache.rows_read() != nullptr; };
     if (std::any_of(members.begin(), members.end(), chooses))
         ChoosingReducer(members, layout, parameters, context).run();

@@ -1,5 +1,5 @@
-// What keeps that choose rows by score are shown: the queries before they attend, and the final
-// probabilities of those that the keep listens to.
+// What keeps that choose rows by score are shown: the queries before they attend, rotated or not,
+// and the final probabilities of those that the keep listens to.
 #pragma once
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 
 #include "cairn/attention/segment.hpp"
 #include "cairn/cache/seam/cache_ref.hpp"
+#include "cairn/cache/seam/head_rows.hpp"
 #include "cairn/core/context.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
@@ -34,6 +35,34 @@ inline void show_queries(CacheRef cache, const Queries& queries, const HeadLayou
         if (tile.head + tile.group == (h + 1) * group)
             cache.on_queries(h, rotated, group, queries.position);
     }
+}
+
+/// Shows queries before rotation to a cache whose keep sums up those of a prompt: rows ascending,
+/// each KV head by one worker.
+inline void show_notes(CacheRef cache, const Queries& queries, const HeadLayout& layout,
+                       const AttentionParameters& parameters, Context& context) {
+    int first = 0;
+    while (first < queries.rows && !cache.wants_notes(queries.position + first)) ++first;
+    if (first == queries.rows) return;
+    NotedQueries noted{layout.group(),   layout.key_dim, nullptr, 0, 0,
+                       parameters.scale, nullptr,        nullptr, 0};
+    if (parameters.rotation != nullptr) {
+        noted.turn = [](const void* rotation, float* row, int position) {
+            static_cast<const Rotation*>(rotation)->rotate(row, position);
+        };
+        noted.rotation = parameters.rotation;
+        noted.positions = parameters.rotation->positions();
+    }
+    auto task = [&](int kv_head, int) {
+        const std::ptrdiff_t offset = std::ptrdiff_t{kv_head} * layout.group() * layout.key_dim;
+        NotedQueries at = noted;
+        for (int r = first; r < queries.rows; ++r) {
+            at.position = queries.position + r;
+            at.q = queries.q + r * queries.stride + offset;
+            if (cache.wants_notes(at.position)) cache.on_notes(kv_head, at);
+        }
+    };
+    context.executor().run(layout.kv_heads, task);
 }
 
 /// The probabilities of a tile's queries over rows [0, end), those of query i at scores + i *

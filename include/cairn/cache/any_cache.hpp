@@ -114,6 +114,8 @@ class AnyCache {
     // Scores for keeps that choose by them; attention calls these.
     bool wants_scores(int query) const { return ref().wants_scores(query); }
     bool wants_queries() const { return ref().wants_queries(); }
+    bool wants_notes(int query) const { return ref().wants_notes(query); }
+    void on_notes(int kv_head, const NotedQueries& queries) { ref().on_notes(kv_head, queries); }
     void on_queries(int kv_head, const float* q, int count, int position) {
         ref().on_queries(kv_head, q, count, position);
     }

@@ -60,10 +60,15 @@ class RowChoice {
         distances_.reserve(slots);
         if (order_.size() < slots) order_.resize(2 * slots);
     }
+    /// Rows of a head that may stay.
+    int budget(int kv_head, int prompt_end) const {
+        return scorer_->budget_of(kv_head, layer_, prompt_end);
+    }
+    int layer() const noexcept { return layer_; }
     /// Frees the slots of a head's rows that are not chosen by score; returns whether more than one
     /// slot is free then. `length`: tokens fed.
     bool evict(Slots& head, int kv_head, const Pins& pins, int prompt_end, int length) noexcept {
-        if (head.held <= scorer_->budget(kv_head)) return false;
+        if (head.held <= budget(kv_head, prompt_end)) return false;
         choose(head, kv_head, pins, prompt_end, length, std::span(head.scores).first(head.size()));
         return head.evict(keep_);
     }
@@ -72,7 +77,7 @@ class RowChoice {
     template <class CodeOf>
     void evict_farthest(Slots& head, int kv_head, const Pins& pins, int prompt_end, int length,
                         int count, const CodeOf& code_of) {
-        if (length <= prompt_end || head.held <= scorer_->budget(kv_head) || head.evicted >= 0)
+        if (length <= prompt_end || head.held <= budget(kv_head, prompt_end) || head.evicted >= 0)
             return;
         distances_.assign(head.size(), 0.0F);
         for (int i = 0; i < count; ++i) {
@@ -94,7 +99,7 @@ class RowChoice {
     void choose(const Slots& head, int kv_head, const Pins& pins, int prompt_end, int length,
                 std::span<const float> scores) noexcept {
         keep_.assign(head.size(), 0);
-        int budget = scorer_->budget(kv_head);
+        int budget = this->budget(kv_head, prompt_end);
         choosable_.assign(head.positions.begin(), head.positions.begin() + head.used);
         for (std::size_t s = 0; s < choosable_.size(); ++s)
             if (choosable_[s] >= 0 && pinned(pins, choosable_[s])) {

@@ -165,6 +165,18 @@ class HostCache {
         book_.on_scores(kv_head, p, begin, end);
     }
 
+    bool wants_notes(int query) const
+    requires scored
+    {
+        return book_.wants_notes(query);
+    }
+    void on_notes(int kv_head, const NotedQueries& queries)
+    requires scored
+    {
+        const FpEnvironment environment;
+        book_.on_notes(kv_head, queries);
+    }
+
     int committed() const noexcept { return book_.committed(); }
     int length() const noexcept { return book_.length(); }
     int capacity() const noexcept { return book_.capacity(); }

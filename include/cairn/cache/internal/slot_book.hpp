@@ -16,6 +16,7 @@
 
 #include "cairn/cache/internal/check_staged.hpp"
 #include "cairn/cache/internal/choice.hpp"
+#include "cairn/cache/internal/read_rows.hpp"
 #include "cairn/cache/internal/row_archive.hpp"
 #include "cairn/cache/internal/slots.hpp"
 
@@ -29,11 +30,12 @@ class SlotBook {
         : layout_(layout),
           capacity_(capacity),
           choice_(std::move(chosen), layer),
+          notes_(choice_.scorer().notes(layout)),
           streams_(store, std::move(specs), Extent{capacity, 0, 0, 0}),
           heads_(static_cast<std::size_t>(layout.kv_heads)) {
         for (int h = 0; h < layout.kv_heads; ++h)
-            require(scorer().budget(h) > 0, ErrorCode::invalid_argument, "keep ", scorer().name(),
-                    ": a budget of ", scorer().budget(h), " rows for head ", h);
+            require(choice_.budget(h, 0) > 0, ErrorCode::invalid_argument, "keep ", scorer().name(),
+                    ": a budget of ", choice_.budget(h, 0), " rows for head ", h);
     }
 
     /// Announces that a prompt ends before position `end`: nothing is evicted until it is complete.
@@ -64,6 +66,12 @@ class SlotBook {
             choice_.reserve(most);
             for (AgedRows& stream : streams_) stream.rewrite(lowest, slots);
             for (Slots& head : heads_) head.reserve(most);
+            if (scorer().reads_rows()) row_scores_.reserve(scorer(), layout_, streams_, most);
+            if (notes_ > 0 && length_ < prompt_end_)
+                for (Slots& head : heads_) {
+                    head.notes.resize(notes_);
+                    head.noted.resize(notes_);
+                }
         } catch (...) {
             cut(slots_);
             throw;
@@ -95,7 +103,17 @@ class SlotBook {
         return scorer().when() == Evicts::before_attending && !scorer().key_is_query();
     }
     bool wants_scores(int query) const {
-        return scorer().when() != Evicts::before_attending && scorer().listens(query, prompt_end_);
+        return scorer().when() != Evicts::before_attending && !scorer().reads_rows() &&
+               scorer().listens(query, prompt_end_);
+    }
+    /// Queries before rotation, where the keep sums them up.
+    bool wants_notes(int query) const {
+        return notes_ > 0 && query >= committed_ && query < prompt_end_ &&
+               scorer().listens(query, prompt_end_);
+    }
+    void on_notes(int kv_head, NotedQueries queries) {
+        queries.prompt_end = prompt_end_;
+        scorer().note(queries, heads_[static_cast<std::size_t>(kv_head)].noted);
     }
     /// Final probabilities p[begin, end) of one query head for rows [begin, end) of `kv_head`.
     void on_scores(int kv_head, const float* p, int begin, int end) noexcept {
@@ -116,9 +134,13 @@ class SlotBook {
         const bool at_end = committed_ == prompt_end_;
         if (scorer().when() != Evicts::at_every_step && !at_end) return;
         // Rows that are not chosen become holes.
-        for (int h = 0; h < layout_.kv_heads; ++h)
-            gaps_ |=
-                choice_.evict(heads_[static_cast<std::size_t>(h)], h, pins_, prompt_end_, length_);
+        for (int h = 0; h < layout_.kv_heads; ++h) {
+            Slots& head = heads_[static_cast<std::size_t>(h)];
+            if (scorer().reads_rows() && head.held > choice_.budget(h, prompt_end_))
+                row_scores_.fill(scorer(), layout_, streams_, h, head);
+            gaps_ |= choice_.evict(head, h, pins_, prompt_end_, length_);
+            head.forget_notes();
+        }
     }
 
     bool can_truncate(int rows) const noexcept { return rows == 0 || rows == committed_; }
@@ -160,7 +182,8 @@ class SlotBook {
         if (length_ != committed_) return 0;  // what is evicted depends on the commit before
         int room = capacity_ - length_;
         for (int h = 0; h < layout_.kv_heads; ++h)
-            room = std::min(room, scorer().budget(h) - heads_[static_cast<std::size_t>(h)].held);
+            room = std::min(
+                room, choice_.budget(h, prompt_end_) - heads_[static_cast<std::size_t>(h)].held);
         return std::max(room, 1);
     }
     int span() const noexcept { return capacity_; }
@@ -218,6 +241,8 @@ class SlotBook {
             a.number("gaps", gaps, 0, 1);
             archive_pins(a, a.loading() ? read_pins : pins_);
             for (Slots& head : heads) head.archive(a, slots, committed, gaps != 0);
+            if (notes_ > 0)
+                for (Slots& head : heads) head.archive_notes(a, notes_);
             const auto live = [&](int h, int row) {
                 const Slots& head = heads[static_cast<std::size_t>(h)];
                 return row < head.used && head.positions[static_cast<std::size_t>(row)] >= 0;
@@ -242,6 +267,7 @@ class SlotBook {
         : layout_(other.layout_),
           capacity_(other.capacity_),
           choice_(other.choice_),
+          notes_(other.notes_),
           streams_(std::move(streams)),
           heads_(other.heads_),
           pins_(other.pins_),
@@ -291,13 +317,15 @@ class SlotBook {
         for (const Slots& head : heads_) most = std::max(most, head.used);
         return most;
     }
-    // Takes staged rows back.
     // Writes staged rows to slots, head by head.
     void put_rows(const TokenRows& k, const TokenRows& v, bool fills) {
         for (int h = 0; h < layout_.kv_heads; ++h) {
             Slots& head = heads_[static_cast<std::size_t>(h)];
             head.evicted = -1;
-            if (length_ == committed_) head.pending.assign(head.scores.begin(), head.scores.end());
+            if (length_ == committed_) {
+                head.pending.assign(head.scores.begin(), head.scores.end());
+                std::copy(head.notes.begin(), head.notes.end(), head.noted.begin());
+            }
             for (int r = 0; r < k.rows; ++r) {
                 const float* key = k.data + r * k.stride + h * layout_.key_dim;
                 const int slot = head.take(fills, length_ + r,
@@ -310,6 +338,7 @@ class SlotBook {
             }
         }
     }
+    // Takes staged rows back.
     void rollback() noexcept {
         for (Slots& head : heads_) head.rollback();
         length_ = committed_;
@@ -338,6 +367,8 @@ class SlotBook {
     HeadLayout layout_;
     int capacity_;
     RowChoice choice_;
+    std::size_t notes_;  // numbers of a head's notes
+    RowScores row_scores_;
     Streams streams_;
     std::vector<Slots> heads_;
     Pins pins_;

@@ -2,6 +2,7 @@
 // slot, with what score, and which slot is free. Staged rows can be taken back.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -16,6 +17,8 @@ struct Slots {
     std::vector<float> scores;              // committed
     std::vector<float> pending;             // with what staged rows added
     std::vector<std::uint32_t> signatures;  // Evicts::before_attending
+    std::vector<double> notes;              // of the prompt's queries (Scorer::notes), committed
+    std::vector<double> noted;              // with those of staged rows
     int used = 0;                           // slots in use, holes included
     int held = 0;                           // rows
     int staged = 0;
@@ -69,6 +72,7 @@ struct Slots {
         staged = 0;
         filled = -1;
         scores.swap(pending);
+        notes.swap(noted);
         if (evicted >= 0) hole = std::exchange(evicted, -1);
     }
     /// Takes staged rows back, and the row that went for them.
@@ -172,6 +176,21 @@ struct Slots {
                 ErrorCode::bad_file, "archive: a head has ", free,
                 " free slots that nothing explains");
         held = rows;
+    }
+    /// Once rows were chosen by them.
+    void forget_notes() noexcept {
+        std::vector<double>().swap(notes);
+        std::vector<double>().swap(noted);
+    }
+    /// The same for the notes of queries, `count` numbers while a prompt is read, else none.
+    void archive_notes(CacheArchive& a, std::size_t count) {
+        const bool prompted = !notes.empty();
+        int there = prompted ? 1 : 0;
+        a.number("notes of queries", there, 0, 1);
+        notes.resize(there != 0 ? count : 0);
+        a.bytes(notes.data(), notes.size() * sizeof(double));
+        for (const double x : notes)
+            require(std::isfinite(x), ErrorCode::bad_file, "archive: a note is not finite");
     }
 };
 

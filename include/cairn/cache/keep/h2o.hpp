@@ -19,12 +19,7 @@ class HeavyHitters final : public Scorer {
     bool listens(int, int) const override { return true; }
     void choose(const HeldRows& rows, std::span<std::uint8_t> keep,
                 std::span<int> order) const override {
-        const auto position = [&](int i) { return rows.positions[static_cast<std::size_t>(i)]; };
-        const auto score = [&](int i) { return rows.scores[static_cast<std::size_t>(i)]; };
-        const auto all = [](int) { return true; };
-        const int recent = std::min(recent_, rows.budget);
-        keep_best(rows, recent, all, position, keep, order);
-        keep_best(rows, rows.budget - recent, all, score, keep, order);
+        keep_recent_and_best(rows, std::min(recent_, rows.budget), keep, order);
     }
     std::string name() const override {
         return "h2o=" + std::to_string(budget_.of(0)) + ",recent=" + std::to_string(recent_);
@@ -34,12 +29,6 @@ class HeavyHitters final : public Scorer {
     Budget budget_;
     int recent_;
 };
-
-namespace internal {
-constexpr bool recent_in_budget(int budget, int recent) noexcept {
-    return budget > 0 && recent >= 0 && recent <= budget;
-}
-}  // namespace internal
 
 /// H2O as the second argument of KvCache. The template's numbers are the settings' defaults.
 template <int rows, int last = rows / 2>

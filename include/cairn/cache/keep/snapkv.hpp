@@ -3,17 +3,24 @@
 // are summed, so grouped heads keep their saving.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+
 #include "cairn/cache/seam/keep_policy.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
 
+/// How SnapKV pools what neighbouring rows received.
+enum class Pooled : std::uint8_t { maximum, mean };
+
 /// Of `budget` rows the last `window` of the prompt stay, the others by the attention that these
-/// queries paid, pooled by the maximum over `pool` neighbours.
+/// queries paid, pooled over `pool` neighbours: by the maximum, as the paper's runs do, or by the
+/// mean, as its published code does unless told otherwise (5 neighbours there).
 class ObservedRows final : public Scorer {
   public:
     /// Error{invalid_argument} for a window below 1 or an even pool.
-    explicit ObservedRows(Budget budget, int window = 32, int pool = 7)
-        : budget_(std::move(budget)), window_(window), pool_(pool) {
+    explicit ObservedRows(Budget budget, int window = 32, int pool = 7, Pooled by = Pooled::maximum)
+        : budget_(std::move(budget)), window_(window), pool_(pool), by_(by) {
         require(window > 0 && pool > 0 && pool % 2 == 1, ErrorCode::invalid_argument,
                 "snapkv: a window of ", window, " queries, a pool of ", pool);
     }
@@ -29,21 +36,27 @@ class ObservedRows final : public Scorer {
         const auto position = [&](int i) { return rows.positions[static_cast<std::size_t>(i)]; };
         const auto observed = [&](int i) { return position(i) >= 0 && position(i) < first; };
         const auto pooled = [&](int i) {
-            float most = 0.0F;
-            for (int j = std::max(0, i - pool_ / 2); j <= std::min(n - 1, i + pool_ / 2); ++j)
-                if (observed(j)) most = std::max(most, rows.scores[static_cast<std::size_t>(j)]);
-            return most;
+            float sum = 0.0F;
+            for (int j = std::max(0, i - pool_ / 2); j <= std::min(n - 1, i + pool_ / 2); ++j) {
+                if (!observed(j)) continue;
+                const float score = rows.scores[static_cast<std::size_t>(j)];
+                sum = by_ == Pooled::mean ? sum + score : std::max(sum, score);
+            }
+            return sum;
         };
         const int recent = std::min(rows.budget, window_);
         keep_best(rows, recent, [](int) { return true; }, position, keep, order);
         keep_best(rows, rows.budget - recent, observed, pooled, keep, order);
     }
-    std::string name() const override { return "snapkv=" + std::to_string(budget_.of(0)); }
+    std::string name() const override {
+        return "snapkv=" + std::to_string(budget_.of(0)) + (by_ == Pooled::mean ? ",mean=1" : "");
+    }
 
   private:
     Budget budget_;
     int window_;
     int pool_;
+    Pooled by_;
 };
 
 /// SnapKV as the second argument of KvCache. The template's numbers are the settings' defaults.
@@ -52,6 +65,7 @@ struct SnapKv {
     static_assert(rows > 0 && observing > 0, "SnapKv<budget, window>: at least one row stays.");
     int budget = rows;
     int window = observing;
+    int mean = 0;  ///< 1: pooled by the mean of 5 neighbours, not by the maximum of 7
 
     static constexpr std::string_view word = "snapkv";
     static constexpr std::string_view help =
@@ -60,9 +74,11 @@ struct SnapKv {
     template <class Self, class Visit>
     static void options(Self& self, Visit&& visit) {
         visit(Option{"", "the rows that stay", 1, Given::always}, self.budget);
+        visit(Option{"mean", "1: pool neighbours by their mean", 0, Given::unless_zero}, self.mean);
     }
     std::shared_ptr<const Scorer> scorer(const HeadLayout&) const {
-        return std::make_shared<ObservedRows>(budget, window);
+        return std::make_shared<ObservedRows>(budget, window, mean != 0 ? 5 : 7,
+                                              mean != 0 ? Pooled::mean : Pooled::maximum);
     }
 };
 

@@ -9,9 +9,11 @@
 #include "cairn/cache/codec/rotated.hpp"
 #include "cairn/cache/codec/uniform.hpp"
 #include "cairn/cache/codec/xquant_layers.hpp"
+#include "cairn/cache/keep/expected_attention.hpp"
 #include "cairn/cache/keep/h2o.hpp"
 #include "cairn/cache/keep/hash_evict.hpp"
 #include "cairn/cache/keep/keep_all.hpp"
+#include "cairn/cache/keep/keydiff.hpp"
 #include "cairn/cache/keep/nacl.hpp"
 #include "cairn/cache/keep/snapkv.hpp"
 #include "cairn/cache/keep/window_sinks.hpp"
@@ -62,6 +64,8 @@ namespace internal {
     words.keep(HashEvict<512>{});
     words.read(ReadAll{});
     words.read(Quest{});
+    words.keep(KeyDiff<512>{});
+    words.keep(ExpectedAttention<512>{});
 }
 
 }  // namespace internal

@@ -64,6 +64,10 @@ class CacheRef {
     }
     /// How queries choose the rows they read; null: they read all.
     const RowsRead* rows_read() const { return functions_->rows_read(object_); }
+    bool wants_notes(int query) const { return !reads_ && functions_->wants_notes(object_, query); }
+    void on_notes(int kv_head, const struct NotedQueries& queries) const {
+        if (!reads_) functions_->on_notes(object_, kv_head, queries);
+    }
     /// For caches that watch what attention makes of them (models/audit.hpp).
     void on_attended(const struct Attended& attended) const {
         if (functions_->on_attended != nullptr) functions_->on_attended(object_, attended);
@@ -87,6 +91,8 @@ class CacheRef {
         bool (*wants_queries)(const void*);
         void (*on_queries)(void*, int, const float*, int, int);
         void (*on_scores)(void*, int, const float*, int, int);
+        bool (*wants_notes)(const void*, int);
+        void (*on_notes)(void*, int, const NotedQueries&);
         void (*on_attended)(void*, const Attended&);
         const RowsRead* (*rows_read)(const void*);
     };
@@ -150,6 +156,19 @@ class CacheRef {
             (void)o, (void)head, (void)p, (void)begin, (void)end;
             if constexpr (requires(C& c) { c.on_scores(head, p, begin, end); })
                 static_cast<C*>(o)->on_scores(head, p, begin, end);
+        },
+        [](const void* o, int query) -> bool {
+            (void)o;
+            (void)query;
+            if constexpr (requires(const C& c) { c.wants_notes(query); })
+                return as<C>(o).wants_notes(query);
+            else
+                return false;
+        },
+        [](void* o, int head, const NotedQueries& queries) {
+            (void)o, (void)head, (void)queries;
+            if constexpr (requires(C& c) { c.on_notes(head, queries); })
+                static_cast<C*>(o)->on_notes(head, queries);
         },
         watcher<C>(),
         [](const void* o) -> const RowsRead* {

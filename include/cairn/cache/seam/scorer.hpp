@@ -1,6 +1,6 @@
-// The interface of keeps that choose rows by what attention made of them. A scorer says which
-// queries it listens to and, when a head holds more rows than the budget, which of them stay; the
-// cache does the rest. docs/extend.md writes one.
+// The interface of keeps that choose rows by what attention made of them, or by the rows
+// themselves. A scorer says which queries it listens to and, when a head holds more rows than the
+// budget, which of them stay; the cache does the rest. docs/extend.md writes one.
 #pragma once
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/cache/seam/head_rows.hpp"
 #include "cairn/core/error.hpp"
 #include "cairn/core/types.hpp"
 
@@ -25,7 +26,7 @@ struct HeldRows {
     int budget;                      ///< rows of this head that may stay
     std::span<const int> positions;  ///< of each row; -1: no row here
     /// Sum of the probabilities each row received from the queries that were listened to, or its
-    /// distance (Scorer::signature).
+    /// distance (Scorer::signature), or what Scorer::score made of it.
     std::span<const float> scores;
 };
 
@@ -42,6 +43,11 @@ class Scorer {
     virtual ~Scorer() = default;
     /// Rows that a KV head may hold once the budget applies.
     virtual int budget(int kv_head) const = 0;
+    /// The same where it depends on the layer or on the announced prompt's end (0: none).
+    virtual int budget_of(int kv_head, int layer, int prompt_end) const {
+        (void)layer, (void)prompt_end;
+        return budget(kv_head);
+    }
     virtual Evicts when() const = 0;
     /// Whether the probabilities of a query at this position are added to the scores. Asked with
     /// the announced prompt's end (0: none announced).
@@ -60,6 +66,27 @@ class Scorer {
     }
     /// Whether the new key itself stands for its query in that comparison.
     virtual bool key_is_query() const { return false; }
+    /// Whether `score` makes the scores of the rows themselves, in place of probabilities.
+    virtual bool reads_rows() const { return false; }
+    /// Scores of the rows that have a position, from their keys and values as attention reads them
+    /// and from the notes of queries (at_prompt_end and at_every_step only). Called where rows must
+    /// go, before they are chosen. Must depend on nothing but what it is given, in an order of
+    /// additions that no compiler changes, and must not allocate.
+    virtual void score(HeadRows& rows, std::span<float> scores) const { (void)rows, (void)scores; }
+    /// Doubles of scratch that `score` wants for a head of `slots` rows.
+    virtual std::size_t room(const HeadLayout& layout, std::size_t slots) const {
+        (void)layout, (void)slots;
+        return 0;
+    }
+    /// Doubles that a KV head's queries are summed up in while the announced prompt is read; 0:
+    /// none. Then `note` hears the queries that are listened to, positions ascending.
+    virtual std::size_t notes(const HeadLayout& layout) const {
+        (void)layout;
+        return 0;
+    }
+    virtual void note(const NotedQueries& queries, std::span<double> notes) const {
+        (void)queries, (void)notes;
+    }
     /// The word and numbers of a cache SPEC.
     virtual std::string name() const = 0;
 };
@@ -128,5 +155,23 @@ void keep_best(const HeldRows& rows, int count, const Candidate& candidate, cons
          }},
         keep, order.first(n));
 }
+
+/// Keeps the `recent` last rows by age and fills the budget with the best of the others by score.
+inline void keep_recent_and_best(const HeldRows& rows, int recent, std::span<std::uint8_t> keep,
+                                 std::span<int> order) {
+    const auto all = [](int) { return true; };
+    keep_best(
+        rows, recent, all, [&](int i) { return rows.positions[static_cast<std::size_t>(i)]; }, keep,
+        order);
+    keep_best(
+        rows, rows.budget - recent, all,
+        [&](int i) { return rows.scores[static_cast<std::size_t>(i)]; }, keep, order);
+}
+
+namespace internal {
+constexpr bool recent_in_budget(int budget, int recent) noexcept {
+    return budget > 0 && recent >= 0 && recent <= budget;
+}
+}  // namespace internal
 
 }}  // namespace cairn
