@@ -2,12 +2,14 @@
 """Draws bench/results/*.json as SVG that reads on light and dark pages.  bench/plot.py FOLDER"""
 import json
 import os
+import statistics
 import sys
 
 import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.ticker  # noqa: E402
 
 GREY = "#808890"
 plt.rcParams.update({
@@ -73,20 +75,55 @@ def main():
 def peers(folder):
     with open(os.path.join(folder, "peers.json")) as f:
         data = json.load(f)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    if "processor" not in data:
+        return  # of an older program
+    long(folder, data)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6))
+    programs = {"llama.cpp": "#1a9c8c", "ik_llama.cpp": "#4c8ee8", "OpenVINO": "#e8710a"}
     for axis, kind in zip(axes, ("decode", "prefill")):
-        rows = [r for r in data["speed"] if r["what"].startswith(kind)] + ([r for r in data["depth"]] if kind == "decode" else [])
-        rows.reverse()
-        names = [r["name"] + (r["what"].replace("decode@", " at ") if "@" in r["what"] else "") for r in rows]
-        axis.barh(range(len(rows)), [r["ratio"] for r in rows], color="#1a9c8c" if kind == "decode" else "#e8710a", height=0.6)
+        rows = [r for r in reversed(data["speed"]) if r["what"].startswith(kind)]
+        for at, (program, colour) in enumerate(programs.items()):
+            places = [y + 0.26 - 0.26 * at for y, r in enumerate(rows) if program in r["ratios"]]
+            ratios = [r["ratios"][program] for r in rows if program in r["ratios"]]
+            axis.barh(places, ratios, color=colour, height=0.24, label=program)
+            for y, ratio in zip(places, ratios):
+                axis.text(ratio + 0.05, y, f"{ratio:.2f}x", va="center", fontsize=7)
         axis.axvline(1, color=GREY, linewidth=1)
-        for y, r in enumerate(rows):
-            axis.text(r["ratio"] + 0.05, y, f"{r['ratio']:.2f}x", va="center", fontsize=9)
-        axis.set_yticks(range(len(rows)), names, fontsize=9)
-        axis.set_title(f"{kind}, tokens/s against llama.cpp = 1", color=GREY, fontsize=10)
+        axis.set_yticks(range(len(rows)), [r["name"] for r in rows], fontsize=9)
+        axis.set_title(f"{kind}, Cairn's tokens/s against each program's = 1", color=GREY, fontsize=10)
         axis.grid(axis="y", visible=False)
-        axis.set_xlim(0, 1.2 * max(r["ratio"] for r in rows))
+    axes[0].legend(frameon=False, fontsize=9, loc="lower right")
     save(figure, os.path.join(folder, "peers.svg"))
+
+
+def long(folder, data):
+    """Decoding behind long texts: a line a cache and program."""
+    colours = {"f16": "#4c8ee8", "q8_0": "#1a9c8c", "q4_0": "#e8710a"}
+    styles = {"Cairn": ("o-", 1.0), "llama.cpp": ("s--", 0.75), "ik_llama.cpp": ("^:", 0.6)}
+    names = list(dict.fromkeys(r["name"] for r in data.get("long", [])))
+    if not names:
+        return
+    figure, axes = plt.subplots(1, len(names), figsize=(10, 4.2), squeeze=False)
+    for axis, name in zip(axes[0], names):
+        for cache, colour in colours.items():
+            rows = sorted((r for r in data["long"] if r["name"] == name and r["cache"] == cache), key=lambda r: r["depth"])
+            for program, (style, alpha) in styles.items():
+                points = [(r["depth"], statistics.median(r["rates"][program])) for r in rows if r["rates"].get(program)]
+                if points:
+                    axis.plot(*zip(*points), style, color=colour, alpha=alpha, label=f"{program}, {cache}", markersize=4)
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        depths = sorted({r["depth"] for r in data["long"] if r["name"] == name})
+        axis.set_xticks(depths, [f"{d // 1000}k" for d in depths])
+        axis.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+        ticks = [t for t in (5, 10, 20, 50, 100, 200, 400) if axis.get_ylim()[0] <= t <= axis.get_ylim()[1]]
+        axis.set_yticks(ticks, [str(t) for t in ticks])
+        axis.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+        axis.set_title(name, color=GREY, fontsize=10)
+        axis.set_xlabel("tokens in the cache")
+    axes[0][0].set_ylabel("decoding, tokens / s")
+    axes[0][-1].legend(frameon=False, fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(-0.1, -0.18))
+    save(figure, os.path.join(folder, "long.svg"))
 
 
 def articles(folder):

@@ -17,7 +17,7 @@ struct Shape {
     int layers, width, heads, kv_heads, hidden, vocabulary, context;
 };
 constexpr Shape shapes[] = {
-    {"llama-1b", "llama", 16, 2048, 32, 8, 8192, 32000, 8192},
+    {"llama-1b", "llama", 16, 2048, 32, 8, 8192, 32000, 32768},
     {"llama-small", "llama", 12, 1024, 16, 4, 4096, 32000, 8192},
     {"mistral-7b", "llama", 32, 4096, 32, 8, 14336, 32000, 8192},
     {"llama-13b", "llama", 40, 5120, 40, 40, 13824, 32000, 4096},

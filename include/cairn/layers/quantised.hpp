@@ -161,14 +161,38 @@ struct FastProduct {
     void (*gemm)(const kernels::quantised::BlockProduct&, float*);
     float* scratch;
     std::ptrdiff_t scratch_floats;  // of one worker
+    std::ptrdiff_t groups;          // of a row
+    std::ptrdiff_t bytes_of_panel;
 };
+// So few rows are products of one row each: up to here unpacking a panel for tiles costs more. A
+// piece of the panels stays in the processor's caches until the last row has read it, so weights
+// come from memory once.
+inline constexpr std::ptrdiff_t few_rows = 8;
+inline constexpr std::ptrdiff_t bytes_of_piece = 40 << 10;
+inline void run_few(const FastProduct& product, kernels::quantised::BlockProduct part) {
+    const kernels::quantised::BlockProduct& all = product.call;
+    const std::ptrdiff_t piece =
+        all.rows == 1 ? part.panel_end - part.panel_begin
+                      : std::max<std::ptrdiff_t>(1, bytes_of_piece / product.bytes_of_panel);
+    const std::ptrdiff_t end = part.panel_end;
+    part.rows = 1;
+    for (; part.panel_begin < end; part.panel_begin = part.panel_end) {
+        part.panel_end = std::min(part.panel_begin + piece, end);
+        for (std::ptrdiff_t row = 0; row < all.rows; ++row) {
+            part.x = {all.x.q + row * (all.in / 4), all.x.d + row * (all.in / 32),
+                      all.x.start + row * product.groups, all.x.sums + row * product.groups};
+            part.y = all.y + row * all.y_stride;
+            product.gemv(part);
+        }
+    }
+}
 inline void run_fast(const void* state, std::ptrdiff_t begin, std::ptrdiff_t end, int worker) {
     const auto* product = static_cast<const FastProduct*>(state);
     kernels::quantised::BlockProduct part = product->call;
     part.panel_begin = begin;
     part.panel_end = end;
-    if (part.rows == 1)
-        product->gemv(part);
+    if (part.rows <= few_rows)
+        run_few(*product, part);
     else
         product->gemm(part, product->scratch + worker * product->scratch_floats);
 }
@@ -190,7 +214,7 @@ inline const kernels::quantised::QuantisedRows& quantise_for(
             return *static_cast<const kernels::quantised::QuantisedRows*>(
                 shared.entries[i].quantised);
     const kernels::quantised::BlockKernels& kernel = kernels::quantised::active();
-    const std::ptrdiff_t tile = x.rows == 1 ? 1 : kernel.tile_rows;
+    const std::ptrdiff_t tile = x.rows <= few_rows ? 1 : kernel.tile_rows;
     const std::ptrdiff_t tiles = (x.rows + tile - 1) / tile;
     const auto rows = static_cast<std::size_t>(tiles * tile);
     const auto columns = static_cast<std::size_t>(in);
@@ -228,15 +252,18 @@ inline PreparedProduct prepare_quantised(const Product& product, const Activatio
     }
     const kernels::quantised::QuantisedRows& activations =
         quantise_for(layout, x, in, shared, context, frame);
-    const std::ptrdiff_t scratch = x.rows == 1 ? 0 : kernel.gemm_scratch(in);
+    const bool few = x.rows <= few_rows;
+    const std::ptrdiff_t scratch = few ? 0 : kernel.gemm_scratch(in);
     auto* state = frame.array<FastProduct>(1);
     *state = {{weights.data(), product.bias, in, weights.out(), activations, product.y.data,
                product.y.stride, x.rows, 0, 0},
               kernel.gemv[index],
               kernel.gemm[index],
               frame.floats(static_cast<std::size_t>(workers * scratch)),
-              scratch};
-    return {state, run_fast, panels, x.rows == 1 ? 1 : kernels::quantised::tile_group};
+              scratch,
+              in / layout.group,
+              panel_bytes(layout, in)};
+    return {state, run_fast, panels, few ? 1 : kernels::quantised::tile_group};
 }
 
 inline constexpr BlockOperations quantised_operations{put_quantised, quantised_row,
