@@ -1,6 +1,7 @@
 // DeepSeek V2 against Hugging Face transformers, from safetensors and from GGUF as llama.cpp wrote
 // and writes it; every way of feeding and of caching by bits. make_deepseek.py made the files.
 #include <cairn/io/gguf_export.hpp>
+#include <cairn/io/hf_config.hpp>
 #include <cairn/io/io.hpp>
 #include <cairn/io/json.hpp>
 #include <cairn/io/safetensors_source.hpp>
