@@ -50,8 +50,12 @@ void inspect(const std::string& path, int context, bool all, bool json) {
         types[entry.type].second += entry.bytes;
     }
     cairn::Json caches = cairn::Json::array();
-    for (const char* word : {"contiguous:f32", "contiguous:f16", "contiguous:q8_0",
-                             "contiguous:q4_0+rot", "contiguous:kivi2"}) {
+    std::vector<std::string> words{"contiguous:f32", "contiguous:f16", "contiguous:q8_0",
+                                   "contiguous:q4_0+rot", "contiguous:kivi2"};
+    if (shape.heads.leading)
+        words = {"contiguous:f32+latent", "contiguous:f16+latent", "contiguous:q8_0+latent",
+                 "contiguous:q4_0+latent", "contiguous:f16"};
+    for (const std::string& word : words) {
         const cairn::CachePlan plan =
             cairn::plan_model(cairn::CacheSpec::parse(word), shape.heads, shape.layers, 1,
                               {context, context, context});

@@ -57,6 +57,12 @@ void plan(Options options) {
     require(options.path.empty() != options.shape.empty(), ErrorCode::usage,
             "give one of --model and --shape");
     const std::size_t budget = options.budget.empty() ? 0 : parse_bytes(options.budget);
+    const cairn::ModelShape shape =
+        options.shape.empty() ? read_contents(options.path).shape : parse_shape(options.shape);
+    if (options.caches.empty() && shape.heads.leading)
+        options.caches = {"contiguous:f32+latent",  "contiguous:f16+latent",
+                          "contiguous:q8_0+latent", "paged:q8_0+latent",
+                          "contiguous:q4_0+latent", "contiguous:f16+latent:window=1024,sinks=4"};
     if (options.caches.empty())
         options.caches = {"contiguous:f32",      "contiguous:f16",
                           "contiguous:q8_0",     "paged:q8_0",
@@ -64,8 +70,6 @@ void plan(Options options) {
                           "contiguous:kivi2",    "contiguous:f16:window=1024,sinks=4"};
     std::vector<cairn::CacheSpec> specs;
     for (const std::string& text : options.caches) specs.push_back(parse_cache(text));
-    const cairn::ModelShape shape =
-        options.shape.empty() ? read_contents(options.path).shape : parse_shape(options.shape);
     const int context = options.context > 0     ? options.context
                         : options.shape.empty() ? shape.context
                                                 : 4096;

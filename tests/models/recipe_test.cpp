@@ -191,10 +191,10 @@ TEST_CASE("a line with a star is a matrix each, and one stack in GGUF files", "[
             CHECK(code_of([&] { reader.linear("h.0.experts.*.up", number); }) ==
                   ErrorCode::invalid_argument);
     }
-    hf.items.erase("h.0.experts.1.up.weight");
-    hf.items["h.0.experts.2.up.weight"].first = {4, 5};
+    hf.items.erase("h.0.experts.2.up.weight");
+    hf.items["h.0.experts.1.up.weight"].first = {4, 5};
     const std::string text = refusal(table, hf, ModelFormat::hugging_face);
-    CHECK(text.find("h.0.experts.1.up.weight is missing") != std::string::npos);
+    CHECK(text.find("h.0.experts.2.up.weight is missing") != std::string::npos);
     CHECK(text.find("[4, 5], the configuration wants [5, 4]") != std::string::npos);
     gguf.items["blk.0.ffn_up_exps.weight"].first = {3, 4, 5};
     CHECK_FALSE(refusal(table, gguf, ModelFormat::gguf).empty());

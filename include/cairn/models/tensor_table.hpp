@@ -133,8 +133,10 @@ class TensorTable {
                 check_line(line, source, format, check);
                 continue;
             }
-            for (std::ptrdiff_t i = 0; i < line.shape.front(); ++i)
-                check_line(line.part(static_cast<std::size_t>(i)), source, format, check);
+            // Of the missing ones only the first: their number is the configuration's.
+            bool there = true;
+            for (std::ptrdiff_t i = 0; there && i < line.shape.front(); ++i)
+                there = check_line(line.part(static_cast<std::size_t>(i)), source, format, check);
         }
         check.expect_layers(shortened(gguf ? gguf_layer_ : hf_layer_, source, format), count_,
                             predicting_);
@@ -142,7 +144,8 @@ class TensorTable {
     }
 
   private:
-    [[gnu::cold]] void check_line(const TensorEntry& line, const TensorSource& source,
+    // Whether the source has it.
+    [[gnu::cold]] bool check_line(const TensorEntry& line, const TensorSource& source,
                                   ModelFormat format, TensorCheck& check) const {
         const std::string name = name_in(line, source, format);
         std::vector<std::size_t> shape(line.shape.begin(), line.shape.end());
@@ -154,6 +157,7 @@ class TensorTable {
             check.allow(name);
         else
             check.expect(name, shape);
+        return there;
     }
     [[gnu::cold]] void add(const TensorLine& line, const std::string& hf, const std::string& gguf) {
         TensorEntry entry;
