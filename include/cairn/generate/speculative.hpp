@@ -32,7 +32,7 @@ enum class GuessLengths : std::uint8_t { adaptive, fixed };
 
 /// How to speculate.
 struct SpeculationSettings {
-    int guesses = 8;  ///< in a round, at most
+    int guesses = 16;  ///< in a round, at most
     GuessLengths lengths = GuessLengths::adaptive;
     GuessRule rule = GuessRule::same_text;
 };
@@ -154,7 +154,7 @@ class SpeculativeLoop {
           limits_(limits),
           on_token_(on_token),
           verdict_(sampler, settings.rule),
-          length_(settings.guesses) {
+          length_(settings.guesses, limits.max_tokens) {
         for (int layer = 0; layer < session.model().layers(); ++layer)
             require(session.cache(layer).commits_part(), ErrorCode::unsupported,
                     "speculate: the cache of layer ", layer,
