@@ -136,6 +136,24 @@ int main(int argc, char** argv) {
             if (!json) std::cout << '\n';
             result["keeps"].push_back({{"keep", row.name}, {"recall", values}});
         }
+        // All rows stay, and few are read.
+        result["reads"] = Json::array();
+        if (!json) std::cout << "rows that are read            20 %    10 %\n";
+        for (const int page : {1, 2, 4}) {
+            const std::string name = "quest, pages of " + std::to_string(page);
+            Json values = Json::object();
+            if (!json) std::cout << std::left << std::setw(26) << name << std::right;
+            for (const int percent : {20, 10}) {
+                const std::string spec =
+                    "contiguous:f32:all:quest=" + std::to_string(tokens * percent / 100) +
+                    ",page=" + std::to_string(page) + ",recent=2,sinks=0,full=0";
+                const double value = recall(loaded.model, spec, Question::after, rounds, pool);
+                values[std::to_string(percent)] = value;
+                if (!json) std::cout << std::setw(8) << 100.0 * value << std::flush;
+            }
+            if (!json) std::cout << '\n';
+            result["reads"].push_back({{"read", name + ", question later"}, {"recall", values}});
+        }
         if (json) std::cout << result.dump(2) << '\n';
     } catch (const Error& error) {
         std::cerr << "error[" << code_name(error.code()) << "]: " << error.what() << '\n';

@@ -107,8 +107,8 @@ std::vector<int> pages_by_definition(const Quest& quest, const AnyCache& cache, 
         if (parameters.rotation != nullptr) parameters.rotation->rotate(q.data(), position);
         kernel.scale(parameters.scale, dims, q.data());
         if (runs[0].turned()) kernels::hadamard(q.data(), dims);
-        for (int d = 0; d < dims; ++d)
-            probe[static_cast<std::size_t>(q[d] > 0 ? d : dims + d)] += q[d];
+        const std::size_t n = q.size();
+        for (std::size_t d = 0; d < n; ++d) probe[q[d] > 0 ? d : n + d] += q[d];
         if (!parameters.alibi.empty()) slope += parameters.alibi[static_cast<std::size_t>(h)];
     }
     const int own = position / quest.page;
