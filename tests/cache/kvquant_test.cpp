@@ -28,7 +28,7 @@ struct NuqText {
     }
 };
 
-std::span<const float> all_of(const RowMatrix& m) {
+std::span<const float> numbers_of(const RowMatrix& m) {
     return {m.data(), static_cast<std::size_t>(m.size())};
 }
 
@@ -39,7 +39,8 @@ std::shared_ptr<const KvQuantTables> nuq_tables(const HeadLayout& heads = nuq_he
     for (int layer = 0; layer < layers; ++layer) {
         const RowMatrix k = random_matrix(random, 400, heads.kv_heads * heads.key_dim);
         const RowMatrix v = random_matrix(random, 400, heads.kv_heads * heads.value_dim);
-        const std::vector<float> found = calibrate_kvquant_layer(all_of(k), all_of(v), heads);
+        const std::vector<float> found =
+            calibrate_kvquant_layer(numbers_of(k), numbers_of(v), heads);
         numbers.insert(numbers.end(), found.begin(), found.end());
     }
     return std::make_shared<const KvQuantTables>(
@@ -126,7 +127,7 @@ TEST_CASE("levels: k-means ascends, and loses no more than even levels", "[kvqua
 TEST_CASE("calibration leaves exactly 0.5 % of a channel out at either end", "[kvquant]") {
     const NuqText text(1000);
     const std::vector<float> found =
-        calibrate_kvquant_layer(all_of(text.k), all_of(text.v), nuq_heads);
+        calibrate_kvquant_layer(numbers_of(text.k), numbers_of(text.v), nuq_heads);
     const auto channels = static_cast<int>(text.k.cols());
     for (int c = 0; c < channels; ++c) {
         int below = 0, above = 0;
@@ -138,13 +139,14 @@ TEST_CASE("calibration leaves exactly 0.5 % of a channel out at either end", "[k
         CHECK(above == 5);
     }
     CHECK(code_of([&] {
-              (void)calibrate_kvquant_layer(all_of(text.k).first(48 * 10),
-                                            all_of(text.v).first(32 * 10), nuq_heads);
+              (void)calibrate_kvquant_layer(numbers_of(text.k).first(48 * 10),
+                                            numbers_of(text.v).first(32 * 10), nuq_heads);
           }) == ErrorCode::invalid_argument);
     RowMatrix bad = text.k;
     bad(3, 3) = std::nanf("");
-    CHECK(code_of([&] { (void)calibrate_kvquant_layer(all_of(bad), all_of(text.v), nuq_heads); }) ==
-          ErrorCode::non_finite);
+    CHECK(code_of([&] {
+              (void)calibrate_kvquant_layer(numbers_of(bad), numbers_of(text.v), nuq_heads);
+          }) == ErrorCode::non_finite);
 }
 
 TEST_CASE("values: the exact number of outliers, the narrowest range, the nearest levels",
@@ -153,7 +155,7 @@ TEST_CASE("values: the exact number of outliers, the narrowest range, the neares
     for (const int dims : {1, 2, 16, 64, 200, 255, 256, 300})
         for (const int bits : {2, 3, 4}) {
             const RowMatrix sample = random_matrix(random, 1, 500);
-            const std::vector<float> levels = find_levels(all_of(sample), {}, 1 << bits);
+            const std::vector<float> levels = find_levels(numbers_of(sample), {}, 1 << bits);
             std::vector<float> inside(levels);
             for (float& level : inside) level = std::clamp(level, -1.0F, 1.0F);
             const internal::NuqValues codec("nuq", bits, inside);
@@ -318,8 +320,8 @@ TEST_CASE("kvquant: the first token is f16, and all of it lives through scripts"
         // Another calibration is another cache.
         const KvQuantTables other(tables->shape(), [&] {
             const auto found =
-                calibrate_kvquant_layer(all_of(random_matrix(random, 40, 40)),
-                                        all_of(random_matrix(random, 40, 24)), heads);
+                calibrate_kvquant_layer(numbers_of(random_matrix(random, 40, 40)),
+                                        numbers_of(random_matrix(random, 40, 24)), heads);
             return found;
         }());
         nuq_write_file(file, other.bytes());

@@ -11,7 +11,7 @@
 namespace support {
 
 /// Caches of `layers` layers of one layout.
-inline CacheSet<AnyCache> set_of(const CacheSpec& spec, const HeadLayout& heads, int layers) {
+inline CacheSet<AnyCache> cache_set_of(const CacheSpec& spec, const HeadLayout& heads, int layers) {
     CacheSet<AnyCache> set;
     for (int layer = 0; layer < layers; ++layer) set.add(spec.make(heads, 400, layer));
     return set;
@@ -38,7 +38,7 @@ inline std::vector<std::vector<float>> rows_seen(const AnyCache& cache) {
 }
 
 /// Rows [begin, begin + n) of a step.
-inline std::pair<TokenRows, TokenRows> rows_of(const Step& all, int begin, int n) {
+inline std::pair<TokenRows, TokenRows> step_rows(const Step& all, int begin, int n) {
     return {token_rows(all.k.middleRows(begin, n)), token_rows(all.v.middleRows(begin, n))};
 }
 
@@ -55,20 +55,20 @@ inline void lives_through_a_script(const CacheSpec& spec, const HeadLayout& head
     const auto feed = [&](CacheSet<AnyCache>& set, int n, auto commit) {
         const int begin = set[0].committed();
         for (int layer = 0; layer < layers; ++layer) {
-            const auto [k, v] = rows_of(all[static_cast<std::size_t>(layer)], begin, n);
+            const auto [k, v] = step_rows(all[static_cast<std::size_t>(layer)], begin, n);
             set[layer].stage(k, v);
         }
         for (AnyCache& cache : set) cache.commit(commit);
     };
     const auto as_fresh = [&](const CacheSet<AnyCache>& got) {
-        CacheSet<AnyCache> fresh = set_of(spec, heads, layers);
+        CacheSet<AnyCache> fresh = cache_set_of(spec, heads, layers);
         for (int row = 0; row < got[0].committed(); ++row) feed(fresh, 1, 1);
         bool same = true;
         for (int layer = 0; layer < layers; ++layer)
             same = same && rows_seen(fresh[layer]) == rows_seen(got[layer]);
         return same;
     };
-    CacheSet<AnyCache> set = set_of(spec, heads, layers);
+    CacheSet<AnyCache> set = cache_set_of(spec, heads, layers);
     for (int round = 0; round < 40; ++round) {
         const int n = std::min({draw(random, 1, 60), 300 - set[0].committed(), set[0].max_rows()});
         if (n == 0) {
@@ -91,7 +91,7 @@ inline void lives_through_a_script(const CacheSpec& spec, const HeadLayout& head
             }
             case 3: {
                 const std::vector<std::byte> stored = archived_set(set);
-                CacheSet<AnyCache> loaded = set_of(spec, heads, layers);
+                CacheSet<AnyCache> loaded = cache_set_of(spec, heads, layers);
                 MemoryArchive cut({stored.begin(), stored.end() - 1});
                 CHECK(code_of([&] {
                           for (AnyCache& cache : loaded) cache.archive(cut);

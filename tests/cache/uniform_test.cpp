@@ -12,7 +12,7 @@ namespace {
 const HeadLayout input_of_40{4, 2, 20, 12, 40};
 
 // Rows of the layers of a residual stream: each the one before and a bit.
-std::vector<Step> stream_of(Random& random, int layers, int rows) {
+std::vector<Step> residual_stream(Random& random, int layers, int rows) {
     std::vector<Step> all;
     for (int layer = 0; layer < layers; ++layer) {
         all.emplace_back(random, rows);
@@ -24,10 +24,10 @@ std::vector<Step> stream_of(Random& random, int layers, int rows) {
     return all;
 }
 
-CacheSet<AnyCache> fed(const CacheSpec& spec, const std::vector<Step>& all, int rows) {
-    CacheSet<AnyCache> set = set_of(spec, input_of_40, static_cast<int>(all.size()));
+CacheSet<AnyCache> caches_fed(const CacheSpec& spec, const std::vector<Step>& all, int rows) {
+    CacheSet<AnyCache> set = cache_set_of(spec, input_of_40, static_cast<int>(all.size()));
     for (int layer = 0; layer < set.layers(); ++layer) {
-        const auto [k, v] = rows_of(all[static_cast<std::size_t>(layer)], 0, rows);
+        const auto [k, v] = step_rows(all[static_cast<std::size_t>(layer)], 0, rows);
         set[layer].append(k, v);
     }
     return set;
@@ -75,8 +75,9 @@ TEST_CASE("differences: the loop is closed, open it and errors add up", "[unifor
     Random random(32);
     constexpr int layers = 12;
     constexpr int rows = 30;
-    const std::vector<Step> all = stream_of(random, layers, rows);
-    const CacheSet<AnyCache> set = fed(CacheSpec::parse("uniform=3,across=2+inputs"), all, rows);
+    const std::vector<Step> all = residual_stream(random, layers, rows);
+    const CacheSet<AnyCache> set =
+        caches_fed(CacheSpec::parse("uniform=3,across=2+inputs"), all, rows);
     RowMatrix before(rows, 40);
     RowMatrix open(rows, 40);  // differences of what was, not of what is read
     double most_open = 0.0;
@@ -131,7 +132,7 @@ TEST_CASE("uniform rows and differences live through scripts", "[uniform]") {
         INFO(word);
         const CacheSpec spec = CacheSpec::parse(word);
         CHECK(CacheSpec::parse(spec.canonical()).canonical() == spec.canonical());
-        lives_through_a_script(spec, input_of_40, stream_of(random, 4, 300), random);
+        lives_through_a_script(spec, input_of_40, residual_stream(random, 4, 300), random);
     }
 }
 
@@ -139,7 +140,7 @@ TEST_CASE("differences want the layer before, and say so", "[uniform]") {
     Random random(34);
     const CacheSpec spec = CacheSpec::parse("uniform=3,across=1+inputs");
     const Step step(random, 4);
-    const auto [k, v] = rows_of(step, 0, 4);
+    const auto [k, v] = step_rows(step, 0, 4);
     AnyCache alone = spec.make(input_of_40, 50, 1);
     CHECK(code_of([&, k = k, v = v] { alone.append(k, v); }) == ErrorCode::bad_state);
     CHECK(alone.committed() == 0);

@@ -62,7 +62,7 @@ TEST_CASE("xlayers with no eta and nothing shared is KIVI, to the bit", "[xquant
     AnyCache ours = KvCache<Contiguous<XQuantLayers>>(uneven_heads, 400, {plain, plain});
     AnyCache kivi = KvCache<Contiguous<Kivi<2>>>(uneven_heads, 400);
     for (int at = 0; at < 300; at += 100) {
-        const auto [k, v] = rows_of(all, at, 100);
+        const auto [k, v] = step_rows(all, at, 100);
         ours.append(k, v);
         kivi.append(k, v);
         CHECK(rows_seen(ours) == rows_seen(kivi));
@@ -101,7 +101,7 @@ TEST_CASE("xlayers: a follower reads its leader's codes with scales of its own",
             set.add(
                 KvCache<Contiguous<XQuantLayers>>(uneven_heads, 400, {codec, codec}, {}, layer));
             for (int at = 0; at < 300; at += 100) {
-                const auto [k, v] = rows_of(all[static_cast<std::size_t>(layer)], at, 100);
+                const auto [k, v] = step_rows(all[static_cast<std::size_t>(layer)], at, 100);
                 set[layer].append(k, v);
             }
         }
@@ -170,7 +170,7 @@ TEST_CASE("xlayers live through scripts", "[xquant_layers]") {
     CacheSet<AnyCache> mixed;
     mixed.add(CacheSpec::parse("xlayers,group=64").make(uneven_heads, 300, 0));
     mixed.add(CacheSpec::parse("xlayers,km=1,group=32").make(uneven_heads, 300, 1));
-    const auto [k, v] = rows_of(all, 0, 10);
+    const auto [k, v] = step_rows(all, 0, 10);
     CHECK(code_of([&, k = k, v = v] { mixed[1].append(k, v); }) == ErrorCode::bad_state);
 }
 

@@ -44,7 +44,10 @@ template <class T>
 constexpr std::string_view shown_value(const T&) noexcept {
     return std::integral<T> ? "=N" : "=FILE";
 }
-inline std::string spelled(std::int64_t value) { return std::to_string(value); }
+template <std::integral T>
+std::string spelled(T value) {
+    return std::to_string(value);
+}
 inline const std::string& spelled(const std::string& value) { return value; }
 
 // The most that a number of a SPEC may be: row numbers end there.
