@@ -7,6 +7,9 @@ tokenizers and llama.cpp give to many strings.
   tests/golden/make_tokenizers.py --more --llama-tokenize PATH
                                                    only tokenizers_more.json: thousands of strings in many scripts
                                                    over the committed vocabularies, each answer as a hash of its ids
+  tests/golden/make_tokenizers.py --names --llama-tokenize PATH
+                                                   only tokenizers_names.json: the other pre-tokenizers that GGUF files
+                                                   name, over the same strings and the committed vocabulary
   tests/golden/make_tokenizers.py --text ANY.txt --llama-tokenize PATH [--smollm2 FILE.gguf]
 
 Needs tokenizers and gguf from PyPI, and llama.cpp's llama-tokenize.
@@ -182,13 +185,101 @@ def more(program):
         f.write("\n")
 
 
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+WORDS_OF_GPT2 = {**BYTES, "use_regex": True}
+DIGIT = {"type": "Digits", "individual_digits": True}
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+CASES = rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+%s|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*%s|"
+SHORT = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+LAST = r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+HAN = "[一-龥ࠀ-一가-\ud7ff]+"
+
+
+def cut(*patterns):
+    return [{"type": "Split", "pattern": {"Regex": p}, "behavior": "Isolated", "invert": False} for p in patterns]
+
+
+def letters():
+    """What deepseek-llm's tokenizer.json lists as letters, as ranges."""
+    import pathlib
+
+    text = pathlib.Path(HERE, "../../include/cairn/io/pre_tokenizer_names.hpp").read_text(encoding="utf-8")
+    block = text[text.index("deepseek_letters ="):text.index("deepseek_punctuation =")]
+    pattern = "".join(re.findall(r'R"\((.*?)\)"', block))
+    return re.sub(r"\\x\{([0-9A-F]+)\}", lambda m: chr(int(m[1], 16)), pattern)
+
+
+def named():
+    """Pre-tokenizers as the models' tokenizer.json have them, by the names that GGUF files have."""
+    v3 = (r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"""
+          r"""|\s*[\r\n]+|\s+(?!\S)|\s+""").replace("\\r", "\r").replace("\\n", "\n")  # in the file they are themselves
+    qwen35 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    result = {
+        "deepseek-llm": [*cut("[\r\n]", letters(), "\\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", HAN), {**DIGIT, "individual_digits": False}, BYTES],
+        "deepseek-coder": [*cut("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", HAN), DIGIT, BYTES],
+        "deepseek-v3": [*cut(r"\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+", v3), BYTES],
+        "falcon": [{"type": "Punctuation", "behavior": "Contiguous"}, WORDS_OF_GPT2, *cut("[0-9][0-9][0-9]")],
+        "dbrx": [*cut(WORDS + r"\p{N}{1,3}" + REST), BYTES],
+        "qwen35": [*cut(qwen35), BYTES],
+        "gpt-4o": [*cut(CASES % (SHORT, SHORT) + r"\p{N}{1,3}" + LAST), BYTES],
+        "tekken": [*cut(CASES % ("", "") + r"\p{N}" + LAST), BYTES],
+        "bloom": [*cut(r" ?[^(\s|[.,!?…。，、।۔،])]+"), BYTES],
+        "stablelm2": [*cut(WORDS + r"\p{N}" + REST), BYTES],
+    }
+    result.update({name: [WORDS_OF_GPT2] for name in ("mpt", "olmo")})
+    result.update({name: [DIGIT, WORDS_OF_GPT2] for name in ("refact", "starcoder", "command-r")})
+    return result
+
+
+def names(program):
+    """One hash of ids for every 24 strings."""
+    with open(os.path.join(HERE, "tokenizers_more.json"), encoding="utf-8") as f:
+        texts = json.load(f)["strings"]
+    with open(os.path.join(OUT, "qwen2.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    tokens = [token for token, _ in sorted(config["model"]["vocab"].items(), key=lambda item: item[1])]
+    merges = [m if isinstance(m, str) else " ".join(m) for m in config["model"]["merges"]]
+    golden = {}
+    for name, steps in named().items():
+        config["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
+        config["model"]["ignore_merges"] = name == "tekken"
+        t = Tokenizer.from_str(json.dumps(config))
+        t.encode_special_tokens = True
+        ids = [t.encode(s, add_special_tokens=False).ids for s in texts]
+        path = os.path.join("/tmp", f"cairn-{name}.gguf")
+        write_gguf(path, name, tokens, [2, 3, 3] + [1] * (len(tokens) - 3), merges)
+        done = subprocess.run([program, "-m", path, "--stdin", "--ids", "--no-bos", "--log-disable"],
+                              input="<s>".join(texts).encode(), capture_output=True)
+        os.remove(path)
+        other, row = [], []
+        for i in json.loads(done.stdout.decode().strip().splitlines()[-1]):
+            if i == 1:
+                other.append(row)
+                row = []
+            else:
+                row.append(i)
+        other.append(row)
+        assert len(other) == len(texts), (len(other), len(texts))
+        off = [s for s, x, y in zip(texts, ids, other) if x != y]
+        print(f"{name}: {len(texts)} strings, llama.cpp differs on {len(off)}: {off[:6]}", flush=True)
+        golden[name] = {"pre_tokenizer": config["pre_tokenizer"], "llama.cpp differs on": len(off),
+                        "hashes": [hash_of(sum(ids[i:i + 24], [])) for i in range(0, len(ids), 24)]}
+    with open(os.path.join(HERE, "tokenizers_names.json"), "w", encoding="utf-8") as f:
+        json.dump(golden, f, ensure_ascii=True, separators=(",", ":"))
+        f.write("\n")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--text")
     p.add_argument("--more", action="store_true", help="only tokenizers_more.json")
+    p.add_argument("--names", action="store_true", help="only tokenizers_names.json")
     p.add_argument("--llama-tokenize", required=True)
     p.add_argument("--smollm2", help="also SmolLM2's own vocabulary")
     a = p.parse_args()
+    if a.names:
+        names(a.llama_tokenize)
+        return
     if a.more:
         more(a.llama_tokenize)
         return

@@ -1,5 +1,10 @@
 // Token ids against Hugging Face tokenizers and llama.cpp, for every pre-tokenizer and for
 // SentencePiece, from tokenizer.json and from GGUF (make_tokenizers.py).
+#include <cstdlib>
+#include <filesystem>
+#include <iterator>
+#include <sstream>
+
 #include <cairn/io/gguf.hpp>
 #include <cairn/io/io.hpp>
 #include <cairn/io/tokenizer_gguf.hpp>
@@ -94,6 +99,72 @@ TEST_CASE("what was encoded decodes to itself", "[golden][tokenizer]") {
             REQUIRE(tokenizer.decode(tokenizer.encode(text)) == text);
         }
     }
+}
+
+TEST_CASE("the other pre-tokenizers that files name cut as the models' own",
+          "[golden][tokenizer]") {
+    const Json names = Json::parse(read_text(data + "/tokenizers_names.json", 10000000));
+    const Json strings =
+        Json::parse(read_text(data + "/tokenizers_more.json", 100000000))["strings"];
+    const Json file = Json::parse(read_text(data + "/tokenizers/qwen2.json", 1 << 24));
+    const std::string header = read_text(data + "/tokenizers/qwen2.gguf", 1 << 24);
+    CHECK(names.size() == 15);
+    for (const auto& [name, golden] : names.items()) {
+        INFO(name);
+        Json changed = file;
+        changed["pre_tokenizer"] = golden["pre_tokenizer"];
+        changed["model"]["ignore_merges"] = name == "tekken";
+        const Tokenizer from_json = Tokenizer::parse(changed.dump());
+        std::string bytes = header;  // "qwen2" behind its key, its type and its length
+        const std::size_t at = bytes.find("tokenizer.ggml.pre") + 18 + 4;
+        bytes[at] = static_cast<char>(name.size());
+        bytes.replace(at + 8, 5, name);
+        const Tokenizer from_header =
+            *gguf_tokenizer(parse_gguf(std::as_bytes(std::span(bytes)), name).metadata);
+        for (const Tokenizer* tokenizer : {&from_json, &from_header}) {
+            std::vector<Token> row;
+            int wrong = 0;
+            for (std::size_t i = 0; i < strings.size(); ++i) {
+                const auto text = strings[i].get<std::string>();
+                const std::vector<Token> ids = tokenizer->encode(text);
+                wrong += tokenizer->decode(ids) != text;
+                row.insert(row.end(), ids.begin(), ids.end());
+                if (i % 24 < 23 && i + 1 < strings.size()) continue;
+                wrong += hash_of(row) != golden["hashes"][i / 24].get<std::uint32_t>();
+                row.clear();
+            }
+            CHECK(wrong == 0);
+        }
+    }
+}
+
+// Vocabularies of published models as llama.cpp's own test has them: a GGUF file without tensors,
+// texts between lines of their own, and a line of ids for each.
+TEST_CASE("the strings of published vocabularies, in a folder that is named",
+          "[golden][tokenizer]") {
+    const char* folder = std::getenv("CAIRN_VOCABULARIES");
+    if (folder == nullptr) return;
+    int compared = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+        const std::string path = entry.path().string();
+        if (!path.ends_with(".gguf") || !std::filesystem::exists(path + ".inp")) continue;
+        INFO(path);
+        const Tokenizer tokenizer = from_gguf(path);
+        std::string texts = read_text(path + ".inp", 1 << 20);
+        std::istringstream lines(read_text(path + ".out", 1 << 20));
+        const std::string between = "\n__ggml_vocab_test__\n";
+        for (std::string line; std::getline(lines, line);) {
+            const std::size_t end = std::min(texts.find(between), texts.size());
+            const std::string text = texts.substr(0, end);
+            texts.erase(0, std::min(end + between.size(), texts.size()));
+            std::istringstream numbers(line);
+            const std::vector<Token> ids{std::istream_iterator<Token>(numbers), {}};
+            INFO(Json(text).dump());
+            CHECK(tokenizer.encode(text) == ids);
+            ++compared;
+        }
+    }
+    CHECK(compared > 0);
 }
 
 TEST_CASE("form C before the vocabulary, as Qwen's tokenizer.json asks for",

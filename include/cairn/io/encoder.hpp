@@ -62,14 +62,14 @@ class Encoder {
         check(0);
     }
     /// Appends the ids of a text without added tokens.
-    void plain(std::string_view text) {
+    void plain(std::string_view text, TextPlace place) {
         if (text.empty()) return;
         if (v_.normalizer.empty()) {
-            pieces(text);
+            pieces(text, place);
             return;
         }
         if (v_.normalizer.never_shrinks()) check_bytes(text.size());
-        pieces(v_.normalizer.apply(text));
+        pieces(v_.normalizer.apply(text, place), place);
     }
     std::vector<Token> take() && { return std::move(ids_); }
 
@@ -83,12 +83,18 @@ class Encoder {
     void check_bytes(std::size_t bytes) const {
         if (tables_.per_symbol > 0) check(bytes / tables_.per_symbol);
     }
-    void pieces(std::string_view text) {
+    void pieces(std::string_view text, TextPlace place) {
         check_bytes(text.size());
-        if (v_.kind == Vocabulary::Kind::bytes) {
-            v_.pre_tokenizer.split(text, [this](std::string_view piece) { byte_piece(piece); });
-            return;
-        }
+        if (v_.kind == Vocabulary::Kind::bytes)
+            v_.pre_tokenizer.split(
+                text, [this](std::string_view piece) { byte_piece(piece); }, place);
+        else if (v_.pre_tokenizer.empty())
+            sentence_words(text);
+        else
+            v_.pre_tokenizer.split(
+                text, [this](std::string_view piece) { sentence_words(piece); }, place);
+    }
+    void sentence_words(std::string_view text) {
         while (!text.empty()) {
             const std::size_t end = tables_.words ? EncoderTables::word_end(text, 0) : text.size();
             sentence_piece(text.substr(0, end));

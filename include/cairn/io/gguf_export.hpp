@@ -274,7 +274,7 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     }
     w.add("tokenizer.ggml.model", std::string(sentence ? "llama" : "gpt2"));
     if (!sentence) {
-        const std::string name = v.pre_tokenizer.gguf_name();
+        const std::string name = v.pre_tokenizer.gguf_name(v.ignore_merges);
         require(!name.empty(), ErrorCode::unsupported, where,
                 ": its pre_tokenizer has no name in GGUF files");
         w.add("tokenizer.ggml.pre", name);

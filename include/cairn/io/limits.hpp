@@ -27,6 +27,7 @@ struct FileLimits {
     std::size_t gguf_alignment = std::size_t{1} << 20;
     std::size_t vocabulary = std::size_t{1} << 24;
     std::size_t end_of_text_tokens = 1024;
+    std::size_t chat_template = std::size_t{1} << 20;  ///< bytes of a file of its own
     std::size_t regex_bytes = 16384;
     std::uint32_t regex_steps = 10'000'000;          ///< backtracking steps for one match
     std::size_t cache_bytes = std::size_t{1} << 44;  ///< keys and values at the full context, f32

@@ -2,6 +2,7 @@
 // tokenizers of Llama and Mistral have them, and the form C of Unicode, as those of Qwen.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,9 @@ namespace cairn { inline namespace CAIRN_ABI {
 
 /// SentencePiece writes a space as this character (U+2581).
 inline constexpr std::string_view visible_space = "\xE2\x96\x81";
+
+/// Where a text stands: at the beginning of all, or behind something that was cut off before.
+enum class TextPlace : std::uint8_t { begin, later };
 
 /// A sequence of steps. A text may grow to 64 times its length, no further.
 class Normalizer {
@@ -31,6 +35,13 @@ class Normalizer {
         return result;
     }
     void prepend(std::string text) { steps_.push_back({Kind::prepend, {}, std::move(text)}); }
+    /// The same unless it, or a space, is there already: everywhere, or only at the beginning of
+    /// all.
+    void prepend_missing(std::string text, TextPlace only) {
+        steps_.push_back({only == TextPlace::begin ? Kind::prepend_first : Kind::prepend_missing,
+                          {},
+                          std::move(text)});
+    }
     void replace(std::string from, std::string to) {
         steps_.push_back({Kind::replace, std::move(from), std::move(to)});
     }
@@ -39,14 +50,21 @@ class Normalizer {
     /// Whether texts get a prefix.
     bool prepends() const noexcept {
         for (const Step& step : steps_)
-            if (step.kind == Kind::prepend) return true;
+            if (prefix(step.kind)) return true;
+        return false;
+    }
+    /// Whether no space is left in a text.
+    bool hides_spaces() const noexcept {
+        for (const Step& step : steps_)
+            if (step.kind == Kind::replace && step.from == " ") return true;
         return false;
     }
 
     /// Adds the steps to a fingerprint.
     void hash(Fingerprint& to) const {
         for (const Step& step : steps_) {
-            to.add(static_cast<std::uint64_t>(step.kind));
+            // All prefixes have one number, which files of sessions know.
+            to.add(static_cast<std::uint64_t>(prefix(step.kind) ? Kind::prepend : step.kind));
             to.add(std::string_view(step.from));
             to.add(std::string_view(step.to));
         }
@@ -59,12 +77,17 @@ class Normalizer {
     }
 
     /// The text after all steps. Throws Error{limit} if it grows too much.
-    std::string apply(std::string_view text) const {
+    std::string apply(std::string_view text, TextPlace place = TextPlace::begin) const {
         std::string now(text);
         for (const Step& step : steps_) {
             if (now.empty()) break;
             std::string next;
-            if (step.kind == Kind::prepend) {
+            if (prefix(step.kind)) {
+                const bool there = step.kind != Kind::prepend &&
+                                   (now.starts_with(' ') || now.starts_with(step.to));
+                const bool elsewhere =
+                    step.kind == Kind::prepend_first && place != TextPlace::begin;
+                if (there || elsewhere) continue;
                 next = step.to + now;
             } else if (step.kind == Kind::nfc) {
                 next = unicode_nfc(now);
@@ -84,7 +107,11 @@ class Normalizer {
     }
 
   private:
-    enum class Kind : std::uint8_t { prepend, replace, nfc };
+    enum class Kind : std::uint8_t { prepend, replace, nfc, prepend_missing, prepend_first };
+    static bool prefix(Kind kind) noexcept {
+        return kind == Kind::prepend || kind == Kind::prepend_missing ||
+               kind == Kind::prepend_first;
+    }
     struct Step {
         Kind kind;
         std::string from;

@@ -54,16 +54,17 @@ struct TokenizerGguf {
         } else {
             load_merges();
         }
-        std::string pre = "default";
+        const NamedPreTokenizer* row = nullptr;
         if (!sentence) {
-            pre = metadata.string("tokenizer.ggml.pre", "default");
+            const std::string pre = metadata.string("tokenizer.ggml.pre", "default");
             v.pre_tokenizer = PreTokenizer::named(pre, limits);
-            v.ignore_merges = pre.starts_with("llama");
+            row = find_pre_tokenizer(pre);
+            v.ignore_merges = row->whole_pieces;
         }
         const Token bos = token("tokenizer.ggml.bos_token_id");
         const Token eos = token("tokenizer.ggml.eos_token_id");
         token("tokenizer.ggml.padding_token_id");
-        const bool default_bos = sentence || pre.starts_with("llama");
+        const bool default_bos = sentence || row->begins;
         if (metadata.boolean("tokenizer.ggml.add_bos_token", default_bos) && bos >= 0)
             v.prefix.push_back(bos);
         if (metadata.boolean("tokenizer.ggml.add_eos_token", false) && eos >= 0)
@@ -178,10 +179,12 @@ inline std::vector<Token> gguf_end_of_text(const GgufMetadata& metadata,
     for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                             "tokenizer.ggml.eom_token_id"})
         add(metadata.integer(key, -1, most, -1));
-    if (tokenizer)
-        for (const char* name : {"<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>",
-                                 "<|end|>", "<end_of_turn>"})
-            add(tokenizer->id_of(name));
+    if (!tokenizer) return result;
+    for (const char* name : {"<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>",
+                             "<end_of_turn>", "<|return|>", "<|call|>"})
+        add(tokenizer->id_of(name));
+    // Where messages have channels, this is the end of one of them, not of the turn.
+    if (tokenizer->id_of("<|channel|>") < 0) add(tokenizer->id_of("<|end|>"));
     return result;
 }
 

@@ -42,7 +42,7 @@ struct TokenizerJson {
         } else {
             require(decoder != nullptr, ErrorCode::unsupported,
                     "tokenizer: without decoder; ByteLevel, Sequence and Metaspace are known");
-            load_sentence(*decoder, pre);
+            load_sentence(*decoder, pre, limits);
         }
         load_vocabulary(root, limits);
         load_added(root, limits);
@@ -50,20 +50,9 @@ struct TokenizerJson {
     }
     // SentencePiece as Hugging Face writes it: spaces made visible by the normalizer or by
     // Metaspace, undone by the decoder.
-    void load_sentence(const Json& decoder, const Json* pre) {
+    void load_sentence(const Json& decoder, const Json* pre, const FileLimits& limits) {
         if (pre != nullptr) {
-            const JsonObject metaspace(*pre, ErrorCode::bad_tokenizer, "tokenizer: pre_tokenizer");
-            require(
-                metaspace.string("type") == "Metaspace" && !metaspace.boolean("split", true) &&
-                    metaspace.string("replacement", std::string(visible_space)) == visible_space,
-                ErrorCode::unsupported, "tokenizer: pre_tokenizer \"", type_of(*pre),
-                "\" with this decoder; Metaspace without split is known");
-            const std::string scheme = metaspace.string("prepend_scheme", "always");
-            require(scheme == "always" || scheme == "first" || scheme == "never",
-                    ErrorCode::unsupported, "tokenizer: Metaspace with prepend_scheme \"",
-                    scheme.substr(0, 40), "\"");
-            if (scheme != "never") v.normalizer.prepend(std::string(visible_space));
-            v.normalizer.replace(" ", std::string(visible_space));
+            load_sentence_spaces(*pre, limits);
         }
         std::vector<const Json*> steps{&decoder};
         if (type_of(decoder) == "Sequence") {
@@ -90,7 +79,27 @@ struct TokenizerJson {
         }
         require(spaces, ErrorCode::unsupported,
                 "tokenizer: a decoder that does not bring spaces back");
-        v.strip_space = v.strip_space && v.normalizer.prepends();
+        v.strip_space = v.strip_space && (v.normalizer.prepends() || v.pre_tokenizer.prepends());
+    }
+    // Where words begin. Metaspace without cutting is a step before the vocabulary, and cutting at
+    // spaces cuts nothing where none are left.
+    void load_sentence_spaces(const Json& pre, const FileLimits& limits) {
+        const JsonObject step(pre, ErrorCode::bad_tokenizer, "tokenizer: pre_tokenizer");
+        const std::string type = step.string("type");
+        const Json* pattern = type == "Split" ? step.find("pattern") : nullptr;
+        if (pattern != nullptr && *pattern == Json{{"String", " "}} && v.normalizer.hides_spaces())
+            return;
+        v.pre_tokenizer = PreTokenizer(pre, limits);
+        require(!v.pre_tokenizer.byte_level(), ErrorCode::unsupported,
+                "tokenizer: pre_tokenizer ByteLevel with this decoder");
+        if (type != "Metaspace" || step.boolean("split", true)) return;
+        v.pre_tokenizer = {};
+        const std::string scheme = step.string(
+            "prepend_scheme", step.boolean("add_prefix_space", true) ? "always" : "never");
+        if (scheme != "never")
+            v.normalizer.prepend_missing(std::string(visible_space),
+                                         scheme == "first" ? TextPlace::begin : TextPlace::later);
+        v.normalizer.replace(" ", std::string(visible_space));
     }
     static std::string type_of(const Json& json) {
         return JsonObject(json, ErrorCode::bad_tokenizer, "tokenizer: a part")
@@ -219,9 +228,8 @@ struct TokenizerJson {
             const std::string content = added.string("content");
             require(!content.empty(), ErrorCode::bad_tokenizer, "tokenizer: added token ", id,
                     " is empty");
-            for (const char* flag : {"lstrip", "rstrip", "single_word"})
-                require(!added.boolean(flag, false), ErrorCode::unsupported,
-                        "tokenizer: added token \"", content.substr(0, 60), "\" with ", flag);
+            require(!added.boolean("single_word", false), ErrorCode::unsupported,
+                    "tokenizer: added token \"", content.substr(0, 60), "\" with single_word");
             const auto at = static_cast<std::size_t>(id);
             const bool taken = at < v.used.size() && v.used[at];
             require(!taken || v.bytes[at] == content ||
@@ -230,7 +238,8 @@ struct TokenizerJson {
                     ErrorCode::bad_tokenizer, "tokenizer: added token \"", content.substr(0, 60),
                     "\" takes id ", id, " of another token");
             v.set(id, content, limits);
-            v.added.push_back({content, id, added.boolean("special", false)});
+            v.added.push_back({content, id, added.boolean("special", false),
+                               added.boolean("lstrip", false), added.boolean("rstrip", false)});
         }
     }
     // What stands around a text: TemplateProcessing's single template.

@@ -53,6 +53,8 @@ inline void print_tokenizer(const Tokenizer& tokenizer, SettingSink& to) {
         types.add(std::string_view(added.content));
         types.add(static_cast<std::uint64_t>(added.id));
         types.add(std::uint64_t{added.special});
+        if (added.strips_before || added.strips_after)
+            types.add(std::uint64_t{added.strips_before} * 2 + std::uint64_t{added.strips_after});
     }
     types.add(static_cast<std::uint64_t>(v.unknown));
     to.setting("tokenizer's token types", types.value());

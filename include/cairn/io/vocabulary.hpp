@@ -21,7 +21,9 @@ struct Vocabulary {
     struct Added {
         std::string content;
         Token id;
-        bool special;  ///< only where special tokens are recognised
+        bool special;                ///< only where special tokens are recognised
+        bool strips_before = false;  ///< takes the white space in front of it
+        bool strips_after = false;   ///< and behind it
     };
     /// What symbols a piece of text starts as.
     enum class Kind : std::uint8_t {
