@@ -186,3 +186,46 @@ TEST_CASE("form C before the vocabulary, as Qwen's tokenizer.json asks for",
     }
     CHECK(changed > 200);
 }
+
+TEST_CASE("words cut without merges: Unigram and WordPiece as both references cut them",
+          "[golden][tokenizer]") {
+    const Json golden = Json::parse(read_text(data + "/tokenizers_models.json", 10000000));
+    Json strings = Json::parse(read_text(data + "/tokenizers_more.json", 100000000))["strings"];
+    for (const Json& text : golden["strings"]) strings.push_back(text);
+    const auto wrong = [&](const Tokenizer& tokenizer, const Json& hashes, const Json& left_out) {
+        std::vector<Token> row;
+        int count = 0;
+        for (std::size_t i = 0; i < strings.size(); ++i) {
+            std::vector<Token> ids = tokenizer.encode(strings[i].get<std::string>());
+            if (std::find(left_out.begin(), left_out.end(), Json(i)) != left_out.end()) ids.clear();
+            row.insert(row.end(), ids.begin(), ids.end());
+            if (i % 24 < 23 && i + 1 < strings.size()) continue;
+            const bool same = hash_of(row) == hashes[i / 24].get<std::uint32_t>();
+            if (!same) UNSCOPED_INFO("strings up to " << i);
+            count += same ? 0 : 1;
+            row.clear();
+        }
+        return count;
+    };
+    CHECK(golden["models"].size() == 4);
+    for (const auto& [name, entry] : golden["models"].items()) {
+        INFO(name);
+        const std::string path = data + "/tokenizers/" + name;
+        const Tokenizer tokenizer = Tokenizer::parse(read_text(path + ".json", 1 << 24));
+        CHECK(wrong(tokenizer, entry["hashes"], entry["left out"]) == 0);
+        CHECK(entry["left out"].size() < 60);
+        std::vector<Token> around = tokenizer.prefix();
+        for (const Token id : tokenizer.encode("a")) around.push_back(id);
+        around.insert(around.end(), tokenizer.suffix().begin(), tokenizer.suffix().end());
+        CHECK(around == entry["around"][0].get<std::vector<Token>>());
+        CHECK(tokenizer.decode(tokenizer.encode("the king is dead")) == "the king is dead");
+        if (!std::filesystem::exists(path + ".gguf")) continue;
+        // SentencePiece's own rules for Unigram; BERT's models know Hugging Face's.
+        const Tokenizer file = from_gguf(path + ".gguf");
+        CHECK(wrong(file, entry[name == "unigram" ? "llama.cpp" : "hashes"], entry["left out"]) ==
+              0);
+        CHECK(file.prefix() == tokenizer.prefix());
+        CHECK(file.suffix() == tokenizer.suffix());
+        CHECK(file.decode(file.encode("the king is dead")) == "the king is dead");
+    }
+}

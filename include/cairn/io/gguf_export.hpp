@@ -233,6 +233,8 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     const Vocabulary& v = reader.v;
     check_vocabulary(v.bytes.size(), vocabulary, where);
     const bool sentence = v.kind == Vocabulary::Kind::sentence;
+    require(sentence || v.kind == Vocabulary::Kind::bytes, ErrorCode::unsupported, where,
+            ": only vocabularies with merges are written to GGUF files");
     const Json& model = json["model"];
     GgufArray tokens{GgufType::string, {}, {}, {}};
     GgufArray types{GgufType::i32, {}, {}, {}};

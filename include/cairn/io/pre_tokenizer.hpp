@@ -145,6 +145,13 @@ class PreTokenizer {
         return result;
     }
 
+    /// Words and marks as BERT cuts them; white space is dropped.
+    static PreTokenizer bert(const FileLimits& limits) {
+        PreTokenizer result;
+        result.push_bert(limits);
+        return result;
+    }
+
     /// GPT-2's own pattern.
     static const char* gpt2_pattern() noexcept { return internal::gpt2_words; }
 
@@ -177,6 +184,16 @@ class PreTokenizer {
         step.pattern = own(pattern, limits);
         push(std::move(step));
         patterns_.emplace_back(pattern);
+    }
+    void push_bert(const FileLimits& limits) {
+        Step spaces;
+        spaces.pattern = own(R"(\s+)", limits);
+        spaces.behaviour = internal::SplitBehaviour::removed;
+        push(std::move(spaces));
+        Step marks;
+        marks.pattern = own(R"([\p{P}$+<=>^`|~])", limits);
+        push(std::move(marks));
+        plain_ = false;
     }
     static std::shared_ptr<const SplitPattern> own(std::string_view pattern,
                                                    const FileLimits& limits) {

@@ -6,13 +6,79 @@
 #include <string>
 #include <utility>
 
+#include "cairn/io/chars_map.hpp"
 #include "cairn/io/json.hpp"
+#include "cairn/io/letter_steps.hpp"
 #include "cairn/io/normalizer.hpp"
 #include "cairn/io/pre_tokenizer.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-inline void Normalizer::add(const Json& json, int depth) {
+namespace internal {
+
+// Bytes from base64, as tokenizer.json writes maps. Error{bad_tokenizer}.
+inline std::string from_base64(std::string_view text) {
+    std::string result;
+    std::uint32_t bits = 0;
+    int count = 0;
+    while (text.ends_with('=')) text.remove_suffix(1);
+    for (const char c : text) {
+        const int value = c >= 'A' && c <= 'Z'   ? c - 'A'
+                          : c >= 'a' && c <= 'z' ? c - 'a' + 26
+                          : c >= '0' && c <= '9' ? c - '0' + 52
+                          : c == '+'             ? 62
+                          : c == '/'             ? 63
+                                                 : -1;
+        require(value >= 0, ErrorCode::bad_tokenizer,
+                "tokenizer: precompiled_charsmap is no base64");
+        bits = bits << 6 | static_cast<std::uint32_t>(value);
+        count += 6;
+        if (count < 8) continue;
+        count -= 8;
+        result += static_cast<char>(bits >> count & 0xFFU);
+    }
+    return result;
+}
+
+}  // namespace internal
+
+// Steps that look at letters. False: none of them.
+inline bool Normalizer::add_letters(std::string_view type, const Json& json) {
+    const JsonObject object(json, ErrorCode::bad_tokenizer, "tokenizer: normalizer");
+    const std::string name(type);
+    if (type == "NFD" || type == "NFKC" || type == "NFKD") {
+        const UnicodeForm form = type == "NFD"    ? UnicodeForm::nfd
+                                 : type == "NFKC" ? UnicodeForm::nfkc
+                                                  : UnicodeForm::nfkd;
+        change(name, 0, [form](std::string_view text) { return unicode_form(text, form); });
+    } else if (type == "Lowercase") {
+        change(name, 0, [](std::string_view text) { return internal::lower_case(text); });
+    } else if (type == "StripAccents") {
+        change(name, 0, [](std::string_view text) { return internal::without_marks(text, false); });
+    } else if (type == "Strip") {
+        const bool left = object.boolean("strip_left", true);
+        const bool right = object.boolean("strip_right", true);
+        change(name, std::uint64_t{left} * 2 + std::uint64_t{right},
+               [left, right](std::string_view text) {
+                   if (left) text = internal::trimmed_begin(text, internal::unicode_space);
+                   if (right) text = internal::trimmed_end(text, internal::unicode_space);
+                   return std::string(text);
+               });
+    } else if (type == "BertNormalizer") {
+        BertCleaning wanted;
+        wanted.clean_text = object.boolean("clean_text", true);
+        wanted.handle_chinese_chars = object.boolean("handle_chinese_chars", true);
+        wanted.lowercase = object.boolean("lowercase", true);
+        wanted.strip_accents = object.boolean("strip_accents", wanted.lowercase);
+        change(name, internal::bert_number(wanted),
+               [wanted](std::string_view text) { return internal::bert_cleaned(text, wanted); });
+    } else {
+        return false;
+    }
+    return true;
+}
+
+inline void Normalizer::add(const Json& json, const FileLimits& limits, int depth) {
     require(depth < 8, ErrorCode::bad_tokenizer, "tokenizer: normalizer nested deeper than 8");
     const JsonObject object(json, ErrorCode::bad_tokenizer, "tokenizer: normalizer");
     const std::string type = object.string("type");
@@ -20,25 +86,48 @@ inline void Normalizer::add(const Json& json, int depth) {
         const Json* list = object.find("normalizers");
         require(list != nullptr && list->is_array() && list->size() <= 64, ErrorCode::bad_tokenizer,
                 "tokenizer: normalizer Sequence without \"normalizers\"");
-        for (const Json& item : *list) add(item, depth + 1);
+        for (const Json& item : *list) add(item, limits, depth + 1);
     } else if (type == "Prepend") {
         prepend(object.string("prepend"));
     } else if (type == "NFC") {
         compose();
     } else if (type == "Replace") {
         const Json* pattern = object.find("pattern");
-        require(pattern != nullptr && pattern->is_object() && pattern->contains("String"),
-                ErrorCode::unsupported,
-                "tokenizer: normalizer Replace of something that is no literal");
-        std::string from =
-            JsonObject(*pattern, ErrorCode::bad_tokenizer, "tokenizer: normalizer Replace")
-                .string("String");
-        require(!from.empty(), ErrorCode::bad_tokenizer,
-                "tokenizer: normalizer Replace of an empty text");
-        replace(std::move(from), object.string("content"));
+        require(pattern != nullptr && pattern->is_object() && pattern->size() == 1,
+                ErrorCode::bad_tokenizer, "tokenizer: normalizer Replace without a pattern");
+        const JsonObject kind(*pattern, ErrorCode::bad_tokenizer,
+                              "tokenizer: normalizer Replace pattern");
+        if (kind.find("Regex") == nullptr) {
+            std::string from = kind.string("String");
+            require(!from.empty(), ErrorCode::bad_tokenizer,
+                    "tokenizer: normalizer Replace of an empty text");
+            replace(std::move(from), object.string("content"));
+            return;
+        }
+        const SplitPattern cut(internal::with_white_space(kind.string("Regex")), limits,
+                               SplitPattern::Origin::file);
+        Fingerprint print;
+        print.add(cut.print());
+        print.add(std::string_view(object.string("content")));
+        change("Replace", print.value(),
+               [cut, by = object.string("content")](std::string_view text) {
+                   std::string result;
+                   cut.split(text, cut.matches().get(), [&](std::string_view part, bool match) {
+                       result += match ? std::string_view(by) : part;
+                       internal::check_growth(result.size(), text.size());
+                   });
+                   return result;
+               });
+    } else if (type == "Precompiled") {
+        const auto map = std::make_shared<const internal::CharsMap>(
+            internal::from_base64(object.string("precompiled_charsmap")));
+        change("Precompiled", map->print(),
+               [map](std::string_view text) { return map->by_clusters(text); });
     } else {
-        fail(ErrorCode::unsupported, "tokenizer: normalizer \"", type.substr(0, 60),
-             "\" is not supported; known: NFC, Prepend, Replace, Sequence");
+        require(add_letters(type, json), ErrorCode::unsupported, "tokenizer: normalizer \"",
+                type.substr(0, 60),
+                "\" is not supported; known: NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, "
+                "BertNormalizer, Precompiled, Prepend, Replace, Sequence");
     }
 }
 
@@ -103,6 +192,10 @@ inline constexpr std::string_view word_class =
 inline bool PreTokenizer::add_words(std::string_view type, const Json& json,
                                     const FileLimits& limits) {
     using internal::SplitBehaviour;
+    if (type == "BertPreTokenizer") {
+        push_bert(limits);
+        return true;
+    }
     const JsonObject object(json, ErrorCode::bad_tokenizer, "tokenizer: pre_tokenizer");
     Step step;
     std::string pattern;
@@ -122,7 +215,7 @@ inline bool PreTokenizer::add_words(std::string_view type, const Json& json,
         pattern.append(internal::white_space_class).append("]+");
         step.behaviour = SplitBehaviour::removed;
         step.inverted = true;
-    } else if (type == "WhitespaceSplit" || type == "BertPreTokenizer") {
+    } else if (type == "WhitespaceSplit") {
         pattern = R"(\s+)";
         step.behaviour = SplitBehaviour::removed;
     } else if (type == "Metaspace") {
@@ -150,11 +243,6 @@ inline bool PreTokenizer::add_words(std::string_view type, const Json& json,
     }
     plain_ = plain_ && !step.special();
     push(std::move(step));
-    if (type == "BertPreTokenizer") {
-        Step marks;
-        marks.pattern = own(R"([\p{P}$+<=>^`|~])", limits);
-        push(std::move(marks));
-    }
     return true;
 }
 

@@ -48,6 +48,14 @@ inline void print_tokenizer(const Tokenizer& tokenizer, SettingSink& to) {
     to.setting("tokenizer's merges", merges.value());
     Fingerprint scores;
     scores.add(v.scores.data(), v.scores.size() * sizeof(float));
+    if (v.kind == Vocabulary::Kind::unigram || v.kind == Vocabulary::Kind::wordpiece) {
+        scores.add(v.log_scores.data(), v.log_scores.size() * sizeof(double));
+        scores.add(&v.lowest_score, sizeof v.lowest_score);
+        scores.add(std::uint64_t{v.byte_fallback});
+        scores.add(std::string_view(v.word_prefix));
+        scores.add(std::string_view(v.inside_prefix));
+        scores.add(std::uint64_t{v.longest_word});
+    }
     to.setting("tokenizer's scores", scores.value());
     for (const Vocabulary::Added& added : v.added) {
         types.add(std::string_view(added.content));
