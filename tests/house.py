@@ -22,6 +22,7 @@ ALLOWED = {
     "cache/named/library_words.hpp": "the registry",
     "cache/named/store_words.hpp": "words of the registry whose options choose between stores",
     "cache/kv_cache.hpp": "KvCache<> is the plainest cache: the defaults of its axes",
+    "io/tokenizer_json_steps.hpp": "a word of tokenizer.json that is spelt alike",
     "models/audit.hpp": "an audit compares with the plainest store",
 }
 POLICY_FOLDERS = ("codec", "store", "keep", "read")
@@ -121,7 +122,7 @@ def untested(root):
 
 def too_long(include, most_lines=400, most_median=110, most_function=80):
     found, lengths = [], []
-    opens = re.compile(r"^( *)(?!.*\b(?:namespace|class|struct|enum|union|if|for|while|switch|do|else)\b).*\{$")
+    opens = re.compile(r"^( *)(?!.*\b(?:namespace|class|struct|enum|union|if|for|while|switch|do|else)\b).*(?<!\{)\{$")
     for path in sorted(include.rglob("*.hpp")):
         name = path.relative_to(include).as_posix()
         lines = path.read_text().split("\n")

@@ -76,6 +76,65 @@ TEST_CASE("a pre-tokenizer has a bounded number of steps", "[pre_tokenizer]") {
     CHECK(code_of([&] { PreTokenizer(split("\\C"), {}); }) == ErrorCode::bad_tokenizer);
 }
 
+TEST_CASE("matches are kept, dropped or joined as a Split says", "[pre_tokenizer]") {
+    const auto cut = [](const char* behaviour, bool invert) {
+        Json json = split("-");
+        json["behavior"] = behaviour;
+        json["invert"] = invert;
+        return pieces(PreTokenizer(json, {}), "-ab--c-");
+    };
+    // As Hugging Face tokenizers 0.23 cut this text.
+    using Pieces = std::vector<std::string>;
+    CHECK(cut("Isolated", false) == Pieces{"-", "ab", "-", "-", "c", "-"});
+    CHECK(cut("Removed", false) == Pieces{"ab", "c"});
+    CHECK(cut("Removed", true) == Pieces{"-", "-", "-", "-"});
+    CHECK(cut("MergedWithPrevious", false) == Pieces{"-", "ab-", "-", "c-"});
+    CHECK(cut("MergedWithNext", false) == Pieces{"-ab", "-", "-c", "-"});
+    CHECK(cut("Contiguous", false) == Pieces{"-", "ab", "--", "c", "-"});
+    CHECK(cut("MergedWithPrevious", true) == Pieces{"-ab", "-", "-c", "-"});
+    CHECK(code_of([&] { cut("Doubled", false); }) == ErrorCode::unsupported);
+    Json literal = split("");
+    literal["pattern"] = {{"String", "a\\E."}};
+    CHECK(pieces(PreTokenizer(literal, {}), "xa\\E.aE.") == Pieces{"x", "a\\E.", "aE."});
+    const Json words = {{"type", "Whitespace"}};
+    CHECK(pieces(PreTokenizer(words, {}), " it's  a_1\xC2\xA0!?") ==
+          Pieces{"it", "'", "s", "a_1", "!?"});
+    const Json bert = {{"type", "BertPreTokenizer"}};
+    CHECK(pieces(PreTokenizer(bert, {}), " it's  $5!?") ==
+          Pieces{"it", "'", "s", "$", "5", "!", "?"});
+    const auto spaces = [](const char* scheme, bool cut_words) {
+        return PreTokenizer(Json{{"type", "Metaspace"},
+                                 {"replacement", "\u2581"},
+                                 {"prepend_scheme", scheme},
+                                 {"split", cut_words}},
+                            {});
+    };
+    const std::string u = "\xE2\x96\x81";
+    CHECK(pieces(spaces("always", true), "a  b") == Pieces{u + "a", u, u + "b"});
+    CHECK(pieces(spaces("always", false), " a") == Pieces{u + "a"});
+    CHECK(pieces(spaces("never", true), "a b") == Pieces{"a", u + "b"});
+    CHECK(pieces(spaces("first", true), "a b") == Pieces{u + "a", u + "b"});
+}
+
+TEST_CASE("every pre-tokenizer that files can name is in one table", "[pre_tokenizer]") {
+    for (const internal::NamedPreTokenizer& row : internal::named_pre_tokenizers) {
+        const std::string name(row.names.substr(0, row.names.find(' ')));
+        INFO(name);
+        const PreTokenizer tokenizer = PreTokenizer::named(name, {});
+        CHECK(tokenizer.gguf_name(row.whole_pieces) == name);
+        // Long rows of anything take linear time and lose nothing.
+        for (const char* unit : {" ", "a", "A", "1", "!", "\n", "\xE4\xBD\xA0", "\xCC\x81"}) {
+            std::string text, whole;
+            while (text.size() < 100000) text += unit;
+            text += "x";
+            for (const std::string& piece : pieces(tokenizer, text)) whole += piece;
+            CHECK(whole == text);
+        }
+    }
+    CHECK(code_of([] { PreTokenizer::named("nobody", {}); }) == ErrorCode::unsupported);
+    CHECK(code_of([] { PreTokenizer::named("", {}); }) == ErrorCode::unsupported);
+}
+
 TEST_CASE("rows of white space longer than a hostile pattern's steps are cut all the same",
           "[pre_tokenizer]") {
     FileLimits limits;

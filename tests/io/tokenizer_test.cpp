@@ -262,8 +262,8 @@ TEST_CASE("duplicate merges and pairs as lists are fine", "[tokenizer]") {
 }
 
 TEST_CASE("parts that are not known are named, never skipped", "[tokenizer]") {
-    CHECK(changed([](Json& j) { j["model"]["type"] = "Unigram"; }) == ErrorCode::unsupported);
-    CHECK(changed([](Json& j) { j["normalizer"] = {{"type", "NFKC"}}; }) == ErrorCode::unsupported);
+    CHECK(changed([](Json& j) { j["model"]["type"] = "WordLevel"; }) == ErrorCode::unsupported);
+    CHECK(changed([](Json& j) { j["normalizer"] = {{"type", "Nmt"}}; }) == ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["pre_tokenizer"] = {{"type", "Metaspace"}}; }) ==
           ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["pre_tokenizer"] = nullptr; }) == ErrorCode::unsupported);
@@ -271,7 +271,7 @@ TEST_CASE("parts that are not known are named, never skipped", "[tokenizer]") {
     CHECK(changed([](Json& j) { j["decoder"] = nullptr; }) == ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["post_processor"] = {{"type", "Roberta"}}; }) ==
           ErrorCode::unsupported);
-    CHECK(changed([](Json& j) { j["added_tokens"][0]["lstrip"] = true; }) ==
+    CHECK(changed([](Json& j) { j["added_tokens"][0]["single_word"] = true; }) ==
           ErrorCode::unsupported);
     CHECK(changed([](Json& j) { j["model"]["dropout"] = 0.1; }) == ErrorCode::unsupported);
 }

@@ -13,6 +13,7 @@
 #include "cairn/io/piece_cache.hpp"
 #include "cairn/io/utf8.hpp"
 #include "cairn/io/vocabulary.hpp"
+#include "cairn/io/word_models.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
@@ -22,12 +23,17 @@ struct EncoderTables {
     bool words = false;           ///< sentence: no token goes on from a word into the next one
     std::size_t longest = 1;      ///< symbols that one token can stand for, at most
     std::size_t per_symbol = 0;   ///< bytes of text that one symbol can stand for; 0: any number
+    WordTables without_symbols;   ///< unigram and wordpiece
 
     EncoderTables() = default;
     explicit EncoderTables(const Vocabulary& v) {
         for (const std::string& bytes : v.bytes) longest = std::max(longest, bytes.size());
         if (v.kind == Vocabulary::Kind::bytes) {
             per_symbol = v.unknown >= 0 || v.all_bytes() ? 1 : 0;
+            return;
+        }
+        if (v.kind != Vocabulary::Kind::sentence) {
+            without_symbols = WordTables(v);
             return;
         }
         per_symbol = v.all_bytes() ? 4 : 0;
@@ -62,14 +68,14 @@ class Encoder {
         check(0);
     }
     /// Appends the ids of a text without added tokens.
-    void plain(std::string_view text) {
+    void plain(std::string_view text, TextPlace place) {
         if (text.empty()) return;
         if (v_.normalizer.empty()) {
-            pieces(text);
+            pieces(text, place);
             return;
         }
         if (v_.normalizer.never_shrinks()) check_bytes(text.size());
-        pieces(v_.normalizer.apply(text));
+        pieces(v_.normalizer.apply(text, place), place);
     }
     std::vector<Token> take() && { return std::move(ids_); }
 
@@ -83,12 +89,21 @@ class Encoder {
     void check_bytes(std::size_t bytes) const {
         if (tables_.per_symbol > 0) check(bytes / tables_.per_symbol);
     }
-    void pieces(std::string_view text) {
+    void pieces(std::string_view text, TextPlace place) {
         check_bytes(text.size());
-        if (v_.kind == Vocabulary::Kind::bytes) {
-            v_.pre_tokenizer.split(text, [this](std::string_view piece) { byte_piece(piece); });
-            return;
-        }
+        if (v_.kind == Vocabulary::Kind::bytes)
+            v_.pre_tokenizer.split(
+                text, [this](std::string_view piece) { byte_piece(piece); }, place);
+        else if (v_.kind == Vocabulary::Kind::unigram || v_.kind == Vocabulary::Kind::wordpiece)
+            v_.pre_tokenizer.split(
+                text, [this](std::string_view piece) { whole_piece(piece); }, place);
+        else if (v_.pre_tokenizer.empty())
+            sentence_words(text);
+        else
+            v_.pre_tokenizer.split(
+                text, [this](std::string_view piece) { sentence_words(piece); }, place);
+    }
+    void sentence_words(std::string_view text) {
         while (!text.empty()) {
             const std::size_t end = tables_.words ? EncoderTables::word_end(text, 0) : text.size();
             sentence_piece(text.substr(0, end));
@@ -120,6 +135,20 @@ class Encoder {
         ids_.insert(ids_.end(), symbols_.begin(), symbols_.end());
     }
 
+    // Unigram and WordPiece.
+    void whole_piece(std::string_view piece) {
+        if (!cache_.append(piece, ids_)) {
+            const std::size_t at = ids_.size();
+            if (v_.kind == Vocabulary::Kind::unigram) {
+                check(piece.size());
+                search_.encode(v_, tables_.without_symbols, piece, ids_);
+            } else {
+                encode_wordpiece(v_, tables_.without_symbols, piece, ids_);
+            }
+            cache_.keep(piece, at, ids_);
+        }
+        check(0);
+    }
     void sentence_piece(std::string_view piece) {
         if (!cache_.append(piece, ids_)) {
             const std::size_t at = ids_.size();
@@ -199,6 +228,7 @@ class Encoder {
     PieceCache cache_;
     std::vector<Token> symbols_;
     MergeScratch scratch_;
+    UnigramSearch search_;
     std::vector<Known> known_;
     std::string joined_;
 };

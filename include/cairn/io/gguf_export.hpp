@@ -262,6 +262,8 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     const Vocabulary& v = reader.v;
     check_vocabulary(v.bytes.size(), vocabulary, where);
     const bool sentence = v.kind == Vocabulary::Kind::sentence;
+    require(sentence || v.kind == Vocabulary::Kind::bytes, ErrorCode::unsupported, where,
+            ": only vocabularies with merges are written to GGUF files");
     const Json& model = json["model"];
     GgufArray tokens{GgufType::string, {}, {}, {}};
     GgufArray types{GgufType::i32, {}, {}, {}};
@@ -303,7 +305,7 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     }
     w.add("tokenizer.ggml.model", std::string(sentence ? "llama" : "gpt2"));
     if (!sentence) {
-        const std::string name = v.pre_tokenizer.gguf_name();
+        const std::string name = v.pre_tokenizer.gguf_name(v.ignore_merges);
         require(!name.empty(), ErrorCode::unsupported, where,
                 ": its pre_tokenizer has no name in GGUF files");
         w.add("tokenizer.ggml.pre", name);

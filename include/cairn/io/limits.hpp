@@ -27,6 +27,8 @@ struct FileLimits {
     std::size_t gguf_alignment = std::size_t{1} << 20;
     std::size_t vocabulary = std::size_t{1} << 24;
     std::size_t end_of_text_tokens = 1024;
+    std::size_t chat_template = std::size_t{1} << 20;  ///< bytes of a file of its own
+    std::size_t token_bytes = 1024;  ///< of a token, where words are cut without merges
     std::size_t regex_bytes = 16384;
     std::uint32_t regex_steps = 10'000'000;          ///< backtracking steps for one match
     std::size_t cache_bytes = std::size_t{1} << 44;  ///< keys and values at the full context, f32
@@ -40,6 +42,12 @@ inline void check_limit(std::size_t found, std::size_t most, std::string_view na
                         ErrorCode code = ErrorCode::limit) {
     require(found <= most, code, where, ": ", found, " ", what, "; the limit FileLimits::", name,
             " is ", most);
+}
+
+/// Error{limit} if a text grew to more than 64 times its length.
+inline void check_growth(std::size_t size, std::size_t before) {
+    require(size / 64 <= before, ErrorCode::limit, "tokenizer: the normalizer turns ", before,
+            " bytes into more than ", size);
 }
 
 }  // namespace internal

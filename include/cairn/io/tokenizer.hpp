@@ -12,6 +12,7 @@
 #include "cairn/core/checked.hpp"
 #include "cairn/io/added_tokens.hpp"
 #include "cairn/io/encoder.hpp"
+#include "cairn/io/white_space.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
 
@@ -38,23 +39,12 @@ class Tokenizer {
     /// gives up on, std::bad_alloc.
     std::vector<Token> encode(std::string_view text, SpecialTokens special = SpecialTokens::as_text,
                               std::size_t most = std::numeric_limits<std::size_t>::max()) const {
-        check_alive();
-        const internal::AddedTokens& looked_for =
-            special == SpecialTokens::recognised ? all_ : always_;
-        internal::Encoder encoder(v_, tables_, text.size(), most);
-        std::size_t from = 0;
-        std::size_t at = looked_for.candidate(text, 0);
-        while (at < text.size()) {
-            const Vocabulary::Added* added = looked_for.match(v_.added, text.substr(at));
-            if (added != nullptr) {
-                encoder.plain(text.substr(from, at - from));
-                encoder.token(added->id);
-                from = at + added->content.size();
-            }
-            at = looked_for.candidate(text, added != nullptr ? from : at + 1);
-        }
-        encoder.plain(text.substr(from));
-        return std::move(encoder).take();
+        return encode(text, special, most, TextPlace::begin);
+    }
+    /// The ids of plain text that stands somewhere: some tokenizers treat the first text
+    /// differently.
+    std::vector<Token> encode_text(std::string_view text, TextPlace place) const {
+        return encode(text, SpecialTokens::as_text, std::numeric_limits<std::size_t>::max(), place);
     }
     /// What the tokenizer's own metadata puts before and after a text (empty for GPT-2).
     const std::vector<Token>& prefix() const noexcept { return v_.prefix; }
@@ -70,6 +60,12 @@ class Tokenizer {
     bool special(Token token) const noexcept {
         return token >= 0 && static_cast<std::size_t>(token) < special_.size() &&
                special_[static_cast<std::size_t>(token)];
+    }
+    /// Whether white space behind a token belongs to it.
+    bool strips_after(Token token) const noexcept {
+        for (const Vocabulary::Added& added : v_.added)
+            if (added.id == token) return added.strips_after;
+        return false;
     }
     /// The id of a special or added token by its name, or -1.
     Token id_of(std::string_view name) const noexcept {
@@ -93,6 +89,36 @@ class Tokenizer {
     const Vocabulary& vocabulary() const noexcept { return v_; }
 
   private:
+    std::vector<Token> encode(std::string_view text, SpecialTokens special, std::size_t most,
+                              TextPlace place) const {
+        check_alive();
+        const internal::AddedTokens& looked_for =
+            special == SpecialTokens::recognised ? all_ : always_;
+        internal::Encoder encoder(v_, tables_, text.size(), most);
+        const auto plain = [&](std::size_t from, std::string_view part) {
+            encoder.plain(part, from == 0 ? place : TextPlace::later);
+        };
+        std::size_t from = 0;
+        std::size_t at = looked_for.candidate(text, 0);
+        while (at < text.size()) {
+            const Vocabulary::Added* added = looked_for.match(v_.added, text.substr(at));
+            if (added != nullptr) {
+                std::string_view before = text.substr(from, at - from);
+                if (added->strips_before)
+                    before = internal::trimmed_end(before, internal::unicode_space);
+                plain(from, before);
+                encoder.token(added->id);
+                from = at + added->content.size();
+                if (added->strips_after)
+                    from =
+                        text.size() -
+                        internal::trimmed_begin(text.substr(from), internal::unicode_space).size();
+            }
+            at = looked_for.candidate(text, added != nullptr ? from : at + 1);
+        }
+        plain(from, text.substr(from));
+        return std::move(encoder).take();
+    }
     void check_alive() const {
         require(!v_.bytes.empty(), ErrorCode::bad_state,
                 "tokenizer: no tokens; it was moved from, or was given none");

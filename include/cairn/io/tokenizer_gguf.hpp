@@ -1,7 +1,11 @@
-// The tokenizer in a GGUF file's metadata: byte-level BPE ("gpt2") and SentencePiece ("llama").
+// The tokenizer in a GGUF file's metadata: byte-level BPE ("gpt2"), SentencePiece ("llama"),
+// Unigram
+// ("t5") and WordPiece ("bert").
 #pragma once
 
 #include <algorithm>
+#include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,7 +14,9 @@
 #include <vector>
 
 #include "cairn/io/byte_level.hpp"
+#include "cairn/io/chars_map.hpp"
 #include "cairn/io/gguf_value.hpp"
+#include "cairn/io/letter_steps.hpp"
 #include "cairn/io/tokenizer.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -26,8 +32,8 @@ struct TokenizerGguf {
     // Numbers of token types in the format.
     enum Type : std::int64_t { normal = 1, unknown, control, user_defined, unused, byte };
 
-    Token token(const char* key) const {
-        const std::int64_t id = metadata.integer(key, -1, (std::int64_t{1} << 32) - 1, -1);
+    Token token(const char* key, Token usual = -1) const {
+        const std::int64_t id = metadata.integer(key, -1, (std::int64_t{1} << 32) - 1, usual);
         require(id == -1 || id < static_cast<std::int64_t>(v.bytes.size()),
                 ErrorCode::bad_tokenizer, metadata.where(), ": ", key, " is ", id, " of ",
                 v.bytes.size(), " tokens");
@@ -36,8 +42,13 @@ struct TokenizerGguf {
 
     void load() {
         const std::string model = metadata.string("tokenizer.ggml.model");
-        require(model == "gpt2" || model == "llama", ErrorCode::unsupported, metadata.where(),
-                ": tokenizer model \"", model.substr(0, 60), "\"; known: gpt2, llama");
+        require(model == "gpt2" || model == "llama" || model == "t5" || model == "bert",
+                ErrorCode::unsupported, metadata.where(), ": tokenizer model \"",
+                model.substr(0, 60), "\"; known: gpt2, llama, t5, bert");
+        if (model == "t5" || model == "bert") {
+            load_words(model);
+            return;
+        }
         const bool sentence = model == "llama";
         v.kind = sentence ? Vocabulary::Kind::sentence : Vocabulary::Kind::bytes;
         v.byte_ids.fill(-1);
@@ -54,32 +65,135 @@ struct TokenizerGguf {
         } else {
             load_merges();
         }
-        std::string pre = "default";
+        const NamedPreTokenizer* row = nullptr;
         if (!sentence) {
-            pre = metadata.string("tokenizer.ggml.pre", "default");
+            const std::string pre = metadata.string("tokenizer.ggml.pre", "default");
             v.pre_tokenizer = PreTokenizer::named(pre, limits);
-            v.ignore_merges = pre.starts_with("llama");
+            row = find_pre_tokenizer(pre);
+            v.ignore_merges = row->whole_pieces;
         }
         const Token bos = token("tokenizer.ggml.bos_token_id");
         const Token eos = token("tokenizer.ggml.eos_token_id");
         token("tokenizer.ggml.padding_token_id");
-        const bool default_bos = sentence || pre.starts_with("llama");
+        const bool default_bos = sentence || row->begins;
         if (metadata.boolean("tokenizer.ggml.add_bos_token", default_bos) && bos >= 0)
             v.prefix.push_back(bos);
         if (metadata.boolean("tokenizer.ggml.add_eos_token", false) && eos >= 0)
             v.suffix.push_back(eos);
     }
 
-    void load_tokens(bool sentence) {
+    // Words that are cut without merges: T5's Unigram and BERT's WordPiece.
+    void load_words(const std::string& model) {
+        const bool unigram = model == "t5";
+        v.kind = unigram ? Vocabulary::Kind::unigram : Vocabulary::Kind::wordpiece;
+        v.byte_ids.fill(-1);
+        v.strip_space = true;
+        load_word_tokens(unigram);
+        v.unknown = token("tokenizer.ggml.unknown_token_id", unigram ? 2 : 100);
+        require(v.unknown >= 0, ErrorCode::bad_tokenizer, metadata.where(),
+                ": no token for unknown words");
+        const auto ends = [&](const char* wanted, bool fallback, const char* key, Token usual,
+                              std::vector<Token>& to) {
+            const Token id = token(key, usual);
+            if (metadata.boolean(wanted, fallback) && id >= 0) to.push_back(id);
+        };
+        ends("tokenizer.ggml.add_bos_token", !unigram, "tokenizer.ggml.bos_token_id",
+             unigram ? -1 : 101, v.prefix);
+        if (unigram)
+            ends("tokenizer.ggml.add_eos_token", true, "tokenizer.ggml.eos_token_id", 1, v.suffix);
+        else
+            ends("tokenizer.ggml.add_sep_token", true, "tokenizer.ggml.seperator_token_id", 102,
+                 v.suffix);
+        if (unigram)
+            load_unigram_spaces();
+        else
+            load_bert_steps();
+    }
+    void load_bert_steps() {
+        v.word_prefix = visible_space;
+        v.longest_word = std::numeric_limits<std::size_t>::max();
+        BertCleaning wanted;
+        wanted.lowercase = metadata.boolean("tokenizer.ggml.normalizer.lowercase", true);
+        wanted.strip_accents =
+            metadata.boolean("tokenizer.ggml.normalizer.strip_accents", wanted.lowercase);
+        v.normalizer.change("BertNormalizer", bert_number(wanted),
+                            [wanted](std::string_view text) { return bert_cleaned(text, wanted); });
+        v.pre_tokenizer = PreTokenizer::bert(limits);
+    }
+    // SentencePiece's map of characters, then spaces: those beyond one are dropped, or all are
+    // kept.
+    void load_unigram_spaces() {
+        if (metadata.find("tokenizer.ggml.precompiled_charsmap") != nullptr) {
+            const auto* value = std::get_if<GgufArray>(
+                &metadata.find("tokenizer.ggml.precompiled_charsmap")->value);
+            require(
+                value != nullptr && (value->type == GgufType::u8 || value->type == GgufType::i8),
+                ErrorCode::bad_tokenizer, metadata.where(),
+                ": tokenizer.ggml.precompiled_charsmap is no array of bytes");
+            std::string bytes;
+            for (const std::int64_t number : value->integers) bytes += static_cast<char>(number);
+            const auto map = std::make_shared<const CharsMap>(bytes);
+            v.normalizer.change("Precompiled", map->print() + 1,
+                                [map](std::string_view text) { return map->by_longest(text); });
+        }
+        const bool prefix = metadata.boolean("tokenizer.ggml.add_space_prefix", false);
+        if (!metadata.boolean("tokenizer.ggml.remove_extra_whitespaces", false)) {
+            if (prefix) v.normalizer.prepend(std::string(visible_space));
+            v.normalizer.replace(" ", std::string(visible_space));
+            return;
+        }
+        v.normalizer.change("words", 0, [](std::string_view text) {
+            std::string result;
+            for (std::size_t i = 0; i < text.size(); ++i) {
+                if (text[i] == ' ') continue;
+                if (i == 0 || text[i - 1] == ' ') result += visible_space;
+                result += text[i];
+            }
+            return result;
+        });
+    }
+    void load_word_tokens(bool unigram) {
+        const GgufArray* tokens = token_list();
+        const GgufArray* types = token_types(tokens->size());
+        if (unigram) load_scores(tokens->size());
+        for (std::size_t i = 0; i < tokens->size(); ++i) {
+            const std::string& name = tokens->strings[i];
+            const auto id = static_cast<Token>(i);
+            require(!name.empty(), ErrorCode::bad_tokenizer, metadata.where(), ": token ", id,
+                    " is empty");
+            const std::int64_t type = types == nullptr ? normal : types->integers[i];
+            const bool special = type == control || type == unknown || type == user_defined;
+            v.set(id, special ? name : sentence_bytes(name), limits);
+            if (special)
+                v.added.push_back({name, id, type != user_defined});
+            else if (unigram && type != byte)
+                v.add_scored(id, name, double{v.scores[i]}, limits);
+            else if (!unigram)
+                check_limit(name.size(), limits.token_bytes, "token_bytes", metadata.where(),
+                            "bytes of a token", ErrorCode::bad_tokenizer),
+                    v.ids.emplace(name, id);
+        }
+        v.scores.clear();
+        if (unigram) v.log_scores.resize(tokens->size());
+    }
+    const GgufArray* token_list() const {
         const GgufArray* tokens = metadata.array("tokenizer.ggml.tokens", GgufType::string);
         require(tokens != nullptr && tokens->size() > 0, ErrorCode::bad_tokenizer, metadata.where(),
                 ": tokenizer.ggml.tokens is missing or empty");
         check_limit(tokens->size(), limits.vocabulary, "vocabulary", metadata.where(),
                     "tokens in tokenizer.ggml.tokens", ErrorCode::bad_tokenizer);
+        return tokens;
+    }
+    const GgufArray* token_types(std::size_t count) const {
         const GgufArray* types = metadata.array("tokenizer.ggml.token_type", GgufType::i32);
-        require(types == nullptr || types->size() == tokens->size(), ErrorCode::bad_tokenizer,
+        require(types == nullptr || types->size() == count, ErrorCode::bad_tokenizer,
                 metadata.where(), ": ", types == nullptr ? 0 : types->size(), " token types for ",
-                tokens->size(), " tokens");
+                count, " tokens");
+        return types;
+    }
+    void load_tokens(bool sentence) {
+        const GgufArray* tokens = token_list();
+        const GgufArray* types = token_types(tokens->size());
         if (sentence) load_scores(tokens->size());
         for (std::size_t i = 0; i < tokens->size(); ++i) {
             const std::string& name = tokens->strings[i];
@@ -178,10 +292,12 @@ inline std::vector<Token> gguf_end_of_text(const GgufMetadata& metadata,
     for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                             "tokenizer.ggml.eom_token_id"})
         add(metadata.integer(key, -1, most, -1));
-    if (tokenizer)
-        for (const char* name : {"<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>",
-                                 "<|end|>", "<end_of_turn>"})
-            add(tokenizer->id_of(name));
+    if (!tokenizer) return result;
+    for (const char* name : {"<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>",
+                             "<end_of_turn>", "<|return|>", "<|call|>"})
+        add(tokenizer->id_of(name));
+    // Where messages have channels, this is the end of one of them, not of the turn.
+    if (tokenizer->id_of("<|channel|>") < 0) add(tokenizer->id_of("<|end|>"));
     return result;
 }
 

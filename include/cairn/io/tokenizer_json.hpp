@@ -31,8 +31,17 @@ struct TokenizerJson {
         const Json* pre = root.find("pre_tokenizer");
         const bool bytes = decoder != nullptr && type_of(*decoder) == "ByteLevel";
         v.kind = bytes ? Vocabulary::Kind::bytes : Vocabulary::Kind::sentence;
+        v.byte_ids.fill(-1);
         if (const Json* normalizer = root.find("normalizer"))
-            v.normalizer = Normalizer(*normalizer);
+            v.normalizer = Normalizer(*normalizer, limits);
+        const JsonObject model(*root.find("model"), ErrorCode::bad_tokenizer, "tokenizer: model");
+        const std::string type = model.string("type", "BPE");
+        if (type == "Unigram" || type == "WordPiece") {
+            load_words(root, model, type, limits);
+            load_added(root, limits);
+            if (const Json* processor = root.find("post_processor")) load_processor(*processor, 0);
+            return;
+        }
         if (bytes) {
             require(pre != nullptr, ErrorCode::unsupported,
                     "tokenizer: without pre_tokenizer; ByteLevel is needed");
@@ -42,29 +51,106 @@ struct TokenizerJson {
         } else {
             require(decoder != nullptr, ErrorCode::unsupported,
                     "tokenizer: without decoder; ByteLevel, Sequence and Metaspace are known");
-            load_sentence(*decoder, pre);
+            load_sentence(*decoder, pre, limits);
         }
         load_vocabulary(root, limits);
         load_added(root, limits);
         if (const Json* processor = root.find("post_processor")) load_processor(*processor, 0);
     }
+    // Words that are cut without merges: the most likely tokens, or the longest.
+    void load_words(const JsonObject& root, const JsonObject& model, const std::string& type,
+                    const FileLimits& limits) {
+        const Json* decoder = root.find("decoder");
+        const Json* pre = root.find("pre_tokenizer");
+        if (pre != nullptr) v.pre_tokenizer = PreTokenizer(*pre, limits);
+        require(!v.pre_tokenizer.byte_level(), ErrorCode::unsupported, "tokenizer: a ", type,
+                " model behind ByteLevel");
+        if (type == "Unigram") {
+            v.kind = Vocabulary::Kind::unigram;
+            if (decoder != nullptr) load_decoder(*decoder);
+            v.strip_space = v.pre_tokenizer.prepends() || v.normalizer.prepends();
+            load_unigram(model, limits);
+            return;
+        }
+        v.kind = Vocabulary::Kind::wordpiece;
+        const std::string back = decoder == nullptr ? "WordPiece" : type_of(*decoder);
+        require(back == "WordPiece", ErrorCode::unsupported,
+                "tokenizer: a WordPiece model with decoder \"", back, "\"");
+        v.strip_space = true;
+        load_wordpiece(model, limits);
+    }
+    // A list of tokens with the logarithms of their probabilities.
+    void load_unigram(const JsonObject& model, const FileLimits& limits) {
+        const Json* list = model.find("vocab");
+        require(list != nullptr && list->is_array() && !list->empty(), ErrorCode::bad_tokenizer,
+                "tokenizer: \"vocab\" is missing or empty");
+        check_limit(list->size(), limits.vocabulary, "vocabulary", "tokenizer",
+                    "tokens in \"vocab\"", ErrorCode::bad_tokenizer);
+        const bool fallback = model.boolean("byte_fallback", false);
+        for (const Json& entry : *list) {
+            const auto id = static_cast<Token>(v.log_scores.size());
+            require(entry.is_array() && entry.size() == 2 && entry[0].is_string() &&
+                        entry[1].is_number() && !entry[0].get_ref<const std::string&>().empty(),
+                    ErrorCode::bad_tokenizer, "tokenizer: token ", id, " is ",
+                    JsonObject::shown(entry));
+            const auto& name = entry[0].get_ref<const std::string&>();
+            v.add_scored(id, name, entry[1].get<double>(), limits);
+            const int byte = fallback ? byte_token(name) : -1;
+            if (byte >= 0) v.byte_ids[static_cast<std::size_t>(byte)] = id;
+            v.set(id, byte >= 0 ? std::string(1, static_cast<char>(byte)) : sentence_bytes(name),
+                  limits);
+        }
+        v.byte_fallback = fallback && v.all_bytes();
+        v.unknown = static_cast<Token>(
+            model.integer("unk_id", 0, static_cast<std::int64_t>(list->size()) - 1));
+    }
+    void load_wordpiece(const JsonObject& model, const FileLimits& limits) {
+        const Json* vocabulary = model.find("vocab");
+        require(vocabulary != nullptr && vocabulary->is_object() && !vocabulary->empty(),
+                ErrorCode::bad_tokenizer, "tokenizer: \"vocab\" is missing or empty");
+        v.inside_prefix = model.string("continuing_subword_prefix", "##");
+        v.longest_word = static_cast<std::size_t>(
+            model.integer("max_input_chars_per_word", 0, std::int64_t{1} << 30, 100));
+        for (const auto& [id, name] : numbered(*vocabulary, limits)) {
+            check_limit(name->size(), limits.token_bytes, "token_bytes", "tokenizer",
+                        "bytes of a token", ErrorCode::bad_tokenizer);
+            const bool inside = !v.inside_prefix.empty() && name->starts_with(v.inside_prefix);
+            v.ids.emplace(*name, id);
+            v.set(id, inside ? name->substr(v.inside_prefix.size()) : " " + *name, limits);
+        }
+        const auto unknown = v.ids.find(model.string("unk_token", "[UNK]"));
+        require(unknown != v.ids.end(), ErrorCode::bad_tokenizer,
+                "tokenizer: unk_token is not in the vocabulary");
+        v.unknown = unknown->second;
+    }
+    // The tokens of an object by their ids. Error{bad_tokenizer} for two with the same one.
+    std::vector<std::pair<Token, const std::string*>> numbered(const Json& vocabulary,
+                                                               const FileLimits& limits) const {
+        check_limit(vocabulary.size(), limits.vocabulary, "vocabulary", "tokenizer",
+                    "tokens in \"vocab\"", ErrorCode::bad_tokenizer);
+        const JsonObject entries(vocabulary, ErrorCode::bad_tokenizer, "tokenizer: vocab");
+        std::vector<std::pair<Token, const std::string*>> tokens;
+        for (const auto& [name, value] : vocabulary.get_ref<const Json::object_t&>())
+            tokens.emplace_back(
+                static_cast<Token>(entries.integer_of(
+                    value, name.c_str(), 0, static_cast<std::int64_t>(limits.vocabulary) - 1)),
+                &name);
+        std::sort(tokens.begin(), tokens.end());
+        for (std::size_t i = 1; i < tokens.size(); ++i)
+            require(tokens[i].first != tokens[i - 1].first, ErrorCode::bad_tokenizer,
+                    "tokenizer: two tokens have id ", tokens[i].first);
+        return tokens;
+    }
     // SentencePiece as Hugging Face writes it: spaces made visible by the normalizer or by
     // Metaspace, undone by the decoder.
-    void load_sentence(const Json& decoder, const Json* pre) {
+    void load_sentence(const Json& decoder, const Json* pre, const FileLimits& limits) {
         if (pre != nullptr) {
-            const JsonObject metaspace(*pre, ErrorCode::bad_tokenizer, "tokenizer: pre_tokenizer");
-            require(
-                metaspace.string("type") == "Metaspace" && !metaspace.boolean("split", true) &&
-                    metaspace.string("replacement", std::string(visible_space)) == visible_space,
-                ErrorCode::unsupported, "tokenizer: pre_tokenizer \"", type_of(*pre),
-                "\" with this decoder; Metaspace without split is known");
-            const std::string scheme = metaspace.string("prepend_scheme", "always");
-            require(scheme == "always" || scheme == "first" || scheme == "never",
-                    ErrorCode::unsupported, "tokenizer: Metaspace with prepend_scheme \"",
-                    scheme.substr(0, 40), "\"");
-            if (scheme != "never") v.normalizer.prepend(std::string(visible_space));
-            v.normalizer.replace(" ", std::string(visible_space));
+            load_sentence_spaces(*pre, limits);
         }
+        load_decoder(decoder);
+        v.strip_space = v.strip_space && (v.normalizer.prepends() || v.pre_tokenizer.prepends());
+    }
+    void load_decoder(const Json& decoder) {
         std::vector<const Json*> steps{&decoder};
         if (type_of(decoder) == "Sequence") {
             const auto list = decoder.find("decoders");
@@ -90,7 +176,26 @@ struct TokenizerJson {
         }
         require(spaces, ErrorCode::unsupported,
                 "tokenizer: a decoder that does not bring spaces back");
-        v.strip_space = v.strip_space && v.normalizer.prepends();
+    }
+    // Where words begin. Metaspace without cutting is a step before the vocabulary, and cutting at
+    // spaces cuts nothing where none are left.
+    void load_sentence_spaces(const Json& pre, const FileLimits& limits) {
+        const JsonObject step(pre, ErrorCode::bad_tokenizer, "tokenizer: pre_tokenizer");
+        const std::string type = step.string("type");
+        const Json* pattern = type == "Split" ? step.find("pattern") : nullptr;
+        if (pattern != nullptr && *pattern == Json{{"String", " "}} && v.normalizer.hides_spaces())
+            return;
+        v.pre_tokenizer = PreTokenizer(pre, limits);
+        require(!v.pre_tokenizer.byte_level(), ErrorCode::unsupported,
+                "tokenizer: pre_tokenizer ByteLevel with this decoder");
+        if (type != "Metaspace" || step.boolean("split", true)) return;
+        v.pre_tokenizer = {};
+        const std::string scheme = step.string(
+            "prepend_scheme", step.boolean("add_prefix_space", true) ? "always" : "never");
+        if (scheme != "never")
+            v.normalizer.prepend_missing(std::string(visible_space),
+                                         scheme == "first" ? TextPlace::begin : TextPlace::later);
+        v.normalizer.replace(" ", std::string(visible_space));
     }
     static std::string type_of(const Json& json) {
         return JsonObject(json, ErrorCode::bad_tokenizer, "tokenizer: a part")
@@ -107,13 +212,11 @@ struct TokenizerJson {
                 .integer("pad_id", 0, std::int64_t{1} << 31, 0);
     }
     void load_vocabulary(const JsonObject& root, const FileLimits& limits) {
-        const Json* model = root.find("model");
-        require(model != nullptr, ErrorCode::bad_tokenizer, "tokenizer: \"model\" is missing");
-        const JsonObject bpe(*model, ErrorCode::bad_tokenizer, "tokenizer: model");
+        const JsonObject bpe(*root.find("model"), ErrorCode::bad_tokenizer, "tokenizer: model");
         // Old files leave the type out; vocab and merges then say that it is BPE.
         const std::string type = bpe.string("type", "BPE");
         require(type == "BPE", ErrorCode::unsupported, "tokenizer: model \"", type.substr(0, 60),
-                "\"; BPE is known");
+                "\"; known: BPE, Unigram, WordPiece");
         for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
             require(bpe.string(key, "").empty(), ErrorCode::unsupported, "tokenizer: model with ",
                     key);
@@ -123,23 +226,10 @@ struct TokenizerJson {
         const Json* vocabulary = bpe.find("vocab");
         require(vocabulary != nullptr && vocabulary->is_object() && !vocabulary->empty(),
                 ErrorCode::bad_tokenizer, "tokenizer: \"vocab\" is missing or empty");
-        internal::check_limit(vocabulary->size(), limits.vocabulary, "vocabulary", "tokenizer",
-                              "tokens in \"vocab\"", ErrorCode::bad_tokenizer);
-        const JsonObject entries(*vocabulary, ErrorCode::bad_tokenizer, "tokenizer: vocab");
-        std::vector<std::pair<Token, const std::string*>> tokens;
+        const auto tokens = numbered(*vocabulary, limits);
         std::unordered_map<std::string_view, Token> spelled;
-        for (const auto& [name, value] : vocabulary->get_ref<const Json::object_t&>()) {
-            const auto id = static_cast<Token>(entries.integer_of(
-                value, name.c_str(), 0, static_cast<std::int64_t>(limits.vocabulary) - 1));
-            tokens.emplace_back(id, &name);
-            spelled[name] = id;
-        }
-        std::sort(tokens.begin(), tokens.end());
-        v.byte_ids.fill(-1);
         for (const auto& [id, name] : tokens) {
-            require(static_cast<std::size_t>(id) >= v.used.size() ||
-                        !v.used[static_cast<std::size_t>(id)],
-                    ErrorCode::bad_tokenizer, "tokenizer: two tokens have id ", id);
+            spelled[*name] = id;
             const bool sentence = v.kind == Vocabulary::Kind::sentence;
             const int byte =
                 sentence && bpe.boolean("byte_fallback", false) ? internal::byte_token(*name) : -1;
@@ -219,19 +309,27 @@ struct TokenizerJson {
             const std::string content = added.string("content");
             require(!content.empty(), ErrorCode::bad_tokenizer, "tokenizer: added token ", id,
                     " is empty");
-            for (const char* flag : {"lstrip", "rstrip", "single_word"})
-                require(!added.boolean(flag, false), ErrorCode::unsupported,
-                        "tokenizer: added token \"", content.substr(0, 60), "\" with ", flag);
+            require(!added.boolean("single_word", false), ErrorCode::unsupported,
+                    "tokenizer: added token \"", content.substr(0, 60), "\" with single_word");
             const auto at = static_cast<std::size_t>(id);
             const bool taken = at < v.used.size() && v.used[at];
-            require(!taken || v.bytes[at] == content ||
+            require(!taken || v.bytes[at] == content || v.bytes[at] == " " + content ||
                         v.bytes[at] == internal::token_bytes(content) ||
                         v.bytes[at] == internal::sentence_bytes(content),
                     ErrorCode::bad_tokenizer, "tokenizer: added token \"", content.substr(0, 60),
                     "\" takes id ", id, " of another token");
             v.set(id, content, limits);
-            v.added.push_back({content, id, added.boolean("special", false)});
+            v.added.push_back({content, id, added.boolean("special", false),
+                               added.boolean("lstrip", false), added.boolean("rstrip", false)});
         }
+    }
+    // One of the tokens around a text: its name and its id.
+    Token processor_token(const JsonObject& processor, const char* name) const {
+        const Json* pair = processor.find(name);
+        require(pair != nullptr && pair->is_array() && pair->size() == 2, ErrorCode::bad_tokenizer,
+                "tokenizer: post_processor without \"", name, "\"");
+        return static_cast<Token>(processor.integer_of(
+            (*pair)[1], name, 0, static_cast<std::int64_t>(v.bytes.size()) - 1));
     }
     // What stands around a text: TemplateProcessing's single template.
     void load_processor(const Json& json, int depth) {
@@ -248,9 +346,15 @@ struct TokenizerJson {
             for (const Json& item : *list) load_processor(item, depth + 1);
             return;
         }
+        if (type == "BertProcessing" || type == "RobertaProcessing") {
+            v.prefix.push_back(processor_token(processor, "cls"));
+            v.suffix.push_back(processor_token(processor, "sep"));
+            return;
+        }
         require(type == "TemplateProcessing", ErrorCode::unsupported,
                 "tokenizer: post_processor \"", type.substr(0, 60),
-                "\" is not known; known: ByteLevel, TemplateProcessing, Sequence");
+                "\" is not known; known: ByteLevel, TemplateProcessing, BertProcessing, "
+                "RobertaProcessing, Sequence");
         const Json* single = processor.find("single");
         const Json* specials = processor.find("special_tokens");
         require(single != nullptr && single->is_array() && single->size() <= 64,

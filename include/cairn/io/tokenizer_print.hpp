@@ -48,11 +48,21 @@ inline void print_tokenizer(const Tokenizer& tokenizer, SettingSink& to) {
     to.setting("tokenizer's merges", merges.value());
     Fingerprint scores;
     scores.add(v.scores.data(), v.scores.size() * sizeof(float));
+    if (v.kind == Vocabulary::Kind::unigram || v.kind == Vocabulary::Kind::wordpiece) {
+        scores.add(v.log_scores.data(), v.log_scores.size() * sizeof(double));
+        scores.add(&v.lowest_score, sizeof v.lowest_score);
+        scores.add(std::uint64_t{v.byte_fallback});
+        scores.add(std::string_view(v.word_prefix));
+        scores.add(std::string_view(v.inside_prefix));
+        scores.add(std::uint64_t{v.longest_word});
+    }
     to.setting("tokenizer's scores", scores.value());
     for (const Vocabulary::Added& added : v.added) {
         types.add(std::string_view(added.content));
         types.add(static_cast<std::uint64_t>(added.id));
         types.add(std::uint64_t{added.special});
+        if (added.strips_before || added.strips_after)
+            types.add(std::uint64_t{added.strips_before} * 2 + std::uint64_t{added.strips_after});
     }
     types.add(static_cast<std::uint64_t>(v.unknown));
     to.setting("tokenizer's token types", types.value());

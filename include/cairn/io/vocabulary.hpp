@@ -1,6 +1,7 @@
 // The parts a tokenizer is made of, as a file reader fills them in.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
@@ -21,12 +22,16 @@ struct Vocabulary {
     struct Added {
         std::string content;
         Token id;
-        bool special;  ///< only where special tokens are recognised
+        bool special;                ///< only where special tokens are recognised
+        bool strips_before = false;  ///< takes the white space in front of it
+        bool strips_after = false;   ///< and behind it
     };
     /// What symbols a piece of text starts as.
     enum class Kind : std::uint8_t {
-        bytes,     ///< every byte is a token (GPT-2)
-        sentence,  ///< every character, or its bytes as <0x..> tokens (SentencePiece)
+        bytes,      ///< every byte is a token (GPT-2)
+        sentence,   ///< every character, or its bytes as <0x..> tokens (SentencePiece)
+        unigram,    ///< no symbols: the most likely row of tokens
+        wordpiece,  ///< no symbols: the longest token first
     };
 
     Kind kind = Kind::bytes;
@@ -38,6 +43,12 @@ struct Vocabulary {
     BytePairs pairs;
     std::vector<float> scores;        ///< sentence without merges: the best score goes first
     std::vector<std::string> pieces;  ///< with scores: tokens as they are spelt
+    std::vector<double> log_scores;   ///< unigram: by id
+    double lowest_score = 0.0;        ///< unigram: of all tokens that are found in texts
+    bool byte_fallback = false;       ///< unigram: unknown characters are their bytes' tokens
+    std::string word_prefix;          ///< wordpiece: in front of tokens that begin a word
+    std::string inside_prefix;        ///< wordpiece: in front of those inside of one
+    std::size_t longest_word = 100;   ///< wordpiece: in characters
     bool ignore_merges = false;
     Token unknown = -1;
     bool strip_space = false;  ///< decoding drops the space that encoding put in front
@@ -63,6 +74,18 @@ struct Vocabulary {
         }
         bytes[at] = std::move(content);
         used[at] = true;
+    }
+    /// Gives an id of Unigram its text, which a later one may take over, and its score. Throws
+    /// Error{bad_tokenizer} for a score that is no number and for a token that is too long.
+    void add_scored(Token id, const std::string& name, double score, const FileLimits& limits) {
+        internal::check_limit(name.size(), limits.token_bytes, "token_bytes", "tokenizer",
+                              "bytes of a token", ErrorCode::bad_tokenizer);
+        require(score == score && score - score == 0.0, ErrorCode::bad_tokenizer,
+                "tokenizer: the score of token ", id, " is no finite number");
+        ids[name] = id;
+        log_scores.resize(std::max(log_scores.size(), static_cast<std::size_t>(id) + 1));
+        log_scores[static_cast<std::size_t>(id)] = score;
+        lowest_score = ids.size() == 1 ? score : std::min(lowest_score, score);
     }
     /// Whether every byte has a token.
     bool all_bytes() const noexcept {
