@@ -32,6 +32,10 @@ MODELS = {
     "qwen3": lambda: of(hf.Qwen3Config(**BASE, head_dim=10, rope_theta=300.0), hf.Qwen3ForCausalLM, A.QWEN3),
     "qwen3-bias-tied": lambda: of(hf.Qwen3Config(**{**BASE, "num_key_value_heads": 1}, head_dim=6, attention_bias=True, tie_word_embeddings=True), hf.Qwen3ForCausalLM),
     "qwen3-window": lambda: of(hf.Qwen3Config(**{**BASE, "num_hidden_layers": 3}, head_dim=8, use_sliding_window=True, sliding_window=5, max_window_layers=1), hf.Qwen3ForCausalLM),
+    "mixtral": lambda: of(hf.MixtralConfig(**BASE, num_local_experts=5), hf.MixtralForCausalLM, A.LLAMA),
+    "mixtral-window": lambda: of(hf.MixtralConfig(**{**BASE, "num_key_value_heads": 4}, num_local_experts=3, num_experts_per_tok=3, sliding_window=7), hf.MixtralForCausalLM),
+    "qwen3-moe": lambda: of(hf.Qwen3MoeConfig(**BASE, head_dim=8, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=12, norm_topk_prob=True), hf.Qwen3MoeForCausalLM, A.QWEN3MOE),
+    "qwen3-moe-mixed": lambda: of(hf.Qwen3MoeConfig(**{**BASE, "num_hidden_layers": 4}, num_experts=4, num_experts_per_tok=1, moe_intermediate_size=8, decoder_sparse_step=2, mlp_only_layers=[1], norm_topk_prob=False, attention_bias=True), hf.Qwen3MoeForCausalLM),
     "gemma2": lambda: of(hf.Gemma2Config(**{**BASE, "num_hidden_layers": 3}, head_dim=10, sliding_window=6, query_pre_attn_scalar=10, attn_logit_softcapping=3.0, final_logit_softcapping=4.0), hf.Gemma2ForCausalLM, A.GEMMA2),
     "gemma2-scalar": lambda: of(hf.Gemma2Config(**BASE, head_dim=8, sliding_window=7, query_pre_attn_scalar=13, final_logit_softcapping=None), hf.Gemma2ForCausalLM),
     "gemma3": lambda: of(hf.Gemma3TextConfig(**{**BASE, "num_hidden_layers": 7}, head_dim=10, sliding_window=6, query_pre_attn_scalar=10), hf.Gemma3ForCausalLM, A.GEMMA3),
@@ -85,7 +89,12 @@ def numbers(w, arch, c):
     w.add_head_count(heads)
     if arch not in (A.GPTNEOX, A.BLOOM, A.MPT):
         w.add_head_count_kv(kv)
-    if arch in (A.QWEN3, A.GEMMA2, A.GEMMA3):
+    if arch in (A.LLAMA, A.QWEN3MOE):
+        w.add_expert_count(get("num_local_experts", "num_experts"))
+        w.add_expert_used_count(c.num_experts_per_tok)
+    if arch == A.QWEN3MOE:
+        w.add_expert_feed_forward_length(c.moe_intermediate_size)
+    if arch in (A.QWEN3, A.QWEN3MOE, A.GEMMA2, A.GEMMA3):
         w.add_key_length(head)
         w.add_value_length(head)
     rms = get("rms_norm_eps")
@@ -136,7 +145,13 @@ def write_gguf(path, arch, c, state):
             front, head = name[: -len(".weight")].split(".norms.")
             stacked.setdefault(front + ".weight", {})[int(head)] = x
             continue
-        if arch in (A.GRANITE, A.SMOLLM3) and (".q_proj." in name or ".k_proj." in name):
+        if ".experts." in name:  # in memory all experts of a layer are one tensor, gate above up
+            layer = name.split(".layers.")[1].split(".")[0]
+            parts = {"gate": x[:, : x.shape[1] // 2], "up": x[:, x.shape[1] // 2 :]} if "gate_up" in name else {"down": x}
+            for part, of_all in parts.items():
+                w.add_tensor(f"blk.{layer}.ffn_{part}_exps.weight", np.ascontiguousarray(of_all.astype(np.float16)))
+            continue
+        if arch in (A.LLAMA, A.GRANITE, A.SMOLLM3) and (".q_proj." in name or ".k_proj." in name):
             x = permuted(x, heads if ".q_proj." in name else kv)
         if arch in (A.GPTNEOX, A.BLOOM) and ".query_key_value." in name:
             x = by_part(x, heads)

@@ -13,6 +13,7 @@
 #include "cairn/models/gpt_neox.hpp"
 #include "cairn/models/granite.hpp"
 #include "cairn/models/llama.hpp"
+#include "cairn/models/mixtures.hpp"
 #include "cairn/models/olmo2.hpp"
 #include "cairn/models/phi3.hpp"
 #include "cairn/models/qwen3.hpp"
@@ -52,7 +53,10 @@ namespace internal {
             gpt_j_tensors(c),
             [c](WeightReader& reader) { return any_model(load_gpt_j_weights(c, reader)); }};
 }
-[[gnu::cold]] inline ModelRecipe read_llama(ModelNumbers& numbers, const TensorSource&) {
+[[gnu::cold]] inline ModelRecipe read_llama(ModelNumbers& numbers, const TensorSource& source) {
+    // GGUF files of Mixtral say that it is a Llama.
+    if (numbers.has({"", "expert_count"}) && numbers.integer({"", "expert_count"}, 0, 1 << 12) > 0)
+        return read_mixtral(numbers, source);
     const LlamaConfig c = read_llama_config(numbers);
     return {{c.architecture, c.layers, c.width, c.context, c.vocabulary, c.heads},
             llama_tensors(c),
@@ -74,7 +78,9 @@ namespace internal {
             {"llama", "llama", internal::read_llama},
             {"mistral", "llama", internal::read_llama},
             {"qwen2", "qwen2", internal::read_llama},
+            {"mixtral", "llama", read_mixtral},
             {"qwen3", "qwen3", read_qwen3},
+            {"qwen3_moe", "qwen3moe", read_qwen3_moe},
             {"gemma2", "gemma2", read_gemma2},
             {"gemma3_text", "gemma3", read_gemma3},
             {"phi3", "phi3", read_phi3},

@@ -7,12 +7,15 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-/// The numbers of a Qwen3. Throws what `ModelNumbers` throws.
-[[gnu::cold]] inline StandardConfig read_qwen3_config(ModelNumbers& n) {
+namespace internal {
+
+// What Qwen3 and Qwen3-MoE share.
+[[gnu::cold]] inline StandardConfig read_qwen3_shape(ModelNumbers& n, int usual_kv_heads,
+                                                     int usual_head) {
     StandardNumbers numbers;
     numbers.usual_epsilon = 1e-6;
-    numbers.usual_kv_heads = 32;
-    numbers.usual_head = 128;
+    numbers.usual_kv_heads = usual_kv_heads;
+    numbers.usual_head = usual_head;
     StandardConfig c = read_standard(n, numbers);
     c.names.q_norm = {"self_attn.q_norm", "attn_q_norm"};
     c.names.k_norm = {"self_attn.k_norm", "attn_k_norm"};
@@ -20,6 +23,14 @@ namespace cairn { inline namespace CAIRN_ABI {
     c.qkv_bias = c.out_bias = bias_need(n, "attention_bias", false);
     n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
     rotate_all(c, n);
+    return c;
+}
+
+}  // namespace internal
+
+/// The numbers of a Qwen3. Throws what `ModelNumbers` throws.
+[[gnu::cold]] inline StandardConfig read_qwen3_config(ModelNumbers& n) {
+    StandardConfig c = internal::read_qwen3_shape(n, 32, 128);
     if (!n.gguf() && n.boolean({"use_sliding_window"}, false)) {
         const int window = n.count({"sliding_window"}, 1 << 24, 4096);
         const auto first = n.integer({"max_window_layers"}, 0, 1 << 24, 28);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cairn/layers/composed_block.hpp"
+#include "cairn/layers/experts.hpp"
 #include "cairn/models/architecture.hpp"
 #include "cairn/models/rotary_numbers.hpp"
 
@@ -68,8 +69,20 @@ enum class Pairing : std::uint8_t { half, interleaved, interleaved_in_gguf };
 
 /// What differs between layers.
 struct StandardLayer {
-    int window = 0;    ///< keys a query sees; 0: all
-    int rotation = 0;  ///< index into `rotations`; below 0: none
+    int window = 0;        ///< keys a query sees; 0: all
+    int rotation = 0;      ///< index into `rotations`; below 0: none
+    bool experts = false;  ///< in place of the one feed-forward
+};
+
+/// Experts of layers that have them; a star in Hugging Face's names is an expert's number.
+struct StandardExperts {
+    int count = 0;
+    int hidden = 0;  ///< of each
+    SoftmaxRouter router{};
+    PartName choice{"mlp.gate", "ffn_gate_inp"};
+    PartName gate{"mlp.experts.*.gate_proj", "ffn_gate_exps"};
+    PartName up{"mlp.experts.*.up_proj", "ffn_up_exps"};
+    PartName down{"mlp.experts.*.down_proj", "ffn_down_exps"};
 };
 
 /// A whole model.
@@ -90,6 +103,7 @@ struct StandardConfig {
     Pairing pairing = Pairing::half;
     std::vector<RotarySettings> rotations{};
     std::vector<StandardLayer> layers{};
+    StandardExperts experts{};
     float attention_scale = 0.0F;  ///< 0: 1 / sqrt(width of a head)
     float attention_cap = 0.0F;
     float clamp = 0.0F;       ///< of queries, keys and values; 0: none
@@ -154,7 +168,7 @@ inline constexpr std::string_view gguf_layer_norm_epsilon = "attention.layer_nor
             epsilon, ", not in (0, 1]");
     c.epsilon = static_cast<float>(epsilon);
     c.tied = n.tied(s.usually_tied);
-    c.layers.resize(static_cast<std::size_t>(shape.layers), StandardLayer{0, -1});
+    c.layers.resize(static_cast<std::size_t>(shape.layers), StandardLayer{0, -1, false});
     return c;
 }
 

@@ -66,13 +66,24 @@ class StandardTable {
         linear(i, n.out, width, q, c_.out_bias);
         norm(i, n.attention_post_norm);
         norm(i, n.mlp_norm);
-        if (n.gate_up.given())
+        if (c_.layers[static_cast<std::size_t>(i)].experts)
+            experts(i);
+        else if (n.gate_up.given())
             linear(i, n.gate_up, 2 * std::ptrdiff_t{c_.hidden}, width, c_.mlp_bias);
         else
             linear(i, n.gate, c_.hidden, width, c_.mlp_bias),
                 linear(i, n.up, c_.hidden, width, c_.mlp_bias);
-        linear(i, n.down, width, c_.hidden, c_.mlp_bias);
+        if (!c_.layers[static_cast<std::size_t>(i)].experts)
+            linear(i, n.down, width, c_.hidden, c_.mlp_bias);
         norm(i, n.mlp_post_norm);
+    }
+    void experts(int i) {
+        const StandardExperts& e = c_.experts;
+        const std::ptrdiff_t width = c_.shape.width;
+        linear(i, e.choice, e.count, width, Need::never);
+        add(i, e.gate, {e.count, e.hidden, width});
+        add(i, e.up, {e.count, e.hidden, width});
+        add(i, e.down, {e.count, width, e.hidden});
     }
     void query_key_norm(int i, const PartName& name, std::ptrdiff_t heads) {
         const std::ptrdiff_t head = c_.shape.heads.key_dim;
@@ -266,6 +277,17 @@ class StandardLoader {
             return AnyFeedForward(SwiGlu(std::move(gate), std::move(up), std::move(down)));
         return AnyFeedForward(GatedMlp<GeluNew>(std::move(gate), std::move(up), std::move(down)));
     }
+    AnyFeedForward experts() {
+        const StandardExperts& e = c_.experts;
+        std::vector<Expert> parts;
+        for (int i = 0; i < e.count; ++i) {
+            Linear gate = reader_.linear(whole(e.gate), i);
+            Linear up = reader_.linear(whole(e.up), i);
+            parts.push_back({std::move(gate), std::move(up), reader_.linear(whole(e.down), i)});
+        }
+        return AnyFeedForward(
+            Experts<>(e.router, reader_.linear(whole(e.choice)), std::move(parts)));
+    }
     BlockParts block(int i) {
         const StandardNames& n = c_.names;
         at_ = std::string(n.hf_layers).append(std::to_string(i)).append(".");
@@ -289,7 +311,7 @@ class StandardLoader {
                                                  reader_.linear(whole(n.out)), turn, settings);
         parts.attention_post_norm = norm(n.attention_post_norm);
         parts.mlp_norm = norm(n.mlp_norm);
-        parts.mlp = mlp();
+        parts.mlp = layer.experts ? experts() : mlp();
         parts.mlp_post_norm = norm(n.mlp_post_norm);
         return parts;
     }
