@@ -54,9 +54,8 @@ inline constexpr float latent_epsilon = 1e-6F;
     c.router.scale =
         static_cast<float>(n.number({"routed_scaling_factor", "expert_weights_scale"}, 1.0));
     n.one_of({"scoring_func"}, "softmax", {"softmax"});
-    const std::string method = n.word({"topk_method"}, n.gguf() ? "" : "greedy");
     n.one_of({"topk_method"}, "greedy", {"greedy", "group_limited_greedy"});
-    if (n.gguf() || method == "group_limited_greedy") {
+    if (n.gguf() || n.word({"topk_method"}, "greedy") != "greedy") {
         c.router.groups = n.count({"n_group", "expert_group_count"}, SoftmaxRouter::most_groups, 1);
         c.router.groups_used =
             n.count({"topk_group", "expert_group_used_count"}, c.router.groups, 1);
