@@ -4,6 +4,7 @@
 #include "cairn/cache/codec/bare_keys.hpp"
 #include "cairn/cache/codec/inputs.hpp"
 #include "cairn/cache/codec/kivi.hpp"
+#include "cairn/cache/codec/quant_spec.hpp"
 #include "cairn/cache/codec/rotated.hpp"
 #include "cairn/cache/keep/h2o.hpp"
 #include "cairn/cache/keep/hash_evict.hpp"
@@ -39,6 +40,7 @@ namespace internal {
     words.codec(Int4{});
     words.codec(Kivi<4>{});
     words.codec(Kivi<2>{});
+    words.codec(QuantSpec<>{});
     words.wrapper<Rotated<AnyCodec>>();
     words.wrapper<BareKeys<AnyCodec>>();
     words.wrapper<Inputs<AnyCodec>>();
