@@ -96,7 +96,7 @@ TEST_CASE("QuantSpec over 512 tokens and its flushes is plain decoding over the 
             CHECK(got.tokens == wanted.tokens);
             CHECK(draft.flushes >= 4);
             CHECK(got.accepted > 0);
-            if (!cheaper) CHECK(got.acceptance() > 0.8);
+            if (!cheaper) CHECK(got.acceptance() > 0.7);
             check_as_plain(session, model, fed_text(prompt, got.tokens));
         }
 }
