@@ -49,6 +49,7 @@ template IntegerScores integer_scores_for<q8_0>(const Table&) noexcept;
 template IntegerScores integer_scores_for<q4_1>(const Table&) noexcept;
 template IntegerScores integer_scores_for<q4_0>(const Table&) noexcept;
 template IntegerScores integer_scores_for<int8>(const Table&) noexcept;
+template const Products& channel_products_for<8>(const Table&) noexcept;
 template const Products& channel_products_for<4>(const Table&) noexcept;
 template const Products& channel_products_for<2>(const Table&) noexcept;
 

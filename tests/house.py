@@ -14,6 +14,7 @@ ALLOWED = {
     "cache/codec/kivi.hpp": "its recent rows are plain rows of 16 bits",
     "cache/codec/kvquant.hpp": "its first row is a plain row of 16 bits",
     "cache/codec/xquant_layers.hpp": "its recent rows are plain rows of 16 bits",
+    "cache/codec/quant_spec.hpp": "its recent rows are plain rows of 16 bits",
     "cache/codec/two_tiers.hpp": "the default of its hot tier",
     "cache/store/contiguous.hpp": "the default of its codecs",
     "cache/store/paged.hpp": "the default of its codecs",

@@ -7,6 +7,7 @@
 #include <cairn/generate/ngram_draft.hpp>
 #include <cairn/generate/session_draft.hpp>
 #include <cairn/generate/speculative.hpp>
+#include <cairn/generate/view_draft.hpp>
 
 #include "watch.hpp"
 
@@ -27,7 +28,7 @@ struct Options : ModelOptions {
     std::string save_session;
     std::string load_session;
     std::string draft;
-    int draft_tokens = 8;
+    int draft_tokens = 16;
     std::string draft_rule = "text";
     std::string draft_lengths = "adaptive";
     bool draft_set = false;       // by any flag of a draft
@@ -95,14 +96,22 @@ Prompt read_prompt(const Options& options, const Program& program) {
 // Wrong usage of the flags of a draft, before any model is loaded.
 void check_draft(const Options& options) {
     if (options.draft.empty()) {
-        require(!options.draft_set, ErrorCode::usage, "--draft: give ngram, self[:SPEC] or a model");
+        require(!options.draft_set, ErrorCode::usage,
+                "--draft: give ngram, self[:SPEC], view[:MODEL] or a model");
         return;
     }
     require(!options.no_cache, ErrorCode::usage, "--draft needs a cache to check its guesses with");
+    require(options.draft != "view:", ErrorCode::usage, "--draft view: names no model");
     if (options.draft.starts_with("self:")) parse_cache(options.draft.substr(5));
 }
-std::unique_ptr<cairn::Draft> make_draft(const Options& options, Program& program) {
+std::unique_ptr<cairn::Draft> make_draft(const Options& options, Program& program,
+                                         Session& session) {
     if (options.draft == "ngram") return std::make_unique<cairn::NgramDraft>();
+    if (options.draft == "view" || options.draft.starts_with("view:"))
+        return std::make_unique<cairn::ViewDraft<Session, cairn::AnyModel>>(
+            session, options.draft == "view"
+                         ? program.loaded().model
+                         : program.draft_model(options.draft.substr(5), options.quiet));
     return std::make_unique<cairn::SessionDraft<Session>>(
         program.draft_session(options.draft, options.quiet));
 }
@@ -246,7 +255,7 @@ int generate(Options& options) {
         return !(stream && stream->stopped());
     };
     cairn::SpeculativeGeneration result;
-    if (const auto draft = options.draft.empty() ? nullptr : make_draft(options, program))
+    if (const auto draft = options.draft.empty() ? nullptr : make_draft(options, program, session))
         result = cairn::speculate(session, prompt, sampler, *draft, speculation(options), limits,
                                   on_token);
     else
@@ -320,7 +329,8 @@ int main(int argc, char** argv) {
     flags.add("--stop", options.stops, "Text that ends the output; may be repeated");
     flags.add("--draft", options.draft,
               "Guesses tokens that the model checks many at once: ngram (what followed the last "
-              "words before), self[:SPEC] (the model through a cheaper cache, q4_0), or a model");
+              "words before), self[:SPEC] (the model through a cheaper cache, q4_0), view[:MODEL] "
+              "(coarse rows of its own cache, with cheaper weights), or a model");
     flags.add("--draft-tokens", options.draft_tokens, "Guesses checked at once, at most")
         .between(1, 64)
         .shown();

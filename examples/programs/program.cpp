@@ -162,12 +162,17 @@ Session Program::draft_session(const std::string& draft, bool quiet) {
     if (draft == "self" || draft.starts_with("self:"))
         return session_of(loaded_.model, parse_cache(draft == "self" ? "q4_0" : draft.substr(5)),
                           context_);
+    const cairn::AnyModel other = draft_model(draft, quiet);
+    return session_of(other, parse_cache("f16"), std::min(context_, other.context()));
+}
+
+cairn::AnyModel Program::draft_model(const std::string& path, bool quiet) {
     double seconds = 0.0;
-    const cairn::LoadedModel other = load(draft, quiet, pool_, seconds);
-    require(other.model.vocabulary() == loaded_.model.vocabulary(), ErrorCode::model_mismatch,
-            "--draft: ", draft, " has ", other.model.vocabulary(), " tokens, the model ",
+    cairn::AnyModel other = load(path, quiet, pool_, seconds).model;
+    require(other.vocabulary() == loaded_.model.vocabulary(), ErrorCode::model_mismatch,
+            "--draft: ", path, " has ", other.vocabulary(), " tokens, the model ",
             loaded_.model.vocabulary());
-    return session_of(other.model, parse_cache("f16"), std::min(context_, other.model.context()));
+    return other;
 }
 
 }  // namespace programs

@@ -110,8 +110,10 @@ class Program {
     /// A session on the cache the flags name.
     Session session();
     /// A session that guesses for it: of this model for "self" or "self:SPEC" (q4_0 by default),
-    /// otherwise of the model at a path, which has to have the same vocabulary.
+    /// otherwise of the model at a path.
     Session draft_session(const std::string& draft, bool quiet);
+    /// The model at a path, for guesses. Error{model_mismatch} for another vocabulary.
+    cairn::AnyModel draft_model(const std::string& path, bool quiet);
     const cairn::Tokenizer& tokenizer() const {
         require(loaded_.tokenizer.has_value(), ErrorCode::unsupported,
                 "the model has no tokenizer: give --tokens instead of text");

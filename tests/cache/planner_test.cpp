@@ -39,11 +39,11 @@ TEST_CASE("planned bytes are allocated bytes, whatever the cache", "[planner]") 
     const char* stores[] = {"contiguous",        "mapped",    "paged=32",
                             "paged=64",          "tiered=40", "contiguous,disk=32",
                             "tiered=40,disk=100"};
-    const char* codecs[] = {"f32",           "f16",   "q8_0",  "q4_0+rot",
-                            "k=q5_1,v=int8", "kivi2", "kivi4", "fp8_e4m3"};
+    const char* codecs[] = {"f32",   "f16",   "q8_0",     "q4_0+rot", "k=q5_1,v=int8",
+                            "kivi2", "kivi4", "fp8_e4m3", "quantspec"};
     int checked = 0;
     for (int round = 0; round < 500; ++round) {
-        std::string text = std::string(stores[random.below(7)]) + ":" + codecs[random.below(8)];
+        std::string text = std::string(stores[random.below(7)]) + ":" + codecs[random.below(9)];
         switch (random.below(8)) {
             case 0:
                 text += ":window=" + std::to_string(draw(random, 1, 200)) +

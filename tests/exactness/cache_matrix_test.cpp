@@ -28,6 +28,7 @@ const std::vector<std::string> codec_names = {"f32",
                                               "int4",
                                               "kivi4",
                                               "kivi2",
+                                              "quantspec",
                                               "q4_0+rot",
                                               "k=q8_0,v=q4_0+rot",
                                               "k=f32,v=kivi2+rot"};
@@ -47,7 +48,7 @@ const std::vector<std::string> keeps = {"all",
 
 // The pairs that cannot work.
 bool impossible(const std::string& store, const std::string& codec, const std::string& keep) {
-    const bool kivi = codec.find("kivi") != std::string::npos;
+    const bool kivi = codec.find("kivi") != std::string::npos || codec == "quantspec";
     const bool scored = keep != "all" && !keep.starts_with("window");
     const bool disk = store.find("disk") != std::string::npos;
     if (keep.find("quest") != std::string::npos)

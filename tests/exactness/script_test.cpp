@@ -475,6 +475,7 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
                            "paged=16:k=q4_0+rot,v=q5_1",
                            "contiguous:kivi4",
                            "paged=32:kivi2",
+                           "paged=32:quantspec",
                            "tiered=20:q4_0",
                            "contiguous,disk=20:f16",
                            "tiered=20,disk=33:q5_1+rot",

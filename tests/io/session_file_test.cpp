@@ -108,6 +108,8 @@ TEST_CASE("save, load, go on: the same bits, into another capacity, store and th
         {"mapped:q8_0", "paged=64:q8_0"},
         {"contiguous:k=q5_1,v=q4_0+rot", "paged=16:k=q5_1,v=q4_0+rot"},
         {"contiguous:kivi4", "paged=32:kivi4"},
+        {"contiguous:quantspec", "paged=32:quantspec"},
+        {"contiguous,disk=50:quantspec", "paged=64:quantspec"},
         {"paged=64:kivi2+rot", "contiguous:kivi2+rot"},
         {"tiered=40:q4_0", "tiered=40:q4_0"},
         {"contiguous:f16", "contiguous,disk=32:f16"},

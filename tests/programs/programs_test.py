@@ -264,7 +264,7 @@ class Programs(unittest.TestCase):
                      m + ("--prompt", "x", "--draft", "ngram", "--draft-tokens", "0"), m + ("--prompt", "x", "--draft", "ngram", "--draft-tokens", "65"),
                      m + ("--prompt", "x", "--draft", "ngram", "--draft-tokens", "x"), m + ("--prompt", "x", "--draft", "ngram", "--draft-rule", "any"),
                      m + ("--prompt", "x", "--draft", "ngram", "--draft-lengths", "long"), m + ("--prompt", "x", "--draft", "ngram", "--no-cache"),
-                     m + ("--prompt", "x", "--draft", "self:"), m + ("--prompt", "x", "--draft", "self:pages"), m + ("--prompt", "x", "--draft", "self:contiguous:q9"),
+                     m + ("--prompt", "x", "--draft", "self:"), m + ("--prompt", "x", "--draft", "view:"), m + ("--prompt", "x", "--draft", "self:pages"), m + ("--prompt", "x", "--draft", "self:contiguous:q9"),
                      m + ("--prompt", "x", "--threads", "0"), m + ("--prompt", "x", "--compute", "slow"), m + ("--prompt", "x", "stray")]:
             self.bad(2, "usage", "generate", *args)
         self.assertIn("-n: -5 is not >= 1 ", self.bad(2, "usage", "compare", *m, "-n", "-5"))
@@ -301,7 +301,7 @@ class Programs(unittest.TestCase):
             for sampling in ((), ("--temperature", "0.8", "--top-p", "0.9", "--repetition-penalty", "1.1", "--seed", "4")):
                 plain = self.generate(*prompt, *sampling)
                 self.assertIsNone(plain["draft"])
-                for draft in ("ngram", "self", "self:contiguous:kivi2", "self:paged=16:f16:window=20,sinks=2", MODEL):
+                for draft in ("ngram", "self", "self:contiguous:kivi2", "self:paged=16:f16:window=20,sinks=2", "view", "view:" + MODEL, MODEL):
                     for more in (("--draft-lengths", "fixed", "--draft-tokens", 5), ("--draft-tokens", 3)):
                         got = self.generate(*prompt, *sampling, "--draft", draft, *more)
                         self.assertEqual((got["tokens"], got["text"], got["stop_reason"]), (plain["tokens"], plain["text"], plain["stop_reason"]))

@@ -6,6 +6,7 @@
 #include "cairn/cache/codec/kivi.hpp"
 #include "cairn/cache/codec/latent.hpp"
 #include "cairn/cache/codec/kvquant.hpp"
+#include "cairn/cache/codec/quant_spec.hpp"
 #include "cairn/cache/codec/rotated.hpp"
 #include "cairn/cache/codec/uniform.hpp"
 #include "cairn/cache/codec/xquant_layers.hpp"
@@ -52,6 +53,7 @@ namespace internal {
     words.codec(KvQuant<2>{});
     words.codec(Uniform{});
     words.codec(XQuantLayers{});
+    words.codec(QuantSpec<>{});
     words.wrapper<Rotated<AnyCodec>>();
     words.wrapper<BareKeys<AnyCodec>>();
     words.wrapper<Inputs<AnyCodec>>();

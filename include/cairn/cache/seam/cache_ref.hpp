@@ -7,7 +7,7 @@ namespace cairn { inline namespace CAIRN_ABI {
 
 class RowsRead;
 
-/// Two pointers, the cache and its functions, and whether they may change it. Valid as long as the
+/// Two pointers, the cache and its functions, and how they may be used. Valid as long as the
 /// cache.
 class CacheRef {
   public:
@@ -24,6 +24,14 @@ class CacheRef {
         return result;
     }
 
+    /// The same cache, whose rows are read by the coarse codecs of their codecs where there are
+    /// some: for drafts. What is staged through it is written as ever.
+    CacheRef coarse() const noexcept {
+        CacheRef result = *this;
+        result.coarse_ = true;
+        return result;
+    }
+
     void stage(TokenRows k, TokenRows v) const {
         require(!reads_, ErrorCode::bad_state, "stage: ", k.rows,
                 " rows of a layer that follows another one");
@@ -37,6 +45,10 @@ class CacheRef {
     bool commits_part() const { return functions_->commits_part(object_); }
     void runs(int kv_head, RunList& keys, RunList& values) const {
         functions_->runs(object_, kv_head, keys, values);
+        if (!coarse_) return;
+        for (RunList* list : {&keys, &values})
+            for (int i = 0; i < list->size(); ++i)
+                if (const Codec* coarse = (*list)[i].codec->coarse) (*list)[i].codec = coarse;
     }
     int committed() const { return functions_->committed(object_); }
     int length() const { return functions_->length(object_); }
@@ -183,6 +195,7 @@ class CacheRef {
     void* object_;
     const Functions* functions_;
     bool reads_ = false;
+    bool coarse_ = false;
 };
 
 }}  // namespace cairn

@@ -57,6 +57,9 @@ struct CodecTraits {
     /// quantised_scores works. Null in a codec that hands its other calls on to one that has it. It
     /// stands here so that programs without such codecs compile none of it.
     QuantiseQuery* quantise_query = nullptr;
+    /// Another codec that reads the same units, to fewer bits and at less cost: what drafts of
+    /// speculation see of the rows. Null: there is none.
+    const class Codec* coarse = nullptr;
 };
 
 /// One way to write rows. Immutable once made, shared by caches, forks and threads: it may hold

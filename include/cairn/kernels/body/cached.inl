@@ -318,9 +318,27 @@ void cached_weigh(const RowsIn& v, const float* p, std::ptrdiff_t p_stride, int 
     CAIRN_EACH_QUERIES(weigh_rows_of, F, v, p, p_stride, o, o_stride)
 }
 
+// 32 numbers in two planes of 4 bits: the code is 16 * upper + lower, in 16ths of the scale from
+// half a scale below the least.
+CAIRN_INLINE void plane_lanes(const std::byte* upper, const std::byte* lower, V scale, V least,
+                              V* to) {
+    const V step = mul(scale, splat(0.0625F));
+    const V origin = fma(scale, splat(-0.5F), least);
+    const I high = unsigned_bytes(upper);
+    const I low = unsigned_bytes(lower);
+    to[0] = fma(to_float(add_int(raise4(take(high, 0, 15)), take(low, 0, 15))), step, origin);
+    to[1] = fma(to_float(add_int(raise4(take(high, 4, 15)), take(low, 4, 15))), step, origin);
+}
+
 // The numbers of dim d in a unit of 32 positions with a scale and a least a channel.
+// `plane`: bytes from the upper halves of codes of 8 bits to their lower ones.
 template <int bits>
-CAIRN_INLINE void channel_lanes(const std::byte* codes, int d, V scale, V least, V* to) {
+CAIRN_INLINE void channel_lanes(const std::byte* codes, int d, [[maybe_unused]] int plane, V scale,
+                                V least, V* to) {
+    if constexpr (bits == 8) {
+        plane_lanes(codes + d * 16, codes + plane + d * 16, scale, least, to);
+        return;
+    }
     const I both = unsigned_bytes(codes + (bits == 4 ? d : d / 2) * 16);
     const int low = bits == 4 ? 0 : d % 2 * 4;
     if constexpr (short_tables) {
@@ -337,6 +355,7 @@ CAIRN_INLINE void channel_lanes(const std::byte* codes, int d, V scale, V least,
 template <int bits, int Q, int U>
 [[gnu::noinline]] void score_channels(const RowsIn& k, const std::byte* unit, const float* q,
                                       std::ptrdiff_t q_stride, float* s, std::ptrdiff_t s_stride) {
+    constexpr int width = bits == 8 ? 4 : bits;  // of a code in its plane
     const int dims = k.dims;
     const std::ptrdiff_t ahead = way_ahead(k);
     V sum[Q][U][2];
@@ -349,10 +368,11 @@ template <int bits, int Q, int U>
         for (int u = 0; u < U; ++u) {
             const std::byte* at = unit + u * k.stride;
             const std::byte* codes = at + 4 * dims;
-            if (d % (16 / bits) == 0) fetch_line(codes + d * 4 * bits + ahead);
+            if (d % (16 / width) == 0) fetch_line(codes + d * 4 * width + ahead);
+            if (bits == 8 && d % 4 == 0) fetch_line(codes + (dims + d) * 16 + ahead);
             if (d % 16 == 0) fetch_line(at + d * 4 + ahead);
-            channel_lanes<bits>(codes, d, splat_half(at + 2 * d), splat_half(at + 2 * (dims + d)),
-                                value[u]);
+            channel_lanes<bits>(codes, d, dims * 16, splat_half(at + 2 * d),
+                                splat_half(at + 2 * (dims + d)), value[u]);
         }
         CAIRN_UNROLL
         for (int i = 0; i < Q; ++i) {
@@ -394,11 +414,77 @@ void channel_scores(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, in
                     std::ptrdiff_t s_stride) {
     CAIRN_EACH_QUERIES(score_channels_of, bits, k, q, q_stride, s, s_stride)
 }
+
+// Values in two planes, units of 32 rows: rows of q4_1 with the upper halves, then rows of the
+// lower ones, 16 bytes for 32 dims. Adds the rows of one unit to U vectors of dims from `first` on.
+template <int Q, int U>
+[[gnu::noinline]] void weigh_plane_vectors(const RowsIn& v, const std::byte* lower, int first,
+                                           const float* p, std::ptrdiff_t p_stride, float* o,
+                                           std::ptrdiff_t o_stride) {
+    const int blocks = (v.dims + 31) / 32;
+    const std::byte* upper = v.unit + first / 32 * 20;
+    lower += first / 32 * 16;
+    V sum[Q][U];
+    CAIRN_UNROLL
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < U; ++u) sum[i][u] = load(o + i * o_stride + 16 * u);
+    for (int j = 0; j < v.count; ++j, upper += 20 * blocks, lower += 16 * blocks) {
+        fetch_line(upper + v.stride);
+        fetch_line(lower + v.stride);
+        V value[U];
+        CAIRN_UNROLL
+        for (int u = 0; u < U; u += 2) {
+            const std::byte* at = upper + u / 2 * 20;
+            plane_lanes(at + 4, lower + u / 2 * 16, splat_half(at), splat_half(at + 2), value + u);
+        }
+        CAIRN_UNROLL
+        for (int i = 0; i < Q; ++i) {
+            const V weight = splat(p[i * p_stride + j]);
+            CAIRN_UNROLL
+            for (int u = 0; u < U; ++u) sum[i][u] = fma(value[u], weight, sum[i][u]);
+        }
+    }
+    CAIRN_UNROLL
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < U; ++u) store(o + i * o_stride + 16 * u, sum[i][u]);
+}
+template <int bits, int Q>
+[[gnu::noinline]] void weigh_planes_of(const RowsIn& v, const float* p, std::ptrdiff_t p_stride,
+                                       float* o, std::ptrdiff_t o_stride) {
+    constexpr int U = accumulators >= 8 ? 4 : 2;
+    const int blocks = (v.dims + 31) / 32;
+    RowsIn unit = v;
+    int lane = v.lane;
+    for (int at = 0; at < v.count; at += unit.count, lane = 0) {
+        const std::byte* base = v.unit + (v.lane + at) / channel_group * v.stride;
+        unit.unit = base + lane * 20 * blocks;
+        unit.count = channel_group - lane < v.count - at ? channel_group - lane : v.count - at;
+        const std::byte* lower = base + channel_group * 20 * blocks + lane * 16 * blocks;
+        int d = 0;
+        for (; d + 16 * U <= v.dims; d += 16 * U)
+            weigh_plane_vectors<Q, U>(unit, lower, d, p + at, p_stride, o + d, o_stride);
+        for (; U > 2 && d + 32 <= v.dims; d += 32)
+            weigh_plane_vectors<Q, 2>(unit, lower, d, p + at, p_stride, o + d, o_stride);
+        if (d == v.dims) continue;
+        float part[Q * 32];
+        for (int i = 0; i < Q; ++i)
+            for (int x = 0; x < 32; ++x)
+                part[i * 32 + x] = d + x < v.dims ? o[i * o_stride + d + x] : 0.0F;
+        weigh_plane_vectors<Q, 2>(unit, lower, d, p + at, p_stride, part, 32);
+        for (int i = 0; i < Q; ++i)
+            for (int x = 0; d + x < v.dims; ++x) o[i * o_stride + d + x] = part[i * 32 + x];
+    }
+}
+inline void plane_weigh(const RowsIn& v, const float* p, std::ptrdiff_t p_stride, int queries,
+                        float* o, std::ptrdiff_t o_stride) {
+    CAIRN_EACH_QUERIES(weigh_planes_of, 8, v, p, p_stride, o, o_stride)
+}
 #undef CAIRN_EACH_QUERIES
 
 // The products of a format.
 template <RowLayout F>
 inline constexpr Products products{cached_scores<F>, cached_weigh<F>};
-// Keys by channel: scores only.
+// Keys by channel; of 8 bits, in two planes, values as well.
 template <int bits>
-inline constexpr Products channel_products{channel_scores<bits>, nullptr};
+inline constexpr Products channel_products{channel_scores<bits>,
+                                           bits == 8 ? &plane_weigh : nullptr};

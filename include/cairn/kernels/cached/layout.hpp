@@ -4,6 +4,8 @@
 //   values, one row:    per block of `group` dims [scale][least] then codes, 16 dims a vector
 //   keys, 16 positions: per block of `group` dims [scale x 16][least x 16] then codes, [dim][16]
 //   keys by channel, 32 positions (KIVI): [scale x dims][least x dims] then codes, [dim][32]
+//   two planes (QuantSpec): keys by channel, or 32 rows of values, of 4 bits; then as many codes of
+//                           4 bits more, [dim][32] or [row][dim]
 //
 // Codes of 4 bits share bytes in pairs of vectors (low half first); 16 lanes of 2 bits are 4 bytes
 // (values) or share bytes in fours of vectors (keys by channel). A fifth bit lies apart: for values
