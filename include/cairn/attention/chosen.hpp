@@ -19,17 +19,24 @@ struct ChosenRows {
     PageSet of(int kv_head) const noexcept {
         return {words + static_cast<std::size_t>(kv_head) * PageSet::words(pages), pages};
     }
+    /// Calls body(begin, end) for the stretches of a KV head's chosen rows in [low, high).
+    template <class Body>
+    void each_stretch(int kv_head, int low, int high, Body&& body) const {
+        of(kv_head).each_stretch([&](int first, int last) {
+            const int begin = std::max(low, first * page_rows);
+            const int end = std::min(high, last * page_rows);
+            if (begin < end) body(begin, end);
+        });
+    }
     /// The chosen rows of a list of runs. Where all pages are chosen the runs are whole. Rows in
     /// memory lie anywhere, so each run names those of the run after the next.
     void cut(int kv_head, const RunList& from, RunList& to) const noexcept {
         to.clear();
-        const PageSet set = of(kv_head);
         for (const Run& run : from)
-            set.each_stretch([&](int first, int last) {
+            each_stretch(kv_head, run.begin, run.end, [&](int begin, int end) {
                 Run part = run;
-                part.begin = std::max(run.begin, first * page_rows);
-                part.end = std::min(run.end, last * page_rows);
-                if (part.begin >= part.end) return;
+                part.begin = begin;
+                part.end = end;
                 if (to.size() >= 2 && run.source == nullptr)
                     to[to.size() - 2].next = part.rows(part.begin, part.begin + 1).unit;
                 to.push(part);

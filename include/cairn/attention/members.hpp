@@ -45,11 +45,14 @@ inline void find_wanted(Member& member, const HeadLayout& layout, int window, Se
     int* wanted = frame.array<int>(static_cast<std::size_t>(all));
     std::fill_n(wanted, all, 0);
     const int most = member.most_runs();
-    RunList keys(list_room(most, frame));
-    RunList values(list_room(most, frame));
+    RunList keys(list_room(member.cache, frame));
+    RunList values(list_room(member.cache, frame));
     if (most > RunList::inside) room.runs = std::max(room.runs, most);
+    const auto want = [&](int begin, int end) {
+        for (int s = begin / segment_rows; s * segment_rows < end; ++s) wanted[s] = 1;
+    };
     for (int h = 0; h < layout.kv_heads; ++h) {
-        member.runs(h, keys, values);
+        member.cache.runs(h, keys, values);
         room.add(keys, values, layout);
         for (const Run& run : keys) {
             require(run.positions == nullptr || last < window, ErrorCode::unsupported,
@@ -58,7 +61,10 @@ inline void find_wanted(Member& member, const HeadLayout& layout, int window, Se
                     " does not see them all");
             const int begin = visible(run, window, first, 0, length).begin;
             const int end = visible(run, window, last, 0, length).end;
-            for (int s = begin / segment_rows; s * segment_rows < end; ++s) wanted[s] = 1;
+            if (member.chosen == nullptr)
+                want(begin, end);
+            else
+                member.chosen->each_stretch(h, begin, end, want);
         }
     }
     // A codec turns the rows of all heads, or of none.

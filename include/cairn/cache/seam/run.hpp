@@ -129,8 +129,10 @@ class RunList {
     /// The runs of another list that have rows in [low, high).
     void assign(const RunList& from, int low, int high) noexcept {
         clear();
-        for (const Run& run : from)
-            if (run.begin < high && run.end > low) push(run);
+        for (const Run& run : from) {
+            if (run.begin >= high) break;
+            if (run.end > low) push(run);
+        }
     }
     int size() const noexcept { return count_; }
     const Run* begin() const noexcept { return data(); }
