@@ -50,6 +50,13 @@ class Model:
                 "perplexity_f32": math.exp(sums["nll_f32"] / n), "scored": n}
 
 
+def equivalent_bits(few, layers):
+    """The paper's count for 2 and 1 bit: codes that are stored, scales and recent rows left out."""
+    n = {key: int(value) for key, value in (word.split("=") for word in few.split(","))}
+    return sum((2 if layer < n[wide] else 1) for wide, shared in (("kq", "km"), ("vq", "vm")) for layer in range(layers)
+               if not (layer % 2 == 1 and layer >= n[shared])) / (2 * layers)
+
+
 def main():
     root, smollm2, text, count = sys.argv[1:5]
     only = sys.argv[5:]
@@ -94,11 +101,14 @@ def main():
             json.dump({"models": table}, f, indent=1)
             f.write("\n")
         print(f"\n{model.name}: perplexity {entries['f16']['perplexity_f32']:.3f}, bytes a token of {model.planned}\n")
-        print("| codec | bytes a token | KL | same best | perplexity |\n|---|---:|---:|---:|---:|")
+        print("| codec | bytes a token | bits a number | KL | same best | perplexity |\n|---|---:|---:|---:|---:|---:|")
+        numbers = entries["f16"]["bytes"] / 2
         for e in sorted(entries.values(), key=lambda e: -e["bytes"]):
             name = e["codec"].replace("={kvq}", "=FILE").replace("{few}", model.few)
             change = 100 * (e["perplexity"] / e["perplexity_f32"] - 1)
-            print(f"| `{name}` | {e['bytes']:,.0f} | {e['kl']:.5f} | {100 * e['same_best']:.1f} % | {change:+.2f} % |")
+            print(f"| `{name}` | {e['bytes']:,.0f} | {8 * e['bytes'] / numbers:.2f} | {e['kl']:.5f} | {100 * e['same_best']:.1f} % | {change:+.2f} % |")
+        layers = json.loads(run(f"{programs}/plan", "--model", model.path, "--cache", "f16", "--json"))["layers"]
+        print(f"\nxlayers,{model.few}: {equivalent_bits(model.few, layers):.3f} bits by the paper's count\n")
 
 
 if __name__ == "__main__":

@@ -179,33 +179,35 @@ def caches(folder):
 
 
 def codecs(folder):
-    """Perplexity against bytes a token: every codec, a panel a model, and the least that is lost for so many bytes."""
+    """Perplexity and KL against bytes a token: every codec, a column a model; the line joins those that lose least."""
     with open(os.path.join(folder, "codecs.json")) as f:
         data = json.load(f)
-    kinds = (("kvquant", "#e8710a", "KVQuant"), ("xlayers", "#b04ad8", "XQuant, codes shared"), ("+inputs", "#1a9c8c", "XQuant, inputs"),
-             ("kivi", "#c0a020", "KIVI"), ("", "#4c8ee8", "others"))
-    figure, panels = plt.subplots(1, len(data["models"]), figsize=(13, 5.4))
-    for panel, model in zip(panels, data["models"]):
-        best = []
-        least = float("inf")
-        for e in sorted(model["codecs"], key=lambda e: (e["bytes"], e["perplexity"])):
+    kinds = (("kvquant", "#e8710a", "KVQuant"), ("+inputs", "#1a9c8c", "XQuant, inputs"),
+             ("xlayers", "#b04ad8", "XQuant, codes shared"), ("kivi", "#c0a020", "KIVI"), ("", "#4c8ee8", "others"))
+    figure, rows = plt.subplots(2, len(data["models"]), figsize=(13, 10.5), squeeze=False)
+    for m, model in enumerate(data["models"]):
+        upper, lower = rows[0][m], rows[1][m]
+        best = {upper: [], lower: []}
+        for e in sorted(model["codecs"], key=lambda e: (e["bytes"], e["kl"])):
             colour = next(colour for word, colour, _ in kinds if word in e["codec"])
-            loss = max(100 * (e["perplexity"] / e["perplexity_f32"] - 1), 0.02)
-            panel.plot(e["bytes"], loss, "o", color=colour, markersize=5)
             name = e["codec"].replace("={kvq}", "").replace("{few}", "1.37 bits")
-            panel.annotate(name, (e["bytes"], loss), textcoords="offset points", xytext=(4, 3), fontsize=6, color=GREY)
-            if loss < least:
-                least = loss
-                best.append((e["bytes"], loss))
-        panel.plot(*zip(*best), "-", color=GREY, linewidth=0.8)
-        panel.set_title(model["model"], fontsize=9)
-        panel.set_xlabel(f"bytes a token, of {model['planned']}")
-        panel.set_xscale("log", base=2)
-        panel.set_yscale("log")
-    panels[0].set_ylabel("perplexity above that of f32, %")
+            for panel, loss in ((upper, 100 * (e["perplexity"] / e["perplexity_f32"] - 1)), (lower, max(e["kl"], 1e-5))):
+                panel.plot(e["bytes"], loss, "o", color=colour, markersize=5)
+                panel.annotate(name, (e["bytes"], loss), textcoords="offset points", xytext=(4, 3), fontsize=6, color=GREY)
+                if not best[panel] or loss < best[panel][-1][1]:
+                    best[panel].append((e["bytes"], loss))
+        for panel in (upper, lower):
+            panel.plot(*zip(*best[panel]), "-", color=GREY, linewidth=0.8)
+            panel.set_xscale("log", base=2)
+        upper.set_title(model["model"], fontsize=10)
+        upper.set_yscale("symlog", linthresh=1)
+        lower.set_yscale("log")
+        lower.set_xlabel(f"bytes a token, of {model['planned']}")
+    rows[0][0].set_ylabel("perplexity above that of f32, %")
+    rows[1][0].set_ylabel("KL to the f32 cache, nats a token")
     for _, colour, label in kinds:
-        panels[0].plot([], [], "o", color=colour, label=label)
-    panels[0].legend(frameon=False, fontsize=7, loc="upper right")
+        rows[0][0].plot([], [], "o", color=colour, label=label)
+    rows[0][0].legend(frameon=False, fontsize=8, loc="upper right")
     save(figure, os.path.join(folder, "codecs.svg"))
 
 
