@@ -1,4 +1,5 @@
 // A conversation with a chat model. One session holds all of it: a new turn feeds only new tokens.
+#include <ctime>
 #include <optional>
 #include <span>
 
@@ -29,14 +30,24 @@ struct Exchange {
     std::vector<Token> unfed;  ///< tokens of it that the session has not seen
 };
 
+// The day, for models that are told it.
+cairn::ChatDate today() {
+    const std::time_t now = std::time(nullptr);
+    std::tm local{};
+    return localtime_r(&now, &local) == nullptr
+               ? cairn::ChatDate{}
+               : cairn::ChatDate{local.tm_year + 1900, local.tm_mon + 1, local.tm_mday};
+}
+
 class Chat {
   public:
     Chat(const Options& options, Program& program)
         : options_(options),
           program_(program),
-          format_(options.format.empty()
-                      ? cairn::ChatFormat::recognise(program.loaded().chat_template)
-                      : cairn::ChatFormat::named(options.format)),
+          format_((options.format.empty()
+                       ? cairn::ChatFormat::recognise(program.loaded().chat_template)
+                       : cairn::ChatFormat::named(options.format))
+                      .dated(today())),
           session_(program.session()),
           sampler_(cairn::make_sampler(options.sampling)) {}
 

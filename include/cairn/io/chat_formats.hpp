@@ -199,7 +199,7 @@ inline constexpr std::array<ChatFacts, 28> chat_formats{{
      .close = "{<|endoftext|> </s> <|end_of_text|>}\n",
      .system = "{?<|system|>}\n{system}\n"},
     {.name = "zephyr",
-     .marks = {"<|user|>", "<|assistant|>"},
+     .marks = {"<|user|>", "<|assistant|>", "![gMASK]"},
      .user = "{?<|user|>}\n{user}{</s> <|endoftext|>}\n",
      .prompt = "{?<|assistant|>}\n",
      .close = "{</s> <|endoftext|>}\n",
