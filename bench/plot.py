@@ -122,7 +122,7 @@ def long(folder, data):
         axis.set_title(name, color=GREY, fontsize=10)
         axis.set_xlabel("tokens in the cache")
     axes[0][0].set_ylabel("decoding, tokens / s")
-    axes[0][-1].legend(frameon=False, fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(-0.1, -0.18))
+    axes[0][-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
     save(figure, os.path.join(folder, "long.svg"))
 
 
