@@ -268,13 +268,19 @@ class Peers:
         """What was measured as tables of Markdown: a short one for README, and one of each part."""
         def rows_of(part):
             return self.report.get(part, [])
+        def what(row):
+            if "depth" in row:
+                return f"decode behind {row['depth']}, {row['cache']}"
+            if row["what"][0].isdigit() and row["what"].endswith("f16"):
+                return f"prefill {row['what']}"
+            return row["what"].replace("1000 + 50", "50 new behind 1000")
         short = [row for part, name, what in SHORT for row in rows_of(part) if (row["name"], row["what"]) == (name, what)]
         for title, rows in [("in short", short), *((part, rows_of(part)) for part in PARTS[:5])]:
             print(f"\n{title}\n\n| | | Cairn | {' | '.join(PEERS)} | |\n|---|---|---|---|---|---|---|")
             for row in rows:
                 cells = [f"{statistics.median(row['rates'][p]):.0f} ({row['ratios'][p]:.2f}x{', missed' if row['ratios'][p] < row['bars'].get(p, 0) else ''})"
                          if row["rates"].get(p) else "" for p in PEERS]
-                print(f"| {row['name']} | {row['what']} | {statistics.median(row['rates']['Cairn']):.0f} | {' | '.join(cells)} | {row.get('note', '')} |")
+                print(f"| {row['name']} | {what(row)} | {statistics.median(row['rates']['Cairn']):.0f} | {' | '.join(cells)} | {row.get('note', '')} |")
 
     def texts(self):
         e, models, threads = self.engines, self.engines.models, self.engines.threads
