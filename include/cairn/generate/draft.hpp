@@ -70,9 +70,9 @@ class DraftRound {
 class Draft {
   public:
     virtual ~Draft() = default;
-    /// How promising guesses behind `text` are: statistics are kept for each of the numbers 0 to
-    /// `outlooks` - 1 apart. Below 0: there is nothing to guess. Asked before every token, so it
-    /// has to be cheap.
+    /// How promising guesses behind `text` are, the greater the more: statistics are kept for each
+    /// of the numbers 0 to `outlooks` - 1 apart. Below 0: there is nothing to guess. Asked before
+    /// every token, so it has to be cheap.
     virtual int outlook(Tokens text) {
         (void)text;
         return 0;

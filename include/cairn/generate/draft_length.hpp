@@ -63,10 +63,11 @@ class DraftLength {
         o.misses = decay * o.misses + (accepted < guesses ? 1.0 : 0.0);
         earn((accepted + 1) * step_ * (1.0 + share) - (draft + check + late));
     }
-    /// The chance that the next guess comes true, as seen so far.
+    /// The chance that the next guess comes true, as seen so far; before anything was seen 2/3, and
+    /// more for a better outlook.
     double chance(int outlook) const {
         const Outlook& o = outlooks_[static_cast<std::size_t>(outlook)];
-        return std::min((o.hits + 1.0) / (o.hits + o.misses + 1.5), 0.98);
+        return std::min((o.hits + 1.0 + outlook) / (o.hits + o.misses + 1.5 + outlook), 0.98);
     }
     /// Seconds of a round of k guesses, of which k + 1 rows are checked.
     double cost(int k) const { return k * std::max(guess_, 0.0) + check(k); }
