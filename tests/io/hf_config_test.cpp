@@ -89,7 +89,8 @@ TEST_CASE("what is not known is named, never guessed", "[hf_config]") {
         parse(unknown);
     } catch (const Error& failure) {
         CHECK(std::string(failure.what()) ==
-              "config.json: the architecture \"gpt3\" is not known; known: gpt2, gptj, llama, "
+              "config.json: the architecture \"gpt3\" is not known; known: gpt2, gptj, "
+              "deepseek_v2, llama, "
               "mistral, qwen2; docs/extend.md shows how a program adds one");
     }
     CHECK(error("model_type", "") == ErrorCode::bad_config);
