@@ -24,7 +24,8 @@ Tokenizer chat_vocabulary(const Json& markers) {
 }
 
 // A conversation turn by turn, as a session is fed.
-std::vector<Token> fed(const ChatFormat& format, const Tokenizer& t, const Json& conversation) {
+std::vector<Token> conversation_fed(const ChatFormat& format, const Tokenizer& t,
+                                    const Json& conversation) {
     std::vector<Token> ids;
     const auto add = [&](const std::vector<Token>& more) {
         ids.insert(ids.end(), more.begin(), more.end());
@@ -62,7 +63,7 @@ TEST_CASE("conversations are written as the models' own templates write them", "
                 found.dated({2026, 3, 7})
                     .with(conversation["thinking"].get<bool>() ? ChatThinking::as_trained
                                                                : ChatThinking::skipped);
-            const std::vector<Token> ids = fed(format, t, conversation);
+            const std::vector<Token> ids = conversation_fed(format, t, conversation);
             INFO(conversation["text"].dump());
             CHECK(Json(t.decode(ids, SpecialTokens::recognised)).dump() ==
                   conversation["text"].dump());

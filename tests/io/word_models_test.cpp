@@ -6,7 +6,7 @@ using namespace support;
 
 namespace {
 
-Json scored(const std::vector<std::pair<std::string, double>>& tokens) {
+Json scored_words(const std::vector<std::pair<std::string, double>>& tokens) {
     Json result = Json::array();
     for (const auto& [name, score] : tokens) result.push_back(Json::array({name, score}));
     return result;
@@ -16,7 +16,7 @@ Json word_file(const char* type, const Json& vocab) {
     if (std::string(type) == "Unigram") json["model"]["unk_id"] = 0;
     return json;
 }
-ErrorCode refused(const Json& json, const FileLimits& limits = {}) {
+ErrorCode words_refused(const Json& json, const FileLimits& limits = {}) {
     return code_of([&] { (void)Tokenizer::parse(json.dump(), limits).encode("ab c"); });
 }
 // The best score of any row of tokens, and the rows with it, by trying all.
@@ -43,7 +43,7 @@ void best_rows(const Json& vocab, std::string_view text, std::vector<Token>& row
 TEST_CASE("Unigram finds a best row of tokens", "[word_models]") {
     Random random(3);
     for (int round = 0; round < 200; ++round) {
-        Json vocab = scored({{"<unk>", 0.0}});
+        Json vocab = scored_words({{"<unk>", 0.0}});
         for (const char* letter : {"a", "b", "c"})
             vocab.push_back(Json::array({letter, -1.0 * draw(random, 1, 6)}));
         for (int n = draw(random, 0, 6); n > 0; --n) {
@@ -71,7 +71,7 @@ TEST_CASE("Unigram finds a best row of tokens", "[word_models]") {
 }
 
 TEST_CASE("unknown characters are one token, or their bytes'", "[word_models]") {
-    Json json = word_file("Unigram", scored({{"<unk>", 0.0}, {"a", -1.0}, {"ab", -1.5}}));
+    Json json = word_file("Unigram", scored_words({{"<unk>", 0.0}, {"a", -1.0}, {"ab", -1.5}}));
     CHECK(Tokenizer::parse(json.dump())
               .encode("abxyz\xFF"
                       "a") == std::vector<Token>{2, 0, 1});
@@ -100,8 +100,8 @@ TEST_CASE("WordPiece takes the longest token, or none for the word", "[word_mode
 }
 
 TEST_CASE("nobody writes a special token by its name", "[word_models]") {
-    Json json =
-        word_file("Unigram", scored({{"<unk>", -3.0}, {"</s>", 0.0}, {"s", -1.0}, {"<", -1.0}}));
+    Json json = word_file("Unigram",
+                          scored_words({{"<unk>", -3.0}, {"</s>", 0.0}, {"s", -1.0}, {"<", -1.0}}));
     json["added_tokens"] = {{{"id", 1}, {"content", "</s>"}, {"special", true}}};
     const Tokenizer tokenizer = Tokenizer::parse(json.dump());
     CHECK(tokenizer.encode("</s>") == std::vector<Token>{3, 0, 2, 0});
@@ -126,35 +126,37 @@ TEST_CASE("added tokens may take the white space beside them", "[word_models]") 
 }
 
 TEST_CASE("hostile vocabularies of words are typed errors", "[word_models]") {
-    const Json good = scored({{"<unk>", 0.0}, {"a", -1.0}});
+    const Json good = scored_words({{"<unk>", 0.0}, {"a", -1.0}});
     for (const Json& entry :
          {Json("a"), Json::array({"b"}), Json::array({"b", "c"}), Json::array({"", -1.0}),
           Json::array({1, -1.0}), Json::array({"b", -1.0, 2})}) {
         Json vocab = good;
         vocab.push_back(entry);
-        CHECK(refused(word_file("Unigram", vocab)) == ErrorCode::bad_tokenizer);
+        CHECK(words_refused(word_file("Unigram", vocab)) == ErrorCode::bad_tokenizer);
     }
-    CHECK(refused(word_file("Unigram", Json::array())) == ErrorCode::bad_tokenizer);
-    CHECK(refused(word_file("Unigram", {{"a", 1}})) == ErrorCode::bad_tokenizer);
+    CHECK(words_refused(word_file("Unigram", Json::array())) == ErrorCode::bad_tokenizer);
+    CHECK(words_refused(word_file("Unigram", {{"a", 1}})) == ErrorCode::bad_tokenizer);
     for (const Json& unknown : {Json(2), Json(-1), Json(nullptr), Json("a")}) {
         Json json = word_file("Unigram", good);
         json["model"]["unk_id"] = unknown;
-        CHECK(refused(json) == ErrorCode::bad_tokenizer);
+        CHECK(words_refused(json) == ErrorCode::bad_tokenizer);
     }
-    CHECK(refused(word_file("WordPiece", {{"a", 0}})) == ErrorCode::bad_tokenizer);
-    CHECK(refused(word_file("WordPiece", {{"[UNK]", 0}, {"a", 0}})) == ErrorCode::bad_tokenizer);
+    CHECK(words_refused(word_file("WordPiece", {{"a", 0}})) == ErrorCode::bad_tokenizer);
+    CHECK(words_refused(word_file("WordPiece", {{"[UNK]", 0}, {"a", 0}})) ==
+          ErrorCode::bad_tokenizer);
     FileLimits limits;
     limits.token_bytes = 3;
-    CHECK(refused(word_file("WordPiece", {{"[UNK]", 0}}), limits) == ErrorCode::bad_tokenizer);
-    CHECK(refused(word_file("Unigram", scored({{"<unk>", 0}})), limits) ==
+    CHECK(words_refused(word_file("WordPiece", {{"[UNK]", 0}}), limits) ==
+          ErrorCode::bad_tokenizer);
+    CHECK(words_refused(word_file("Unigram", scored_words({{"<unk>", 0}})), limits) ==
           ErrorCode::bad_tokenizer);
 }
 
 TEST_CASE("a map of characters from a file is looked into with care", "[word_models]") {
     const auto with_map = [](const std::string& map) {
-        Json json = word_file("Unigram", scored({{"<unk>", 0.0}, {"a", -1.0}}));
+        Json json = word_file("Unigram", scored_words({{"<unk>", 0.0}, {"a", -1.0}}));
         json["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", map}};
-        return refused(json);
+        return words_refused(json);
     };
     CHECK(with_map("") == ErrorCode::bad_tokenizer);
     CHECK(with_map("!!!!") == ErrorCode::bad_tokenizer);
@@ -178,7 +180,7 @@ TEST_CASE("a map of characters from a file is looked into with care", "[word_mod
 }
 
 TEST_CASE("words without an end take linear time", "[word_models]") {
-    const Json vocab = scored({{"<unk>", 0.0}, {"a", -1.0}, {std::string(1000, 'a'), -2.0}});
+    const Json vocab = scored_words({{"<unk>", 0.0}, {"a", -1.0}, {std::string(1000, 'a'), -2.0}});
     const Tokenizer unigram = Tokenizer::parse(word_file("Unigram", vocab).dump());
     CHECK(unigram.encode(std::string(100000, 'a')).size() == 100);
     Json pieces = word_file("WordPiece", {{"[UNK]", 0}, {"a", 1}, {"##a", 2}});
