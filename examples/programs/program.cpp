@@ -109,9 +109,9 @@ Flag ModelOptions::add_to(Flags& flags) {
         .one_of({"fast", "accurate"})
         .shown();
     flags
-        .add(
-            "--attention", attention,
-            "Scores over caches of q8_0, int8, q4_0, q4_1, int4: accurate (f32) or fast (integers)")
+        .add("--attention", attention,
+             "Attention over caches of q8_0, int8, q4_0, q4_1, int4, bf16: accurate (f32) or fast "
+             "(integers, bf16)")
         .one_of({"accurate", "fast"})
         .shown();
     return spec;

@@ -59,11 +59,12 @@ struct SegmentRoom {
     std::size_t values = 0;
     int made_keys = 0;  ///< rooms for rows that are made; 0 for both: all rows are ready
     int made_values = 0;
-    std::size_t codec = 0;               ///< floats of codecs' scratch
-    std::size_t input = 0;               ///< floats of the rows that are made at once
-    bool fast = false;                   ///< scores in integers are wanted where codecs have them
-    QuantiseQuery* quantise = nullptr;   ///< they are, and one has
-    int runs = 0;                        ///< of a list; 0: the lists' own room is enough
+    std::size_t codec = 0;              ///< floats of codecs' scratch
+    std::size_t input = 0;              ///< floats of the rows that are made at once
+    bool fast = false;                  ///< scores in integers are wanted where codecs have them
+    QuantiseQuery* quantise = nullptr;  ///< they are, and one has
+    bool rounds = false;  ///< scores with rounded queries are wanted, and one has them
+    int runs = 0;         ///< of a list; 0: the lists' own room is enough
     std::atomic<int>* failed = nullptr;  ///< an errno
     /// Rows that are made at once.
     static constexpr int piece = 32;
@@ -83,6 +84,7 @@ struct SegmentRoom {
         for (const Run& run : key_runs) {
             need(run, keys, layout.key_dim);
             if (fast && run.codec->quantise_query != nullptr) quantise = run.codec->quantise_query;
+            rounds |= fast && run.codec->rounds;
             if (run.kind == RowKind::input)
                 input = std::max(
                     input, static_cast<std::size_t>(piece) * static_cast<std::size_t>(run.dims));
@@ -101,6 +103,10 @@ struct SegmentRoom {
         const auto blocks = static_cast<std::size_t>(kernels::cached::query_blocks(layout.key_dim));
         return round_up(tile_queries * blocks * sizeof(kernels::cached::QueryBlock) / 4, 16);
     }
+    /// Of a tile's rounded queries, likewise.
+    std::size_t rounded_floats(const HeadLayout& layout) const noexcept {
+        return rounds ? round_up(tile_queries * static_cast<std::size_t>(layout.key_dim), 16) : 0;
+    }
     std::size_t input_floats() const noexcept { return round_up(input, 16); }
     std::size_t fetched_floats() const noexcept { return (keys + values) / sizeof(float); }
     /// Of one room of rows.
@@ -108,8 +114,8 @@ struct SegmentRoom {
         return segment_rows * round_up(static_cast<std::size_t>(dims), 16);
     }
     std::size_t floats(const HeadLayout& layout) const noexcept {
-        return 4 * list_floats() + 2 * block_floats(layout) + codec_floats() + input_floats() +
-               fetched_floats() +
+        return 4 * list_floats() + 2 * block_floats(layout) + 2 * rounded_floats(layout) +
+               codec_floats() + input_floats() + fetched_floats() +
                static_cast<std::size_t>(made_keys) * made_floats(layout.key_dim) +
                static_cast<std::size_t>(made_values) * made_floats(layout.value_dim);
     }

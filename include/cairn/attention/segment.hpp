@@ -123,10 +123,15 @@ inline void multiply_segment(const RunList& keys, const QueryTile& tile, const H
         const QueryBlock* bytes = run.codec->quantise_query == nullptr ? nullptr
                                   : run.displaced()                    ? scratch.displaced_blocks
                                                                        : scratch.blocks;
+        const bool rounds = scratch.room.fast && run.codec->rounds;
+        const float* rounded = run.displaced() ? scratch.displaced_rounded : scratch.rounded;
         const auto score = [&](int begin, int end, int query, int count) {
             for_each_block(run, begin, end, [&](Rows rows, int row) {
                 float* to = scratch.scores + query * segment_rows + (row - low);
-                if (bytes == nullptr) {
+                if (rounds) {
+                    run.codec->rounded_scores(rows, dims, rounded + query * dims, dims, count, to,
+                                              segment_rows);
+                } else if (bytes == nullptr) {
                     run.codec->scores(rows, dims, standing + query * dims, dims, count, to,
                                       segment_rows, scratch.for_codec());
                 } else {
@@ -217,10 +222,13 @@ inline void score_segment(const RunList& keys, const QueryTile& tile, const Head
             run, tile, window, low, high, [&](int begin, int end, int query, int count) {
                 for_each_block(run, begin, end, [&](Rows rows, int row) {
                     if (scratch.blocks != nullptr) name_keys(keys, row, rows);
-                    run.codec->weigh(rows, run.dims != 0 ? run.dims : dims, dims,
-                                     scratch.scores + query * segment_rows + (row - low),
-                                     segment_rows, count, scratch.out + query * dims, dims,
-                                     scratch.for_codec());
+                    const float* p = scratch.scores + query * segment_rows + (row - low);
+                    float* to = scratch.out + query * dims;
+                    if (scratch.room.fast && run.codec->rounds)
+                        run.codec->rounded_weigh(rows, dims, p, segment_rows, count, to, dims);
+                    else
+                        run.codec->weigh(rows, run.dims != 0 ? run.dims : dims, dims, p,
+                                         segment_rows, count, to, dims, scratch.for_codec());
                 });
             });
     }

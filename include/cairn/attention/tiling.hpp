@@ -78,6 +78,8 @@ struct TileScratch {
     float* sum;                              // [tile_queries]
     QueryBlock* blocks = nullptr;            // the queries as bytes, where room.quantise
     QueryBlock* displaced_blocks = nullptr;  // and those among displaced rows
+    float* rounded = nullptr;                // [tile_queries][key_dim], where room.rounds
+    float* displaced_rounded = nullptr;      // and those among displaced rows
     float* lists;                            // four lists of runs
     float* codec;                            // scratch of codecs
     float* input;                            // rows that keys or values are made of
@@ -103,7 +105,12 @@ struct TileScratch {
             blocks = reinterpret_cast<QueryBlock*>(rest);
             displaced_blocks = reinterpret_cast<QueryBlock*>(rest + room.block_floats(layout));
         }
-        codec = rest + 2 * room.block_floats(layout);
+        rest += 2 * room.block_floats(layout);
+        if (room.rounds) {
+            rounded = rest;
+            displaced_rounded = rest + room.rounded_floats(layout);
+        }
+        codec = rest + 2 * room.rounded_floats(layout);
         input = codec + room.codec_floats();
         keys = reinterpret_cast<std::byte*>(input + room.input_floats());
         values = keys + room.keys;
@@ -127,6 +134,10 @@ struct TileScratch {
         if (blocks != nullptr) {
             to.blocks += first * query_blocks(key_dim);
             to.displaced_blocks += first * query_blocks(key_dim);
+        }
+        if (rounded != nullptr) {
+            to.rounded += first * key_dim;
+            to.displaced_rounded += first * key_dim;
         }
         return to;
     }
@@ -152,7 +163,7 @@ struct TileScratch {
     for (const Run& run : keys)
         if (run.displaced()) displaced = &run;
     const int per_query = query_blocks(layout.key_dim);
-    const auto load = [&](float* at, QueryBlock* blocks, auto place_of) {
+    const auto load = [&](float* at, QueryBlock* blocks, float* rounded, auto place_of) {
         for (int i = 0; i < tile.count(); ++i, at += layout.key_dim) {
             const int row = tile.first_row + i / tile.group;
             const int head = tile.head + i % tile.group;
@@ -164,11 +175,14 @@ struct TileScratch {
             if (keys.size() > 0 && keys[0].turned()) kernels::hadamard(at, layout.key_dim);
             if (blocks != nullptr)
                 to.room.quantise(kernel, at, layout.key_dim, blocks + i * per_query);
+            if (rounded != nullptr)
+                kernel.pack_rounded(at, layout.key_dim, 1, layout.key_dim, 1, 0,
+                                    rounded + i * layout.key_dim);
         }
     };
-    load(to.q, to.blocks, [](int position) { return position; });
+    load(to.q, to.blocks, to.rounded, [](int position) { return position; });
     if (displaced != nullptr)
-        load(to.displaced, to.displaced_blocks,
+        load(to.displaced, to.displaced_blocks, to.displaced_rounded,
              [&](int position) { return displaced->place_of(position); });
 }
 

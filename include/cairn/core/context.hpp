@@ -92,7 +92,8 @@ class Context {
     Compute compute = Compute::fast;
     /// The same choice for attention over encoded caches: `fast` takes queries as bytes, 32 dims
     /// with one scale, and multiplies integers where keys are integers (q8_0, int8, q4_0, q4_1,
-    /// int4). It has bits of its own, the same however rows were cut and on every machine.
+    /// int4), and rounds queries and probabilities to bf16 where a cache is of bf16. It has bits
+    /// of its own, the same however rows were cut and on every machine.
     Compute attention = Compute::accurate;
     /// Asked before every layer: if a stop was requested, forward throws Error{cancelled}.
     std::stop_token cancel;

@@ -35,4 +35,40 @@ inline float rounded_activation(float x) noexcept {
         }
 }
 
+/// Rows of values that `Table::weigh_rounded` takes at most: a segment of attention.
+inline constexpr int rounded_rows = 256;
+
+/// s[i][j] = q[i] . key j over dims ascending; keys of bf16 in tiles, q rounded.
+[[gnu::cold, gnu::noinline]] inline void scores_by_definition(const RowsIn& k, const float* q,
+                                                              std::ptrdiff_t q_stride, int queries,
+                                                              float* s,
+                                                              std::ptrdiff_t s_stride) noexcept {
+    for (int i = 0; i < queries; ++i)
+        for (int j = 0; j < k.count; ++j) {
+            const int lane = k.lane + j;
+            const auto* key =
+                reinterpret_cast<const bf16_bits*>(k.unit + lane / key_tile * k.stride) +
+                lane % key_tile;
+            float sum = 0.0F;
+            for (int d = 0; d < k.dims; ++d)
+                sum = flushed_fma(bf16_to_f32(key[d * key_tile]), q[i * q_stride + d], sum);
+            s[i * s_stride + j] = sum;
+        }
+}
+/// o[i][d] += the sum over rows ascending of p[i][j] * value[j][d]; p rounded, `rounded_rows` a
+/// query.
+[[gnu::cold, gnu::noinline]] inline void weigh_by_definition(const RowsIn& v, const float* p,
+                                                             int queries, float* o,
+                                                             std::ptrdiff_t o_stride) noexcept {
+    for (int i = 0; i < queries; ++i)
+        for (int d = 0; d < v.dims; ++d) {
+            float sum = o[i * o_stride + d];
+            for (int j = 0; j < v.count; ++j) {
+                const auto* row = reinterpret_cast<const bf16_bits*>(v.unit + j * v.stride);
+                sum = flushed_fma(bf16_to_f32(row[d]), p[i * rounded_rows + j], sum);
+            }
+            o[i * o_stride + d] = sum;
+        }
+}
+
 }}}  // namespace cairn::kernels

@@ -95,6 +95,14 @@ struct Table {
     void weigh_rows(const RowsIn&, const float* p, std::ptrdiff_t p_stride, int queries, float* o,
                     std::ptrdiff_t o_stride) const;
 
+    /// The same two products for keys in tiles and values as rows of bf16, with queries that
+    /// `pack_rounded` rounded (tile 1) and weights that are rounded here: each fma as
+    /// `gemv_rounded` has it. At most 256 rows of values.
+    void scores_rounded(const RowsIn&, const float* q, std::ptrdiff_t q_stride, int queries,
+                        float* s, std::ptrdiff_t s_stride) const;
+    void weigh_rounded(const RowsIn&, const float* p, std::ptrdiff_t p_stride, int queries,
+                       float* o, std::ptrdiff_t o_stride) const;
+
     /// In place s[begin, end) -> exp(s - max); returns max and sum (lanes by offset, fixed tree).
     /// s has room for whole vectors around the interval. All -inf: max -inf, sum 0.
     void softmax(float* s, int begin, int end, float* max, float* sum) const;

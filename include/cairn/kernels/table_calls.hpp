@@ -82,6 +82,14 @@ void Table::weigh_rows(const RowsIn& rows, const float* p, std::ptrdiff_t p_stri
                        float* o, std::ptrdiff_t o_stride) const {
     CAIRN_PICK(weigh_rows<internal::stored_t<type>>(rows, p, p_stride, queries, o, o_stride));
 }
+CAIRN_KERNEL void Table::scores_rounded(const RowsIn& rows, const float* q, std::ptrdiff_t q_stride,
+                                        int queries, float* s, std::ptrdiff_t s_stride) const {
+    CAIRN_PICK(scores_rounded(rows, q, q_stride, queries, s, s_stride));
+}
+CAIRN_KERNEL void Table::weigh_rounded(const RowsIn& rows, const float* p, std::ptrdiff_t p_stride,
+                                       int queries, float* o, std::ptrdiff_t o_stride) const {
+    CAIRN_PICK(weigh_rounded(rows, p, p_stride, queries, o, o_stride));
+}
 CAIRN_KERNEL void Table::softmax(float* s, int begin, int end, float* max, float* sum) const {
     CAIRN_PICK(softmax(s, begin, end, max, sum));
 }

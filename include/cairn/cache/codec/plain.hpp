@@ -20,7 +20,8 @@ namespace internal {
 template <ElementType type>
 class PlainRows final : public Codec {
   public:
-    constexpr PlainRows() : Codec({.name = plain_format<type>.name}) {}
+    constexpr PlainRows()
+        : Codec({.name = plain_format<type>.name, .rounds = type == ElementType::bf16}) {}
     constexpr ~PlainRows() override {}
     constexpr std::size_t unit_bytes(int dims) const override {
         return static_cast<std::size_t>(dims) * (type == ElementType::f32 ? 4 : 2);
@@ -49,9 +50,18 @@ class PlainRows final : public Codec {
     }
     void weigh(const Rows& values, int, int lead, const float* p, std::ptrdiff_t p_stride,
                int queries, float* o, std::ptrdiff_t o_stride, Scratch) const override {
-        kernels::active().weigh_rows<type>(
-            {values.unit, values.stride, 0, values.count, lead, values.ahead}, p, p_stride, queries,
-            o, o_stride);
+        kernels::active().weigh_rows<type>({values.unit, values.stride, 0, values.count, lead,
+                                            values.ahead, values.beside, values.beside_bytes},
+                                           p, p_stride, queries, o, o_stride);
+    }
+    void rounded_weigh(const Rows& values, int lead, const float* p, std::ptrdiff_t p_stride,
+                       int queries, float* o, std::ptrdiff_t o_stride) const override {
+        if constexpr (type == ElementType::bf16)
+            kernels::active().weigh_rounded({values.unit, values.stride, 0, values.count, lead,
+                                             values.ahead, values.beside, values.beside_bytes},
+                                            p, p_stride, queries, o, o_stride);
+        else
+            Codec::rounded_weigh(values, lead, p, p_stride, queries, o, o_stride);
     }
 };
 
@@ -60,7 +70,10 @@ template <ElementType type>
 class PlainTiles final : public Codec {
   public:
     static constexpr int tile = kernels::key_tile;
-    constexpr PlainTiles() : Codec({.name = plain_format<type>.name, .rows_per_unit = tile}) {}
+    constexpr PlainTiles()
+        : Codec({.name = plain_format<type>.name,
+                 .rows_per_unit = tile,
+                 .rounds = type == ElementType::bf16}) {}
     constexpr ~PlainTiles() override {}
     constexpr std::size_t unit_bytes(int dims) const override { return row_bytes(dims) * tile; }
     constexpr std::size_t row_bytes(int dims) const override {
@@ -98,6 +111,15 @@ class PlainTiles final : public Codec {
         kernels::active().scores_tiles<type>(
             {keys.unit, keys.stride, keys.lane, keys.count, dims, keys.ahead}, q, q_stride, queries,
             s, s_stride);
+    }
+    void rounded_scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
+                        int queries, float* s, std::ptrdiff_t s_stride) const override {
+        if constexpr (type == ElementType::bf16)
+            kernels::active().scores_rounded(
+                {keys.unit, keys.stride, keys.lane, keys.count, dims, keys.ahead}, q, q_stride,
+                queries, s, s_stride);
+        else
+            Codec::rounded_scores(keys, dims, q, q_stride, queries, s, s_stride);
     }
     void copy_row(const Rows& from, const Rows& to, int dims) const override {
         const std::uint16_t* source = column(from, 0);

@@ -60,6 +60,7 @@ struct CodecTraits {
     /// Another codec that reads the same units, to fewer bits and at less cost: what drafts of
     /// speculation see of the rows. Null: there is none.
     const class Codec* coarse = nullptr;
+    bool rounds = false;  ///< rounded_scores works, or, of values, rounded_weigh
 };
 
 /// One way to write rows. Immutable once made, shared by caches, forks and threads: it may hold
@@ -112,6 +113,19 @@ class Codec : public CodecTraits {
         (void)values, (void)dims, (void)lead, (void)p, (void)p_stride, (void)queries, (void)o;
         (void)o_stride, (void)scratch;
         fail(ErrorCode::unsupported, "rows of ", name, " cannot serve as values");
+    }
+    /// scores and weigh with queries and weights rounded to bf16, for attention in its fast mode: q
+    /// as `kernels::Table::pack_rounded` leaves it. Called only where `rounds`.
+    virtual void rounded_scores(const Rows& keys, int dims, const float* q, std::ptrdiff_t q_stride,
+                                int queries, float* s, std::ptrdiff_t s_stride) const {
+        (void)keys, (void)dims, (void)q, (void)q_stride, (void)queries, (void)s, (void)s_stride;
+        fail(ErrorCode::unsupported, "rows of ", name, " have no scores with rounded queries");
+    }
+    virtual void rounded_weigh(const Rows& values, int lead, const float* p,
+                               std::ptrdiff_t p_stride, int queries, float* o,
+                               std::ptrdiff_t o_stride) const {
+        (void)values, (void)lead, (void)p, (void)p_stride, (void)queries, (void)o, (void)o_stride;
+        fail(ErrorCode::unsupported, "rows of ", name, " have no sums with rounded weights");
     }
     /// Copies the first row of `from` over the first row of `to`, byte for byte. Called only where
     /// `movable`; as it stands here for units of one row.

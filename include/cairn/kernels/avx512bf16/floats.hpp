@@ -34,6 +34,7 @@ CAIRN_INLINE V fma(Pairs weights, V activations, V sum) {
 namespace pairs {
 
 #include "cairn/kernels/body/linear.inl"
+#include "cairn/kernels/body/tile_scores.inl"
 
 // `count` numbers, at most 32, as 16 pairs with the first of each in the upper half; zeros behind.
 CAIRN_INLINE __m512i pairs_of(const float* x, std::ptrdiff_t count) {
@@ -72,6 +73,78 @@ CAIRN_INLINE void put_tile(const __m512i* row, float* to) {
 }
 static_assert(gemm_rows == 8);
 
+// U times 32 dims of values, of the last 32 those in `last`, for Q queries: rows two by two, the
+// first one in the odd places. What stands beside the last of an odd number of rows is -0 times 0,
+// which changes no sum.
+template <int Q, int U>
+[[gnu::noinline]] void weigh_pairs(const RowsIn& v, __mmask32 last, const std::uint32_t* p,
+                                   float* o, std::ptrdiff_t o_stride) {
+    const __m512i low_places =
+        _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
+                         37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    const __m512i high_places = _mm512_add_epi16(low_places, _mm512_set1_epi16(16));
+    __m512 sum[Q][2 * U];
+    __mmask16 there[2 * U];
+    CAIRN_UNROLL
+    for (int u = 0; u < 2 * U; ++u)
+        there[u] = static_cast<__mmask16>(u < 2 * U - 2 ? 0xFFFFU : last >> (u % 2 * 16));
+    CAIRN_UNROLL
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < 2 * U; ++u)
+        sum[i][u] = _mm512_maskz_loadu_ps(there[u], o + i * o_stride + 16 * u);
+    const std::ptrdiff_t ahead = way_ahead(v);
+    const std::byte* beside = v.beside;
+    const std::byte* until = beside;
+    const std::byte* row = v.unit;
+    for (int j = 0; j < v.count; j += 2, row += 2 * v.stride, ++p) {
+        if (beside != nullptr)
+            for (until += 2 * v.beside_bytes; beside < until; beside += line_bytes)
+                fetch_line(beside);
+        __m512i value[2 * U];
+        CAIRN_UNROLL
+        for (int u = 0; u < U; ++u) {
+            fetch_line(row + ahead + 64 * u);
+            fetch_line(row + v.stride + ahead + 64 * u);
+            const __mmask32 mask = u < U - 1 ? ~__mmask32{0} : last;
+            const __m512i first = _mm512_maskz_loadu_epi16(mask, row + 64 * u);
+            const __m512i second = j + 1 < v.count
+                                       ? _mm512_maskz_loadu_epi16(mask, row + v.stride + 64 * u)
+                                       : _mm512_set1_epi16(static_cast<short>(0x8000));
+            value[2 * u] = _mm512_permutex2var_epi16(second, low_places, first);
+            value[2 * u + 1] = _mm512_permutex2var_epi16(second, high_places, first);
+        }
+        CAIRN_UNROLL
+        for (int i = 0; i < Q; ++i) {
+            const __m512i weight = _mm512_set1_epi32(static_cast<int>(p[i * (rounded_rows / 2)]));
+            CAIRN_UNROLL
+            for (int u = 0; u < 2 * U; ++u)
+                sum[i][u] = _mm512_dpbf16_ps(sum[i][u], reinterpret_cast<__m512bh>(value[u]),
+                                             reinterpret_cast<__m512bh>(weight));
+        }
+    }
+    CAIRN_UNROLL
+    for (int i = 0; i < Q; ++i) CAIRN_UNROLL
+    for (int u = 0; u < 2 * U; ++u)
+        _mm512_mask_storeu_ps(o + i * o_stride + 16 * u, there[u], sum[i][u]);
+}
+template <int Q>
+CAIRN_INLINE void weigh_all_pairs(const RowsIn& v, const std::uint32_t* p, float* o,
+                                  std::ptrdiff_t o_stride) {
+    for (int d = 0; d < v.dims; d += 64) {
+        RowsIn part = v;
+        part.unit += 2 * d;
+        if (v.ahead != nullptr) part.ahead += 2 * d;
+        if (d > 0) part.beside = nullptr;
+        const int left = v.dims - d;
+        const int over = left > 32 ? left - 32 : left;
+        const __mmask32 last = over >= 32 ? ~__mmask32{0} : (__mmask32{1} << over) - 1;
+        if (left > 32)
+            weigh_pairs<Q, 2>(part, last, p, o + d, o_stride);
+        else
+            weigh_pairs<Q, 1>(part, last, p, o + d, o_stride);
+    }
+}
+
 }  // namespace pairs
 
 // The kernels of pairs want an even number of columns; others are multiplied as in AVX-512, whose
@@ -109,6 +182,35 @@ template <class T>
 void gemm_rounded(const FloatProduct& product) {
     if (product.in % 2 != 0) return avx512::gemm_rounded<T>(product);
     pairs::gemm<pair_t>(of_pairs(product));
+}
+
+inline void scores_rounded(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int queries,
+                           float* s, std::ptrdiff_t s_stride) {
+    if (k.dims % 2 != 0) return avx512::scores_rounded(k, q, q_stride, queries, s, s_stride);
+    RowsIn of_pairs = k;
+    of_pairs.dims /= 2;
+    pairs::scores_tiles<pair_t>(of_pairs, q, q_stride, queries, s, s_stride);
+}
+inline void weigh_rounded(const RowsIn& v, const float* p, std::ptrdiff_t p_stride, int queries,
+                          float* o, std::ptrdiff_t o_stride) {
+    std::uint32_t packed[4 * (rounded_rows / 2)];
+    RowsIn part = v;
+    for (int i = 0; i < queries;) {
+        const int n = queries - i >= 4 ? 4 : queries - i == 3 ? 3 : 1;
+        for (int r = 0; r < n; ++r)
+            for (int j = 0; j < v.count; j += 32)
+                _mm512_storeu_si512(packed + r * (rounded_rows / 2) + j / 2,
+                                    pairs::pairs_of(p + (i + r) * p_stride + j, v.count - j));
+        float* to = o + i * o_stride;
+        if (n == 4)
+            pairs::weigh_all_pairs<4>(part, packed, to, o_stride);
+        else if (n == 3)
+            pairs::weigh_all_pairs<3>(part, packed, to, o_stride);
+        else
+            pairs::weigh_all_pairs<1>(part, packed, to, o_stride);
+        part.ahead = part.beside = nullptr;
+        i += n;
+    }
 }
 
 }}}  // namespace cairn::kernels::avx512bf16

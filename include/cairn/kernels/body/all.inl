@@ -8,6 +8,10 @@
 
 #include "cairn/kernels/body/rounded.inl"
 
+#include "cairn/kernels/body/tile_scores.inl"
+
 #include "cairn/kernels/body/attention.inl"
+
+#include "cairn/kernels/body/rounded_attention.inl"
 
 #include "cairn/kernels/body/rows.inl"

@@ -83,3 +83,13 @@ CAIRN_INLINE V erfc_lanes(V z) {
     p = fma(p, t, splat(-1.26551223F));
     return mul(t, exp_lanes(fma(sub(splat(0.0F), z), z, p)));
 }
+
+// Asks for a line of rows that are read later, into the second-level cache; an address outside is
+// ignored. A segment's keys and values take turns, and each would begin anew where the machine's
+// own prefetchers lost it: so while one segment is computed, the next one comes.
+CAIRN_INLINE void fetch_line(const std::byte* at) { __builtin_prefetch(at, 0, 2); }
+inline constexpr std::ptrdiff_t line_bytes = 64;
+// Where those lines lie, seen from the ones that are read now.
+CAIRN_INLINE std::ptrdiff_t way_ahead(const RowsIn& rows) {
+    return rows.ahead != nullptr ? rows.ahead - rows.unit : 0;
+}
