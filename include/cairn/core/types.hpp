@@ -29,6 +29,9 @@ struct HeadLayout {
     /// Whether the layer changes keys or values after their projections: no cache then keeps its
     /// inputs in their place. Takes no part in comparisons either.
     bool stepped = false;
+    /// Attention layers of the model; 0: not said. Only keeps whose budgets differ by layer ask, so
+    /// it takes no part in comparisons.
+    int layers = 0;
 
     /// Query heads that share one KV head.
     constexpr int group() const noexcept { return heads / kv_heads; }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "cairn/core/error.hpp"
 
@@ -91,6 +92,13 @@ class OptionReader {
         refuse(words_.substr(0, words_.find_first_of("=,")), " has no option \"",
                word.substr(0, 40), "\"; known: ", known_);
     }
+    // A value that a word of text stands for: a file.
+    template <class T>
+    requires requires(std::string_view word) { T::from_word(word); }
+    void number(std::string_view word, std::string_view text, const Option& option, T& value) {
+        if (text.empty()) refuse("\"", word.substr(0, 40), "\" needs a ", option.help);
+        value = T::from_word(text);
+    }
     template <std::integral T>
     void number(std::string_view word, std::string_view digits, const Option& option, T& value) {
         std::int64_t parsed = 0;
@@ -115,9 +123,16 @@ std::string spec_of(const Policy& policy) {
     std::string text(Policy::word);
     if constexpr (HasOptions<Policy>)
         Policy::options(policy, [&](const Option& option, const auto& value) {
-            if (option.given == Given::unless_zero && value == 0) return;
+            std::string shown;
+            if constexpr (requires { value.word(); }) {
+                if (value.word().empty()) return;
+                shown = value.word();
+            } else {
+                if (option.given == Given::unless_zero && value == 0) return;
+                shown = std::to_string(value);
+            }
             if (!option.name.empty()) text.append(",").append(option.name);
-            text.append("=").append(std::to_string(value));
+            text.append("=").append(shown);
         });
     return text;
 }
@@ -128,10 +143,14 @@ std::string usage_of() {
     std::string text(Policy::word);
     if constexpr (HasOptions<Policy>) {
         const Policy policy{};
-        Policy::options(policy, [&](const Option& option, const auto&) {
+        Policy::options(policy, [&](const Option& option, const auto& value) {
             const bool needed = option.given == Given::always;
-            text.append(needed ? "" : "[").append(option.name.empty() ? "" : ",");
-            text.append(option.name).append(needed ? "=N" : "=N]");
+            text.append(needed ? "" : "[")
+                .append(option.name.empty() ? "" : ",")
+                .append(option.name);
+            text.append(std::is_arithmetic_v<std::remove_cvref_t<decltype(value)>> ? "=N"
+                                                                                   : "=FILE");
+            text.append(needed ? "" : "]");
         });
     }
     return text;
