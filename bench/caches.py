@@ -10,7 +10,8 @@ LOSSLESS = ["contiguous:f32", "mapped:f32", "paged=16:f32"]
 CODECS = ["f16", "bf16", "fp8_e4m3", "fp8_e5m2", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "q4_0+rot", "iq4_nl", "int8",
           "int4", "int4+rot", "kivi4", "kivi2"]
 CACHES = LOSSLESS + [f"contiguous:{c}" for c in CODECS] + ["tiered=512:q4_0+rot", "contiguous,disk=1024:f16"]
-KEEPS = [f"contiguous:f16:{k}" for k in ("window=512,sinks=4", "window=512", "h2o=512", "snapkv=512", "nacl=512", "hashevict=512")]
+KEEPS = [f"contiguous:f16:{k}" for k in ("window=512,sinks=4", "window=512", "h2o=512", "snapkv=512", "nacl=512", "hashevict=512", "keydiff=512",
+                                             "expected=512", "adakv=512", "adakv=512,law=1", "pyramidkv=512")]
 DEPTHS = [512, 4096, 8192]
 
 
@@ -20,7 +21,7 @@ def run(*command):
 
 def chooses_by_score(cache):
     """Whether a cache wants its prompt announced."""
-    return any(keep in cache for keep in ("h2o", "snapkv", "nacl", "hashevict"))
+    return any(keep in cache for keep in ("h2o", "snapkv", "nacl", "hashevict", "keydiff", "expected", "adakv", "pyramidkv", "duo"))
 
 
 def measure_quality(programs, model, ids, cache):

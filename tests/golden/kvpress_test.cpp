@@ -1,6 +1,6 @@
 // The rows that keeps by score keep are those of PyPI's kvpress (tests/golden/make_kvpress.py) on
 // the same tensors, and so are the scores where both have them.
-#include <cairn/cache/cache_spec.hpp>
+#include <cairn/cache/planner.hpp>
 #include <cairn/io/io.hpp>
 #include <cairn/io/json.hpp>
 
@@ -45,6 +45,15 @@ class Overheard final : public Scorer {
     std::size_t notes(const HeadLayout& layout) const override { return inner_->notes(layout); }
     void note(const NotedQueries& queries, std::span<double> notes) const override {
         inner_->note(queries, notes);
+    }
+    int budget_of(int head, int layer, int end) const override {
+        return inner_->budget_of(head, layer, end);
+    }
+    double worth(const HeldRows& rows, int i) const override { return inner_->worth(rows, i); }
+    bool spreads() const override { return inner_->spreads(); }
+    void spread(std::span<const HeldRows> heads, std::span<int> budgets,
+                std::span<RankedRow> ranks) const override {
+        inner_->spread(heads, budgets, ranks);
     }
     void choose(const HeldRows& rows, std::span<std::uint8_t> keep,
                 std::span<int> order) const override {
@@ -154,5 +163,36 @@ TEST_CASE("kvpress: observed attention is H2O's sum over the queries that could 
         order.resize(static_cast<std::size_t>(t.budget));
         std::sort(order.begin(), order.end());
         CHECK(order == example["observed"]["kept"][h].get<std::vector<int>>());
+    }
+}
+
+TEST_CASE("kvpress: AdaKV, PyramidKV and DuoAttention keep the same rows of every head",
+          "[golden]") {
+    const Json goldens = kvpress_goldens();
+    std::vector<std::vector<float>> scores;
+    for (const Json& example : goldens["cases"]) {
+        const Pressed t(example);
+        const auto snap = std::make_shared<ObservedRows>(t.budget, t.window, 5, Pooled::mean);
+        const auto spread = t.kept(std::make_shared<SpreadHeads>(snap, 20), scores);
+        CHECK(spread == example["adakv"]["kept"].get<Kept>());
+        CHECK(spread[0].size() + spread[1].size() == 2 * static_cast<std::size_t>(t.budget));
+        CHECK(t.kept(std::make_shared<SpreadHeads>(std::make_shared<ExpectedRows>(t.budget), 20),
+                     scores) == example["adakv_expected"]["kept"].get<Kept>());
+
+        const auto narrow = std::make_shared<ObservedRows>(t.budget, 4, 5, Pooled::mean);
+        const auto falling = std::make_shared<FallingBudgets>(
+            narrow, PyramidShape{.layers = 6, .beta = 4, .window = 4});
+        std::vector<int> budgets;
+        for (int layer = 0; layer < 6; ++layer)
+            budgets.push_back(falling->budget_of(0, layer, t.rows));
+        CHECK(budgets == example["pyramidkv_budgets"].get<std::vector<int>>());
+        CHECK(budgets[0] > budgets[5]);
+        for (const int layer : {1, 4})
+            CHECK(t.kept(falling, scores, layer) ==
+                  example["pyramidkv_" + std::to_string(layer)]["kept"].get<Kept>());
+
+        const std::vector<bool> full{true, false};
+        CHECK(t.kept(std::make_shared<SplitHeads>(full, 2, 4, 10), scores) ==
+              example["duo"]["kept"].get<Kept>());
     }
 }

@@ -100,7 +100,7 @@ def short(scores):
 def main():
     p = presses()
     cases = []
-    for seed, n, ratio, window in ((1, 96, 0.5, 16), (2, 130, 0.75, 8), (3, 61, 0.375, 12)):
+    for seed, n, ratio, window in ((1, 96, 0.5, 16), (2, 132, 0.75, 8), (3, 64, 0.375, 12)):
         flat = numbers(seed * 10, n, HEADS * DIMS)
         q = flat.reshape(1, n, HEADS * DIMS)
         k = numbers(seed * 10 + 1, n, KV_HEADS, DIMS).permute(1, 0, 2)[None]

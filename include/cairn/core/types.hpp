@@ -32,6 +32,9 @@ struct HeadLayout {
     /// Whether a head's values are the first numbers of its keys, so that a cache need not keep
     /// them. Takes no part in comparisons either.
     bool leading = false;
+    /// Attention layers of the model; 0: not said. Only keeps whose budgets differ by layer ask, so
+    /// it takes no part in comparisons.
+    int layers = 0;
 
     /// Query heads that share one KV head.
     constexpr int group() const noexcept { return heads / kv_heads; }

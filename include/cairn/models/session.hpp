@@ -67,7 +67,9 @@ class Session final : public SessionState {
         for (int layer = 0; layer < model_.layers(); ++layer) {
             const int leader = internal::leader_of(model_, layer);
             if (leader == layer) {
-                caches_.add(make(layer, model_.layout(layer), capacity));
+                HeadLayout layout = model_.layout(layer);
+                layout.layers = model_.layers();
+                caches_.add(make(layer, layout, capacity));
                 internal::check_layout(layer, model_.layout(layer), caches_[layer].layout());
                 require(caches_[layer].length() == 0, ErrorCode::invalid_argument,
                         "session: the cache of layer ", layer, " is not empty");

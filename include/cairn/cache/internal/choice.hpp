@@ -53,8 +53,13 @@ class RowChoice {
     ~RowChoice() = default;
 
     const Scorer& scorer() const noexcept { return *scorer_; }
-    /// Room for heads of `slots` slots, so that a choice allocates nothing.
-    void reserve(std::size_t slots) {
+    /// Room for so many heads of `slots` slots, so that a choice allocates nothing.
+    void reserve(std::size_t heads, std::size_t slots) {
+        if (scorer_->spreads()) {
+            held_.reserve(heads);
+            budgets_.resize(heads);
+            if (ranks_.size() < heads * slots) ranks_.resize(2 * heads * slots);
+        }
         keep_.reserve(slots);
         choosable_.reserve(slots);
         distances_.reserve(slots);
@@ -65,11 +70,30 @@ class RowChoice {
         return scorer_->budget_of(kv_head, layer_, prompt_end);
     }
     int layer() const noexcept { return layer_; }
+    /// Says how many rows each head may keep now, where they share a layer's budget. Scores are
+    /// known.
+    void share_out(const std::vector<Slots>& heads, int prompt_end, int length) noexcept {
+        if (!scorer_->spreads()) return;
+        held_.clear();
+        std::size_t rows = 0;
+        for (std::size_t h = 0; h < heads.size(); ++h) {
+            const int of_head = static_cast<int>(h);
+            budgets_[h] = budget(of_head, prompt_end);
+            held_.push_back({of_head, layer_, prompt_end, length, budgets_[h],
+                             std::span(heads[h].positions).first(heads[h].size()),
+                             std::span(heads[h].scores).first(heads[h].size())});
+            rows += heads[h].size();
+        }
+        scorer_->spread(held_, budgets_, std::span(ranks_).first(rows));
+    }
     /// Frees the slots of a head's rows that are not chosen by score; returns whether more than one
     /// slot is free then. `length`: tokens fed.
     bool evict(Slots& head, int kv_head, const Pins& pins, int prompt_end, int length) noexcept {
-        if (head.held <= budget(kv_head, prompt_end)) return false;
-        choose(head, kv_head, pins, prompt_end, length, std::span(head.scores).first(head.size()));
+        const int budget = scorer_->spreads() ? budgets_[static_cast<std::size_t>(kv_head)]
+                                              : this->budget(kv_head, prompt_end);
+        if (head.held <= budget) return false;
+        choose(head, kv_head, pins, prompt_end, length, std::span(head.scores).first(head.size()),
+               budget);
         return head.evict(keep_);
     }
     /// Frees the slot of the row whose signature is farthest from the `count` codes code_of(i),
@@ -85,7 +109,7 @@ class RowChoice {
             for (std::size_t s = 0; s < head.size(); ++s)
                 distances_[s] += static_cast<float>(std::popcount(code ^ head.signatures[s]));
         }
-        choose(head, kv_head, pins, prompt_end, length, distances_);
+        choose(head, kv_head, pins, prompt_end, length, distances_, budget(kv_head, prompt_end));
         head.evict_one(keep_);
     }
 
@@ -97,9 +121,8 @@ class RowChoice {
     }
     // keep_[] of a head's rows: the pinned ones, and of the others what the scorer chooses.
     void choose(const Slots& head, int kv_head, const Pins& pins, int prompt_end, int length,
-                std::span<const float> scores) noexcept {
+                std::span<const float> scores, int budget) noexcept {
         keep_.assign(head.size(), 0);
-        int budget = this->budget(kv_head, prompt_end);
         choosable_.assign(head.positions.begin(), head.positions.begin() + head.used);
         for (std::size_t s = 0; s < choosable_.size(); ++s)
             if (choosable_[s] >= 0 && pinned(pins, choosable_[s])) {
@@ -118,6 +141,9 @@ class RowChoice {
     std::vector<int> choosable_;
     std::vector<int> order_;
     std::vector<float> distances_;
+    std::vector<HeldRows> held_;  // of heads that share a budget
+    std::vector<int> budgets_;
+    std::vector<RankedRow> ranks_;
 };
 
 }}}  // namespace cairn::internal

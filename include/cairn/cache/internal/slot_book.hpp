@@ -63,7 +63,7 @@ class SlotBook {
         }
         const auto most = static_cast<std::size_t>(slots);
         try {
-            choice_.reserve(most);
+            choice_.reserve(heads_.size(), most);
             for (AgedRows& stream : streams_) stream.rewrite(lowest, slots);
             for (Slots& head : heads_) head.reserve(most);
             if (scorer().reads_rows()) row_scores_.reserve(scorer(), layout_, streams_, most);
@@ -133,14 +133,18 @@ class SlotBook {
         if (committed_ < prompt_end_) return;
         const bool at_end = committed_ == prompt_end_;
         if (scorer().when() != Evicts::at_every_step && !at_end) return;
-        // Rows that are not chosen become holes.
         for (int h = 0; h < layout_.kv_heads; ++h) {
             Slots& head = heads_[static_cast<std::size_t>(h)];
-            if (scorer().reads_rows() && head.held > choice_.budget(h, prompt_end_))
+            if (scorer().reads_rows() &&
+                (scorer().spreads() || head.held > choice_.budget(h, prompt_end_)))
                 row_scores_.fill(scorer(), layout_, streams_, h, head);
-            gaps_ |= choice_.evict(head, h, pins_, prompt_end_, length_);
             head.forget_notes();
         }
+        choice_.share_out(heads_, prompt_end_, length_);
+        // Rows that are not chosen become holes.
+        for (int h = 0; h < layout_.kv_heads; ++h)
+            gaps_ |=
+                choice_.evict(heads_[static_cast<std::size_t>(h)], h, pins_, prompt_end_, length_);
     }
 
     bool can_truncate(int rows) const noexcept { return rows == 0 || rows == committed_; }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "cairn/cache/seam/keep_policy.hpp"
@@ -107,6 +108,11 @@ class ExpectedRows final : public Scorer {
         keep_best(
             rows, rows.budget - first, [](int) { return true; },
             [&](int i) { return rows.scores[static_cast<std::size_t>(i)]; }, keep, order);
+    }
+    double worth(const HeldRows& rows, int i) const override {
+        return rows.positions[static_cast<std::size_t>(i)] < s_.sinks
+                   ? std::numeric_limits<double>::infinity()
+                   : static_cast<double>(rows.scores[static_cast<std::size_t>(i)]);
     }
     std::string name() const override {
         std::string text = "expected=" + std::to_string(budget_.of(0));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "cairn/cache/seam/keep_policy.hpp"
 
@@ -31,28 +32,37 @@ class ObservedRows final : public Scorer {
     }
     void choose(const HeldRows& rows, std::span<std::uint8_t> keep,
                 std::span<int> order) const override {
-        const int n = static_cast<int>(rows.positions.size());
-        const int first = rows.prompt_end - window_;  // of the observing rows
         const auto position = [&](int i) { return rows.positions[static_cast<std::size_t>(i)]; };
-        const auto observed = [&](int i) { return position(i) >= 0 && position(i) < first; };
-        const auto pooled = [&](int i) {
-            float sum = 0.0F;
-            for (int j = std::max(0, i - pool_ / 2); j <= std::min(n - 1, i + pool_ / 2); ++j) {
-                if (!observed(j)) continue;
-                const float score = rows.scores[static_cast<std::size_t>(j)];
-                sum = by_ == Pooled::mean ? sum + score : std::max(sum, score);
-            }
-            return sum;
-        };
+        const auto observed = [&](int i) { return is_observed(rows, i); };
+        const auto pooled = [&](int i) { return pooled_score(rows, i); };
         const int recent = std::min(rows.budget, window_);
         keep_best(rows, recent, [](int) { return true; }, position, keep, order);
         keep_best(rows, rows.budget - recent, observed, pooled, keep, order);
+    }
+    double worth(const HeldRows& rows, int i) const override {
+        return is_observed(rows, i) ? static_cast<double>(pooled_score(rows, i))
+                                    : std::numeric_limits<double>::infinity();
     }
     std::string name() const override {
         return "snapkv=" + std::to_string(budget_.of(0)) + (by_ == Pooled::mean ? ",mean=1" : "");
     }
 
   private:
+    // Rows before the observing ones.
+    bool is_observed(const HeldRows& rows, int i) const noexcept {
+        const int position = rows.positions[static_cast<std::size_t>(i)];
+        return position >= 0 && position < rows.prompt_end - window_;
+    }
+    float pooled_score(const HeldRows& rows, int i) const noexcept {
+        const int n = static_cast<int>(rows.positions.size());
+        float sum = 0.0F;
+        for (int j = std::max(0, i - pool_ / 2); j <= std::min(n - 1, i + pool_ / 2); ++j) {
+            if (!is_observed(rows, j)) continue;
+            const float score = rows.scores[static_cast<std::size_t>(j)];
+            sum = by_ == Pooled::mean ? sum + score : std::max(sum, score);
+        }
+        return sum;
+    }
     Budget budget_;
     int window_;
     int pool_;

@@ -10,12 +10,15 @@
 #include "cairn/cache/codec/rotated.hpp"
 #include "cairn/cache/codec/uniform.hpp"
 #include "cairn/cache/codec/xquant_layers.hpp"
+#include "cairn/cache/keep/adakv.hpp"
+#include "cairn/cache/keep/duo.hpp"
 #include "cairn/cache/keep/expected_attention.hpp"
 #include "cairn/cache/keep/h2o.hpp"
 #include "cairn/cache/keep/hash_evict.hpp"
 #include "cairn/cache/keep/keep_all.hpp"
 #include "cairn/cache/keep/keydiff.hpp"
 #include "cairn/cache/keep/nacl.hpp"
+#include "cairn/cache/keep/pyramidkv.hpp"
 #include "cairn/cache/keep/snapkv.hpp"
 #include "cairn/cache/keep/window_sinks.hpp"
 #include "cairn/cache/named/store_words.hpp"
@@ -68,6 +71,9 @@ namespace internal {
     words.read(Quest{});
     words.keep(KeyDiff<512>{});
     words.keep(ExpectedAttention<512>{});
+    words.keep(AdaKv<512>{});
+    words.keep(PyramidKv<512>{});
+    words.keep(DuoAttention<256>{});
 }
 
 }  // namespace internal

@@ -33,28 +33,39 @@ struct SequencePlan {
 
 namespace internal {
 
-// Rows chosen by score: slots at the end, and on the way there.
+// Rows chosen by score: those held at the end by all heads, and slots at the end and on the way
+// there. Slots are of the head that has most.
 struct PlannedSlots {
-    int held;
-    int slots;
-    int most;
+    std::size_t held = 0;
+    int slots = 0;
+    int most = 0;
 };
-inline PlannedSlots planned_slots(const Scorer& scorer, const SequencePlan& sequence) {
+inline PlannedSlots planned_slots(const Scorer& scorer, const HeadLayout& layout, int layer,
+                                  const SequencePlan& sequence) {
     const int n = sequence.tokens;
-    const int budget = scorer.budget(0);
     const int prompt = std::min(sequence.prompt, n);
-    int slots = n;
-    int held = n;
-    if (scorer.when() == Evicts::at_prompt_end) {
-        if (prompt > budget && n > prompt) slots = n - (prompt - budget);
-        if (prompt > budget && n >= sequence.prompt) held = n - (prompt - budget);
-    } else if (n > prompt) {
-        slots = budget < n ? budget + 1 : n;  // one more where one is evicted at every step
-        held = std::min(n, budget);
-    } else if (n == sequence.prompt) {
-        held = std::min(n, budget);
+    PlannedSlots plan;
+    for (int h = 0; h < layout.kv_heads; ++h) {
+        const int budget = scorer.budget_of(h, layer, sequence.prompt);
+        // Where heads share a budget one of them may have it all.
+        const int room = static_cast<int>(std::min<std::int64_t>(
+            scorer.spreads() ? std::int64_t{budget} * layout.kv_heads : budget, row_limit));
+        int slots = n;
+        int held = n;
+        if (scorer.when() == Evicts::at_prompt_end) {
+            if (prompt > room && n > prompt) slots = n - (prompt - room);
+            if (prompt > budget && n >= sequence.prompt) held = n - (prompt - budget);
+        } else if (n > prompt) {
+            slots = budget < n ? budget + 1 : n;  // one more where one is evicted at every step
+            held = std::min(n, budget);
+        } else if (n == sequence.prompt) {
+            held = std::min(n, budget);
+        }
+        plan.held += static_cast<std::size_t>(held);
+        plan.slots = std::max(plan.slots, slots);
+        plan.most = std::max({plan.most, slots, prompt});
     }
-    return {held, slots, std::max(slots, prompt)};
+    return plan;
 }
 
 }  // namespace internal
@@ -89,8 +100,14 @@ inline CachePlan plan_cache(const AnyStore& store, const AnyKeep& keep, const An
     if (facts.by_score) {
         const auto scorer = keep.scorer(layout);
         require(scorer != nullptr, ErrorCode::invalid_argument, "a keep without a scorer");
-        const PlannedSlots slots = planned_slots(*scorer, sequence);
-        add({sequence.capacity, 0, 0, 0}, slots.held, slots.held, slots.slots, slots.most, 0, 0, 0);
+        const PlannedSlots slots = planned_slots(*scorer, layout, layer, sequence);
+        add({sequence.capacity, 0, 0, 0}, 0, 0, slots.slots, slots.most, 0, 0, 0);
+        for (const StreamSpec& stream : streams)
+            plan.payload =
+                checked_add(plan.payload,
+                            checked_mul(slots.held, stream.plan.coldest().row_bytes(stream.dims),
+                                        "cache bytes"),
+                            "cache bytes");
         return plan;
     }
     const Extent extent = keep.extent(sequence.capacity, PositionBook::chunk);
@@ -121,18 +138,21 @@ inline CachePlan plan_cache(const CacheSpec& spec, const HeadLayout& layout,
     return plan_cache(spec.store(), spec.keep(), spec.read(), layout, sequence, layer);
 }
 
-/// The cost of `sequences` sequences on a model whose layers are all of one layout.
+/// The cost of `sequences` sequences on a model whose layers are all of one layout. Where heads
+/// share a budget, memory is the most that it can be.
 inline CachePlan plan_model(const CacheSpec& spec, const HeadLayout& layout, int layers,
                             int sequences, const SequencePlan& sequence) {
     require(layers >= 0 && sequences >= 0, ErrorCode::invalid_argument, "plan: ", layers,
             " layers of ", sequences, " sequences");
-    // Layers may differ, in what they keep or in how they are read.
+    // Layers may differ, in what they keep and in how they are read.
+    HeadLayout of_model = layout;
+    of_model.layers = layers;
     CachePlan plan;
-    for (int layer = 0; layer < layers; ++layer) plan += plan_cache(spec, layout, sequence, layer);
+    for (int layer = 0; layer < layers; ++layer)
+        plan += plan_cache(spec, of_model, sequence, layer);
     const auto times = static_cast<std::size_t>(sequences);
-    plan.payload = checked_mul(plan.payload, times, "cache bytes");
-    plan.committed = checked_mul(plan.committed, times, "cache bytes");
-    plan.peak = checked_mul(plan.peak, times, "cache bytes");
+    for (std::size_t* bytes : {&plan.payload, &plan.committed, &plan.peak})
+        *bytes = checked_mul(*bytes, times, "cache bytes");
     return plan;
 }
 

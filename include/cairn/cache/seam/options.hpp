@@ -49,6 +49,11 @@ std::string spelled(T value) {
     return std::to_string(value);
 }
 inline const std::string& spelled(const std::string& value) { return value; }
+template <class T>
+requires requires(const T& value) { value.word(); }
+std::string spelled(const T& value) {
+    return std::string(value.word());
+}
 
 // The most that a number of a SPEC may be: row numbers end there.
 inline constexpr std::int64_t most_option = std::int64_t{1} << 30;
@@ -109,6 +114,13 @@ class OptionReader {
         if (text.empty()) refuse("\"", word.substr(0, 40), "\" is empty: ", option.help);
         value = std::string(text);
     }
+    // A value that a word of text stands for: a file.
+    template <class T>
+    requires requires(std::string_view word) { T::from_word(word); }
+    void set(std::string_view word, std::string_view text, const Option& option, T& value) {
+        if (text.empty()) refuse("\"", word.substr(0, 40), "\" needs a ", option.help);
+        value = T::from_word(text);
+    }
     template <std::integral T>
     void set(std::string_view word, std::string_view digits, const Option& option, T& value) {
         std::int64_t parsed = 0;
@@ -133,7 +145,10 @@ std::string spec_of(const Policy& policy) {
     std::string text(Policy::word);
     if constexpr (HasOptions<Policy>)
         Policy::options(policy, [&](const Option& option, const auto& value) {
-            if constexpr (std::integral<std::remove_cvref_t<decltype(value)>>)
+            using Value = std::remove_cvref_t<decltype(value)>;
+            if constexpr (requires { value.word(); })
+                if (value.word().empty()) return;
+            if constexpr (std::integral<Value>)
                 if (option.given == Given::unless_zero && value == 0) return;
             if (!option.name.empty()) text.append(",").append(option.name);
             text.append("=").append(internal::spelled(value));

@@ -30,6 +30,13 @@ struct HeldRows {
     std::span<const float> scores;
 };
 
+/// A row among those of all heads.
+struct RankedRow {
+    double worth;
+    int head;
+    int position;
+};
+
 /// When rows are chosen.
 enum class Evicts : std::uint8_t {
     at_prompt_end,     ///< once, when the announced prompt is complete; later rows all stay
@@ -57,6 +64,20 @@ class Scorer {
     /// inside a commit, which cannot fail. `order` is scratch of the rows' size.
     virtual void choose(const HeldRows& rows, std::span<std::uint8_t> keep,
                         std::span<int> order) const = 0;
+    /// How good a row is in the order that `choose` fills its budget in; infinite where it always
+    /// stays. Where heads share a budget, rows of different heads are compared by it.
+    virtual double worth(const HeldRows& rows, int i) const {
+        return static_cast<double>(rows.scores[static_cast<std::size_t>(i)]);
+    }
+    /// Whether the heads of a layer share its budget (at_prompt_end only): `spread` then says how
+    /// many rows each may keep, before they are chosen.
+    virtual bool spreads() const { return false; }
+    /// budgets[h] comes with budget_of(h); the sum stays. `room` has an entry for every row of all
+    /// heads. Must not allocate.
+    virtual void spread(std::span<const HeldRows> heads, std::span<int> budgets,
+                        std::span<RankedRow> room) const {
+        (void)heads, (void)budgets, (void)room;
+    }
     /// A few bits that stand for a row of `dims` numbers (before_attending only): rows are scored
     /// by the Hamming distance between their bits and the query's, summed over the head's group.
     virtual std::uint32_t signature(const float* row, int dims) const {
