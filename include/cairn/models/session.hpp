@@ -70,27 +70,22 @@ class Session final : public SessionState {
                 HeadLayout layout = model_.layout(layer);
                 layout.layers = model_.layers();
                 caches_.add(make(layer, layout, capacity));
-                internal::check_layout(layer, model_.layout(layer), caches_[layer].layout());
+                internal::check_layout(layer, layout, caches_[layer].layout());
                 require(caches_[layer].length() == 0, ErrorCode::invalid_argument,
                         "session: the cache of layer ", layer, " is not empty");
             } else {
                 caches_.follow(leader);
             }
             const Cache& cache = caches_[layer];
-            require(!model_.layout(layer).stepped || cache_wants(cache).keys != RowKind::input,
-                    ErrorCode::unsupported, "session: layer ", layer,
-                    " changes what it has projected, which a cache of its inputs would leave out");
             const RowsWanted wanted = cache_wants(cache);
-            require(model_.layout(layer).leading || wanted.values || wanted.keys == RowKind::input,
-                    ErrorCode::unsupported, "session: the values of layer ", layer,
-                    " are not the first numbers of its keys, and the cache keeps none");
+            internal::check_wanted(layer, model_.layout(layer), wanted);
             const bool beyond = cache_streams(cache) && internal::relative_positions(model_);
             require((beyond ? cache_span(cache) : capacity) <= model_.context(),
                     ErrorCode::invalid_argument, "session of ", capacity,
                     " tokens; the model's context is ", model_.context());
             internal::check_window(model_, cache, layer, capacity);
             // Rows are made when they are read: by the layer that reads them, not by its leader.
-            require(caches_.leader(layer) == layer || cache_wants(cache).keys == RowKind::ready,
+            require(caches_.leader(layer) == layer || wanted.keys == RowKind::ready,
                     ErrorCode::unsupported, "session: layer ", layer, " attends the keys of layer ",
                     caches_.leader(layer), ", whose cache keeps unrotated keys or inputs");
         }

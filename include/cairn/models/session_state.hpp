@@ -94,6 +94,16 @@ void check_window(const Model& model, const Cache& cache, int layer, int capacit
                 "capacity of at most the window");
 }
 
+// Error{unsupported} for rows that a layer cannot give.
+[[gnu::cold]] inline void check_wanted(int layer, const HeadLayout& layout,
+                                       const RowsWanted& wanted) {
+    require(!layout.stepped || wanted.keys != RowKind::input, ErrorCode::unsupported,
+            "session: layer ", layer,
+            " changes what it has projected, which a cache of its inputs would leave out");
+    require(layout.leading || wanted.values || wanted.keys == RowKind::input,
+            ErrorCode::unsupported, "session: the values of layer ", layer,
+            " are not the first numbers of its keys, and the cache keeps none");
+}
 inline void check_layout(int layer, const HeadLayout& model, const HeadLayout& cache) {
     require(cache == model, ErrorCode::invalid_argument, "session: the cache of layer ", layer,
             " is for ", cache.heads, "/", cache.kv_heads, " heads of ", cache.key_dim, "/",
