@@ -278,7 +278,8 @@ class Peers:
         for title, rows in [("in short", short), *((part, rows_of(part)) for part in PARTS[:5])]:
             print(f"\n{title}\n\n| | | Cairn | {' | '.join(PEERS)} | |\n|---|---|---|---|---|---|---|")
             for row in rows:
-                cells = [f"{statistics.median(row['rates'][p]):.0f} ({row['ratios'][p]:.2f}x{', missed' if row['ratios'][p] < row['bars'].get(p, 0) else ''})"
+                below = [p for p in PEERS if title != "in short" and row["ratios"].get(p, 0) < row["bars"].get(p, 0)]
+                cells = [f"{statistics.median(row['rates'][p]):.0f} ({row['ratios'][p]:.2f}x{', missed' if p in below else ''})"
                          if row["rates"].get(p) else "" for p in PEERS]
                 print(f"| {row['name']} | {what(row)} | {statistics.median(row['rates']['Cairn']):.0f} | {' | '.join(cells)} | {row.get('note', '')} |")
 
