@@ -70,8 +70,10 @@ TEST_CASE("planes reconstruct by their formula, within their bounds", "[quant_sp
 TEST_CASE("products with planes are those of the decoded rows, by bits, everywhere",
           "[quant_spec]") {
     Random random(2);
-    const Codec& keys_both = QuantSpec<>::keys().coldest();
-    const Codec& values_both = QuantSpec<>::values().coldest();
+    const auto key_plan = QuantSpec<>::keys();
+    const auto value_plan = QuantSpec<>::values();
+    const Codec& keys_both = key_plan.coldest();
+    const Codec& values_both = value_plan.coldest();
     for (int round = 0; round < 24; ++round) {
         const int dims = draw(random, 1, 5) * (round % 3 == 0 ? 7 : 16);
         const int rows = draw(random, 1, 9) * 32;

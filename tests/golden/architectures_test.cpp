@@ -3,7 +3,11 @@
 // wrote them.
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include <cairn/io/gguf_export.hpp>
+#include <cairn/io/hf_config.hpp>
 #include <cairn/io/io.hpp>
 #include <cairn/io/json.hpp>
 
@@ -92,4 +96,48 @@ TEST_CASE("architectures of the standard parts are exported, or the error says w
     std::filesystem::remove(to);
     CHECK(written == 23);
     CHECK(refused == 10);
+}
+
+TEST_CASE("hostile numbers of the standard parts end in one error that names them",
+          "[golden][architectures]") {
+    const std::string data = CAIRN_TEST_DATA;
+    const auto with = [&](const std::string& model, const char* key, const char* value) {
+        Json config =
+            Json::parse(read_text(data + "/architectures/" + model + "/config.json", 1 << 20));
+        config[key] = Json::parse(value);
+        return code_of([&] { parse_hf_config(config.dump(), "config.json"); });
+    };
+    Json many =
+        Json::parse(read_text(data + "/architectures/stablelm-parallel/config.json", 1 << 20));
+    many["num_attention_heads"] = many["num_key_value_heads"] = 1 << 20;
+    many["hidden_size"] = 1 << 21;
+    CHECK(code_of([&] { parse_hf_config(many.dump(), "config.json"); }) == ErrorCode::bad_config);
+    CHECK(with("qwen3", "rope_parameters", R"({"rope_type": "default", "rope_theta": 1e300})") ==
+          ErrorCode::bad_config);
+    CHECK(with("qwen3", "rope_scaling", R"({"rope_type": "yarn", "factor": 4.0})") ==
+          ErrorCode::unsupported);
+    CHECK(with("gpt-neox", "rope_parameters",
+               R"({"rope_type": "default", "partial_rotary_factor": 0.01})") ==
+          ErrorCode::unsupported);
+    CHECK(with("gemma2", "layer_types", R"(["full_attention"])") == ErrorCode::bad_config);
+    CHECK(with("gemma2", "layer_types", R"(["a", "b", "c"])") == ErrorCode::unsupported);
+    CHECK(with("smollm3", "no_rope_layers", R"([1, "x"])") == ErrorCode::bad_config);
+    CHECK(with("mixtral", "num_experts_per_tok", "6") == ErrorCode::bad_config);
+    CHECK(with("mpt-clip", "attn_config", R"({"clip_qkv": -2.0})") == ErrorCode::bad_config);
+}
+
+TEST_CASE("what differs in its activation alone has another fingerprint",
+          "[golden][architectures]") {
+    const std::string data = CAIRN_TEST_DATA;
+    const std::string from = data + "/architectures/gpt-neox";
+    const auto to =
+        std::filesystem::temp_directory_path() / ("cairn-activation-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(to);
+    std::filesystem::copy_file(from + "/model.safetensors", to / "model.safetensors",
+                               std::filesystem::copy_options::overwrite_existing);
+    Json config = Json::parse(read_text(from + "/config.json", 1 << 20));
+    config["hidden_act"] = "gelu_new";
+    std::ofstream(to / "config.json") << config.dump();
+    CHECK(load_model(from).model.fingerprint() != load_model(to.string()).model.fingerprint());
+    std::filesystem::remove_all(to);
 }

@@ -65,9 +65,10 @@ class KvCache : public AnyCache {
             int layer = 0)
         : AnyCache(made<books>(layout, capacity, store, keep, as_read(read), layer)) {}
 
-    /// The cache of a layer of a model, where layers may read differently.
+    /// The cache of a layer of a model, where layers may keep or read
+    /// differently.
     static KvCache of_layer(int layer, const HeadLayout& layout, int capacity)
-    requires(f.read.few)
+    requires(f.read.few || requires { K::by_layer; })
     {
         return KvCache(layout, capacity, S{}, K{}, R{}, layer);
     }

@@ -229,7 +229,7 @@ class SpeculativeLoop {
     void advance() {
         draft_time_ = late_ = 0.0;
         tokens_.clear();
-        const int outlook = draft_.outlook(text_);
+        const int outlook = std::min(draft_.outlook(text_), Draft::outlooks - 1);
         if (outlook >= 0) guess(outlook);
         if (tokens_.size() > 1 && checked(outlook)) return;
         const auto start = Clock::now();

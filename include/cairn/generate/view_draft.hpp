@@ -3,6 +3,8 @@
 // cache: rows of guesses are staged behind the session's own and forgotten when the round ends.
 #pragma once
 
+#include <new>
+
 #include <utility>
 
 #include "cairn/generate/draft.hpp"
@@ -67,7 +69,15 @@ class ViewDraft final : public Draft {
         Token token = round.text().back();
         while (round.left() > 0) {
             const Slice slice{&ahead, {&token, 1}, LogitRows::last, logits_.data(), nullptr};
-            forward(model_, std::span(&slice, 1), context_).accept_all();
+            // What a guess has no room for, or cannot read, ends the guesses and not the text.
+            try {
+                forward(model_, std::span(&slice, 1), context_).accept_all();
+            } catch (const Error& error) {
+                if (error.code() == ErrorCode::cancelled) throw;
+                return;
+            } catch (const std::bad_alloc&) {
+                return;
+            }
             token = round.pick(logits_);
         }
     }

@@ -72,10 +72,15 @@ class GgufNumbers final : public ModelNumbers {
     return internal::read_recipe(architecture, numbers, source, limits);
 }
 
-/// Error{unsupported} if the file holds a bias of a matrix that the model would use without it: in
-/// this format what is there is meant.
+/// Error{unsupported} if the file holds a bias of a matrix that the model would use without it, or
+/// a step that it would leave out: in this format what is there is meant.
 inline void check_unread(const std::vector<std::string>& unread, const GgufSource& source) {
     for (const std::string& name : unread) {
+        require(!name.starts_with("rope_factors_") && name != "position_embd.weight" &&
+                    !name.ends_with(".attn_q_norm.weight") &&
+                    !name.ends_with(".attn_k_norm.weight"),
+                ErrorCode::unsupported, source.metadata().where(), ": tensor ", name,
+                " is not supported: this architecture has no such step here");
         if (!name.ends_with(".bias")) continue;
         const std::string weight = name.substr(0, name.size() - 4) + "weight";
         require(source.shape(weight) == nullptr ||

@@ -77,7 +77,8 @@ class GgufExport {
     ElementType type_for(const std::string& name, const std::vector<std::size_t>& shape) {
         const bool matrix = (shape.size() == 2 || shape.size() == 3) && name.ends_with(".weight") &&
                             name != "position_embd.weight" &&
-                            !name.ends_with(".ffn_gate_inp.weight");
+                            !name.ends_with(".ffn_gate_inp.weight") &&
+                            !name.ends_with("_norm.weight");
         if (!matrix) return ElementType::f32;
         const std::size_t values = block_size(type_).values;
         if (shape.back() % values == 0) return type_;
@@ -264,6 +265,10 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     const bool sentence = v.kind == Vocabulary::Kind::sentence;
     require(sentence || v.kind == Vocabulary::Kind::bytes, ErrorCode::unsupported, where,
             ": only vocabularies with merges are written to GGUF files");
+    require(!sentence || v.pre_tokenizer.empty(), ErrorCode::unsupported, where,
+            ": its pre_tokenizer has no name in GGUF files");
+    require(sentence ? v.normalizer.only_spaces() : v.normalizer.only_composes(),
+            ErrorCode::unsupported, where, ": its normalizer has no form in GGUF files");
     const Json& model = json["model"];
     GgufArray tokens{GgufType::string, {}, {}, {}};
     GgufArray types{GgufType::i32, {}, {}, {}};

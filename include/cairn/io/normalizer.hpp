@@ -3,6 +3,7 @@
 // that a reader of files brings along.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -90,6 +91,18 @@ class Normalizer {
         for (const Step& step : steps_)
             if (step.kind == Kind::replace && step.from == " ") return true;
         return false;
+    }
+
+    /// Whether texts are brought to form C at most, or spaces are written visibly at most.
+    bool only_composes() const noexcept {
+        return std::all_of(steps_.begin(), steps_.end(),
+                           [](const Step& step) { return step.kind == Kind::nfc; });
+    }
+    bool only_spaces() const noexcept {
+        return std::all_of(steps_.begin(), steps_.end(), [](const Step& step) {
+            return step.to == visible_space &&
+                   (prefix(step.kind) || (step.kind == Kind::replace && step.from == " "));
+        });
     }
 
     /// Adds the steps to a fingerprint.

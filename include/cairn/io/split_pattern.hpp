@@ -42,6 +42,7 @@ class SplitPattern {
         if (origin == Origin::file) steps_ = limits.regex_steps;
         pcre2_set_match_limit(context_.get(), steps_);
         pcre2_set_depth_limit(context_.get(), steps_);
+        pcre2_set_heap_limit(context_.get(), 65536);  // KiB; a match that needs more is an error
         int error = 0;
         PCRE2_SIZE where = 0;
         code_.reset(
@@ -50,6 +51,11 @@ class SplitPattern {
             pcre2_code_free);
         require(code_ != nullptr, ErrorCode::bad_tokenizer, "tokenizer: pattern error ", error,
                 " at offset ", where);
+        // Every step copies what all groups matched.
+        std::uint32_t groups = 0;
+        pcre2_pattern_info(code_.get(), PCRE2_INFO_CAPTURECOUNT, &groups);
+        require(groups <= 64, ErrorCode::bad_tokenizer, "tokenizer: a pattern with ", groups,
+                " groups; at most 64");
         // Where that fails, matches are interpreted: slower, and the same.
         if (origin == Origin::library) (void)pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
     }

@@ -28,6 +28,9 @@ class AnyFeedForward {
         return object_ != nullptr ? object_->parameters() : 0;
     }
     std::size_t bytes() const noexcept { return object_ != nullptr ? object_->bytes() : 0; }
+    std::size_t decode_bytes() const noexcept {
+        return object_ != nullptr ? object_->decode_bytes() : 0;
+    }
     void hash(Fingerprint& to) const {
         if (object_ != nullptr) object_->hash(to);
     }
@@ -39,6 +42,7 @@ class AnyFeedForward {
         virtual std::ptrdiff_t width() const noexcept = 0;
         virtual std::size_t parameters() const noexcept = 0;
         virtual std::size_t bytes() const noexcept = 0;
+        virtual std::size_t decode_bytes() const noexcept = 0;
         virtual void hash(Fingerprint&) const = 0;
     };
     template <class Part>
@@ -50,6 +54,12 @@ class AnyFeedForward {
         std::ptrdiff_t width() const noexcept override { return part.width(); }
         std::size_t parameters() const noexcept override { return part.parameters(); }
         std::size_t bytes() const noexcept override { return part.bytes(); }
+        std::size_t decode_bytes() const noexcept override {
+            if constexpr (requires { part.decode_bytes(); })
+                return part.decode_bytes();
+            else
+                return part.bytes();
+        }
         void hash(Fingerprint& to) const override { part.hash(to); }
         Part part;
     };

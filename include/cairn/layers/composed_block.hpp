@@ -53,6 +53,9 @@ class ComposedBlock {
                 "block: changes times ", parts_.residual.scale);
         require(parts_.residual.onto == Residual::Onto::row || parts_.attention_norm.given(),
                 ErrorCode::invalid_argument, "block: changes added to normed rows without a norm");
+        require(parts_.residual.onto == Residual::Onto::row ||
+                    parts_.residual.order == Residual::Order::sequential,
+                ErrorCode::invalid_argument, "block: parts side by side, added to normed rows");
     }
 
     /// In place on x [rows][width]; rows are staged in the slices' caches.
@@ -89,6 +92,9 @@ class ComposedBlock {
                parts_.mlp.parameters() + parts_.mlp_post_norm.parameters();
     }
     std::size_t bytes() const noexcept { return parts_.attention.bytes() + parts_.mlp.bytes(); }
+    std::size_t decode_bytes() const noexcept {
+        return parts_.attention.bytes() + parts_.mlp.decode_bytes();
+    }
     /// Adds weights and settings to a fingerprint.
     void hash(Fingerprint& to) const {
         for (const AnyNorm* norm : {&parts_.attention_norm, &parts_.attention_post_norm,

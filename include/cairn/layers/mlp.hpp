@@ -1,6 +1,7 @@
 // The feed-forward half of a block: activation(x W1) W2, and the gated form silu(x Wg) * (x Wu) Wd.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "cairn/layers/linear.hpp"
@@ -45,7 +46,10 @@ class Mlp {
     std::size_t parameters() const noexcept { return up_.parameters() + down_.parameters(); }
     std::size_t bytes() const noexcept { return up_.bytes() + down_.bytes(); }
     /// Adds the weights to a fingerprint.
-    void hash(Fingerprint& to) const { up_.hash(to), down_.hash(to); }
+    void hash(Fingerprint& to) const {
+        if (std::is_same_v<Activation, Gelu>) to.add(1U);  // the others' number is none
+        up_.hash(to), down_.hash(to);
+    }
 
   private:
     Linear up_;

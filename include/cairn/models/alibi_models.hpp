@@ -78,6 +78,7 @@ namespace cairn { inline namespace CAIRN_ABI {
             ": attention.max_alibi_bias ", c.alibi_bias, "; above 0, at most 64");
     const NumberName clamp{"attn_config.clip_qkv", "attention.clamp_kqv"};
     if (n.has(clamp)) c.clamp = static_cast<float>(n.number(clamp));
+    require(c.clamp >= 0.0F && c.clamp < 1e30F, n.code(), n.where(), ": clip_qkv ", c.clamp);
     if (n.has({"attn_config.softmax_scale"})) {
         c.attention_scale = static_cast<float>(n.number({"attn_config.softmax_scale"}));
         c.not_in_gguf = "GGUF files of mpt do not hold a scale of scores";

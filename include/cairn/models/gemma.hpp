@@ -80,6 +80,7 @@ namespace internal {
                                1024, n.count({"sliding_window_pattern"}, 1024, 6));
     set_windows(c, n, window, [period](int layer) { return (layer + 1) % period != 0; });
     for (StandardLayer& layer : c.layers) layer.rotation = layer.window > 0 ? 1 : 0;
+    check_two_rotations(c, Bases::two);
     return c;
 }
 

@@ -59,7 +59,8 @@ namespace internal {
     if (!shares) c.not_in_gguf = "GGUF files of qwen3moe have shares of the chosen experts";
     const int step = n.count({"decoder_sparse_step"}, 1024, 1);
     const std::vector<std::int64_t> dense = n.integers({"mlp_only_layers"});
-    const bool windows = !n.gguf() && n.boolean({"use_sliding_window"}, false);
+    const bool null = n.contains({"sliding_window"}) && !n.has({"sliding_window"});
+    const bool windows = !n.gguf() && n.boolean({"use_sliding_window"}, false) && !null;
     const int window = windows ? n.count({"sliding_window"}, 1 << 24, 4096) : 0;
     for (int i = 0; i < c.shape.layers; ++i) {
         StandardLayer& layer = c.layers[static_cast<std::size_t>(i)];

@@ -21,7 +21,9 @@ namespace cairn { inline namespace CAIRN_ABI {
     c.query_key_norm = QueryKeyNormKind::row;
     c.qkv_bias = c.out_bias = bias_need(n, "attention_bias", false);
     n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
-    rotate_all(c, n, {.usual_theta = third ? 5e5 : 1e4, .kind = "full_attention"});
+    rotate_all(c, n,
+               {.usual_theta = third ? 5e5 : 1e4,
+                .kind = third ? std::string_view("full_attention") : std::string_view()});
     if (!third) return c;
     // Older files say a base for the full layers only.
     c.rotations.push_back(read_rotary(n, c.rotations.front().dims, c.shape.context,
@@ -32,6 +34,7 @@ namespace cairn { inline namespace CAIRN_ABI {
     set_windows(c, n, n.count(window, 1 << 24, 4096),
                 [](int layer) { return (layer + 1) % 4 != 0; });
     for (StandardLayer& layer : c.layers) layer.rotation = layer.window > 0 ? 1 : 0;
+    check_two_rotations(c, Bases::one);
     return c;
 }
 [[gnu::cold]] inline ModelRecipe read_olmo2(ModelNumbers& n, const TensorSource&) {

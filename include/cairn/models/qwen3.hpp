@@ -31,7 +31,8 @@ namespace internal {
 /// The numbers of a Qwen3. Throws what `ModelNumbers` throws.
 [[gnu::cold]] inline StandardConfig read_qwen3_config(ModelNumbers& n) {
     StandardConfig c = internal::read_qwen3_shape(n, 32, 128);
-    if (!n.gguf() && n.boolean({"use_sliding_window"}, false)) {
+    const bool null = n.contains({"sliding_window"}) && !n.has({"sliding_window"});
+    if (!n.gguf() && n.boolean({"use_sliding_window"}, false) && !null) {
         const int window = n.count({"sliding_window"}, 1 << 24, 4096);
         const auto first = n.integer({"max_window_layers"}, 0, 1 << 24, 28);
         set_windows(c, n, window, [first](int layer) { return layer >= first; });

@@ -98,9 +98,11 @@ inline constexpr double most_times = 1e3;
 // config.json: rope_theta and rope_scaling, or the newer rope_parameters that holds both.
 [[gnu::cold]] inline void read_hf_rotary(ModelNumbers& n, const RotaryNames& names,
                                          RotarySettings& to) {
-    const bool both = n.has({"rope_parameters"});
     const std::string of_kind = std::string("rope_parameters.").append(names.kind);
     const bool nested = !names.kind.empty() && n.has({of_kind});
+    const bool both = names.kind.empty() ? n.has({"rope_parameters"}) : nested;
+    require(!n.has({"rope_parameters"}) || !n.has({"rope_scaling"}), ErrorCode::unsupported,
+            n.where(), ": rope_parameters beside rope_scaling");
     if (!both && (!names.scaled || !n.has({"rope_scaling"}))) return;
     const std::string in = nested ? of_kind + "." : both ? "rope_parameters." : "rope_scaling.";
     if (both) to.theta = n.number({in + "rope_theta", names.theta.gguf}, to.theta);
@@ -143,6 +145,7 @@ inline constexpr double most_times = 1e3;
     };
     if (scores == nullptr) unknown(yarn_times.data(), 0.0);
     unknown("rope.scaling.yarn_ext_factor", 1.0);
+    unknown("rope.scaling.yarn_attn_factor", 1.0);
     if (type != "yarn" || scores != nullptr) unknown(attention_times.data(), 1.0);
     if (type == "none") return;
     require(type == "linear" || type == "yarn", ErrorCode::unsupported, n.where(),
@@ -169,6 +172,8 @@ inline RotarySettings read_rotary(ModelNumbers& n, int dims, int context,
     else if (names.scaled)
         internal::read_gguf_rotary(n, result, scores);
     if (scores != nullptr) internal::read_yarn_scores(n, result.scaling, *scores);
+    require(result.theta > 1.0 && result.theta < 1e30, n.code(), n.where(), ": rotary theta ",
+            result.theta);
     return result;
 }
 

@@ -279,7 +279,10 @@ class Session final : public SessionState {
                 ErrorCode::invalid_argument, "restore: ", logits.size(), " logits, the model has ",
                 model_.vocabulary());
         // A cache that had forgotten rows numbers its room beyond what it was made for.
-        const int room = std::max(capacity(), caches_.begin()->capacity());
+        const Cache& first = *caches_.begin();
+        const bool beyond = cache_streams(first) && internal::relative_positions(model_);
+        const int most = beyond ? first.capacity() : std::min(first.capacity(), model_.context());
+        const int room = std::max(capacity(), most);
         marks_.shifted += room - capacity();
         set_capacity(room);
         set_position(position);

@@ -28,6 +28,10 @@ namespace cairn { inline namespace CAIRN_ABI {
     const bool normed = n.gguf() ? source.shape("blk.0.attn_q_norm.weight") != nullptr
                                  : n.boolean({"qk_layernorm"}, false);
     if (normed) {
+        // Folders have a tensor a head: no more of them than a file may hold.
+        const HeadLayout& heads = c.shape.heads;
+        const auto norms = std::int64_t{c.shape.layers} * (heads.heads + heads.kv_heads);
+        require(n.gguf() || norms <= 1 << 18, n.code(), n.where(), ": norms of ", norms, " heads");
         c.query_key_norm = QueryKeyNormKind::own_head;
         c.names.q_norm = {"self_attn.q_layernorm.norms.*", "attn_q_norm"};
         c.names.k_norm = {"self_attn.k_layernorm.norms.*", "attn_k_norm"};

@@ -184,8 +184,8 @@ inline Need bias_need(const ModelNumbers& n, std::string_view option, bool usual
     const int head = c.shape.heads.key_dim;
     const int dims =
         n.count({"", "rope.dimension_count"}, 4096, static_cast<std::int64_t>(head * partial));
-    require(dims <= head && dims % 2 == 0, ErrorCode::unsupported, n.where(), ": ", dims,
-            " rotated numbers of heads of ", head, " (even, at most the head)");
+    require(dims > 0 && dims <= head && dims % 2 == 0, ErrorCode::unsupported, n.where(), ": ",
+            dims, " rotated numbers of heads of ", head, " (even, at most the head)");
     n.note("rope.dimension_count", std::int64_t{dims});
     c.rotations.push_back(read_rotary(n, dims, c.shape.context, names));
     for (StandardLayer& layer : c.layers) layer.rotation = 0;
@@ -200,6 +200,20 @@ inline Need bias_need(const ModelNumbers& n, std::string_view option, bool usual
     require(share > 0.0 && share <= 1.0, n.code(), n.where(), ": a share of ", share,
             " of each head is rotated; (0, 1]");
     return share;
+}
+
+/// How many bases GGUF files of an architecture hold for two rotations.
+enum class Bases : std::uint8_t { one, two };
+
+/// Refuses an export where GGUF files cannot say what the second rotation, of layers with windows,
+/// is.
+[[gnu::cold]] inline void check_two_rotations(StandardConfig& c, Bases bases) {
+    const RotarySettings& full = c.rotations[0];
+    const RotarySettings& sliding = c.rotations[1];
+    if (sliding.scaling.kind != RotaryScaling::Kind::none ||
+        full.scaling.kind == RotaryScaling::Kind::llama3 ||
+        (bases == Bases::one && full.theta != sliding.theta))
+        c.not_in_gguf = "GGUF files cannot say the rotation of its layers with windows";
 }
 
 /// Gives layers a window where config.json's `layer_types` says so, or `sliding(i)` where there is
@@ -218,6 +232,8 @@ template <class Sliding>
                 "\"; known: full_attention, sliding_attention");
         const bool slides = listed ? types[i] == "sliding_attention" : sliding(static_cast<int>(i));
         c.layers[i].window = slides ? window : 0;
+        if (slides != sliding(static_cast<int>(i)))
+            c.not_in_gguf = "GGUF files cannot say which layers its layer_types name";
     }
 }
 

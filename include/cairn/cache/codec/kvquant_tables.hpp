@@ -63,6 +63,9 @@ class KvQuantTables {
             for (int bits = least_bits; bits <= most_bits; ++bits)
                 for (const bool keys : {true, false}) {
                     const std::span<const float> found = levels(layer, bits, keys);
+                    require(found.empty() || (found.front() >= -1.0F && found.back() <= 1.0F),
+                            ErrorCode::bad_file, "calibration: levels of layer ", layer,
+                            " are not within -1..1");
                     for (std::size_t i = 1; i < found.size(); ++i)
                         require(found[i - 1] <= found[i], ErrorCode::bad_file,
                                 "calibration: levels of layer ", layer, " do not ascend");

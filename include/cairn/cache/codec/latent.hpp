@@ -13,8 +13,10 @@ namespace internal {
 class LatentRows final : public DecodedCodec {
   public:
     explicit LatentRows(std::shared_ptr<const Codec> rows)
-        : DecodedCodec(
-              {.name = rows->name, .movable = rows->movable, .finite_only = rows->finite_only}),
+        : DecodedCodec({.name = rows->name,
+                        .movable = rows->movable,
+                        .based = rows->based,
+                        .finite_only = rows->finite_only}),
           rows_(std::move(rows)) {}
     std::size_t unit_bytes(int dims) const override { return rows_->unit_bytes(dims); }
     std::size_t row_bytes(int dims) const override { return rows_->row_bytes(dims); }

@@ -120,6 +120,7 @@ class PageBook final : public RowsRead {
         for (int row = begin; row < end;) {
             Run run;
             rows.locate(head, row, run);
+            run.base = rows.base();
             Rows from{};
             if (run.source != nullptr) {
                 run.end = rows.front();

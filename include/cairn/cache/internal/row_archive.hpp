@@ -109,6 +109,9 @@ class RowArchive {
                 read.row = first;
                 read.base = store.base();
                 read.count = codec.based ? to - first : unit_rows;
+                require(!codec.based || (store.base() != nullptr && store.base()->holds(first, to)),
+                        ErrorCode::bad_file, "archive: rows ", from, " to ", to,
+                        " are kept with those of the layer before, which has fewer");
                 codec.decode(read, stream.dims(), decoded_.data(), stream.dims(),
                              scratch_.with(codec.scratch_floats(stream.dims())));
                 require(kernels::active().all_finite(decoded_.data(),

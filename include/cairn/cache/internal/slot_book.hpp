@@ -246,7 +246,7 @@ class SlotBook {
             archive_pins(a, a.loading() ? read_pins : pins_);
             for (Slots& head : heads) head.archive(a, slots, committed, gaps != 0);
             if (notes_ > 0)
-                for (Slots& head : heads) head.archive_notes(a, notes_);
+                for (Slots& head : heads) head.archive_notes(a, committed < prompt ? notes_ : 0);
             const auto live = [&](int h, int row) {
                 const Slots& head = heads[static_cast<std::size_t>(h)];
                 return row < head.used && head.positions[static_cast<std::size_t>(row)] >= 0;

@@ -186,7 +186,7 @@ struct Slots {
     void archive_notes(CacheArchive& a, std::size_t count) {
         const bool prompted = !notes.empty();
         int there = prompted ? 1 : 0;
-        a.number("notes of queries", there, 0, 1);
+        a.number("notes of queries", there, 0, count > 0 ? 1 : 0);
         notes.resize(there != 0 ? count : 0);
         a.bytes(notes.data(), notes.size() * sizeof(double));
         for (const double x : notes)

@@ -28,14 +28,17 @@ class SpreadHeads final : public ScorerOver {
     void spread(std::span<const HeldRows> heads, std::span<int> budgets,
                 std::span<RankedRow> room) const override {
         std::size_t end = 0;
-        int total = 0;
+        std::int64_t total = 0;
         for (std::size_t h = 0; h < heads.size(); ++h) {
             const std::size_t begin = end;
             for (std::size_t i = 0; i < heads[h].positions.size(); ++i)
                 if (heads[h].positions[i] >= 0)
                     room[end++] = {over().worth(heads[h], static_cast<int>(i)), static_cast<int>(h),
                                    heads[h].positions[i]};
-            const int safe = safeguard_ > 0 ? std::max(1, budgets[h] * safeguard_ / 100) : 0;
+            const std::int64_t safe =
+                safeguard_ > 0
+                    ? std::max<std::int64_t>(1, std::int64_t{budgets[h]} * safeguard_ / 100)
+                    : 0;
             const auto own = room.subspan(begin, end - begin);
             const std::size_t n = best(own, safe);
             for (RankedRow& row : own.first(n)) row.worth = std::numeric_limits<double>::infinity();
@@ -52,7 +55,7 @@ class SpreadHeads final : public ScorerOver {
 
   private:
     // Puts the `count` best rows to the front; returns how many there are.
-    static std::size_t best(std::span<RankedRow> rows, int count) noexcept {
+    static std::size_t best(std::span<RankedRow> rows, std::int64_t count) noexcept {
         const std::size_t n = std::min(static_cast<std::size_t>(count), rows.size());
         std::nth_element(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(n), rows.end(),
                          [](const RankedRow& a, const RankedRow& b) {

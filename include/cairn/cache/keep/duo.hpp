@@ -9,13 +9,14 @@
 
 #include "cairn/cache/seam/head_scores.hpp"
 #include "cairn/cache/seam/keep_policy.hpp"
+#include "cairn/core/fingerprint.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
 
 /// Full heads keep all rows, the others the first `sinks` and the last `recent` ones.
 class SplitHeads final : public Scorer {
   public:
-    /// `full` is [layers][kv_heads]; layers beyond are refused by their caches. No layers: no head
+    /// `full` is [layers][kv_heads]; a layer beyond has no full head. No layers: no head
     /// is full. Error{invalid_argument}.
     SplitHeads(std::vector<bool> full, int kv_heads, int sinks, int recent)
         : full_(std::move(full)), kv_heads_(kv_heads), sinks_(sinks), recent_(recent) {
@@ -41,9 +42,10 @@ class SplitHeads final : public Scorer {
     }
     std::string name() const override {
         std::string text = "duo=" + std::to_string(recent_) + ",sinks=" + std::to_string(sinks_);
-        text.append(",of=");
-        for (const bool full : full_) text += full ? '1' : '0';
-        return text;
+        // A label of a file is short, and heads are many.
+        Fingerprint heads;
+        for (const bool full : full_) heads.add(full ? 1U : 0U);
+        return text.append(",of=").append(std::to_string(heads.value()));
     }
 
   private:
@@ -62,6 +64,7 @@ struct DuoAttention {
     int full = 50;       ///< percent of the model's KV heads that keep all
     HeadScores heads{};  ///< by which these are chosen
 
+    static constexpr bool by_layer = true;  ///< layers have budgets of their own
     static constexpr std::string_view word = "duo";
     static constexpr std::string_view help =
         "every row in heads that need them, the first and last ones in the others";

@@ -64,6 +64,7 @@ struct PyramidKv {
     int budget = rows;  ///< of a layer, on average
     int beta = 20;
 
+    static constexpr bool by_layer = true;  ///< layers have budgets of their own
     static constexpr std::string_view word = "pyramidkv";
     static constexpr std::string_view help =
         "once, at the prompt's end: what its last queries looked at, fewer rows in higher layers";

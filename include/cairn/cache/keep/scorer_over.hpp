@@ -41,6 +41,11 @@ class ScorerOver : public Scorer {
     void note(const NotedQueries& queries, std::span<double> notes) const override {
         over().note(queries, notes);
     }
+    bool spreads() const override { return over().spreads(); }
+    void spread(std::span<const HeldRows> heads, std::span<int> budgets,
+                std::span<RankedRow> room) const override {
+        over().spread(heads, budgets, room);
+    }
     std::string name() const override { return over().name(); }
 
   private:

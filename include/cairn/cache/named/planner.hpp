@@ -147,12 +147,20 @@ inline CachePlan plan_model(const CacheSpec& spec, const HeadLayout& layout, int
     // Layers may differ, in what they keep and in how they are read.
     HeadLayout of_model = layout;
     of_model.layers = layers;
+    constexpr int told_apart = 4096;  // more than any model has; those behind are like the last
+    const auto multiply = [](CachePlan& of, int times) {
+        for (std::size_t* bytes : {&of.payload, &of.committed, &of.peak})
+            *bytes = checked_mul(*bytes, static_cast<std::size_t>(times), "cache bytes");
+    };
     CachePlan plan;
-    for (int layer = 0; layer < layers; ++layer)
+    for (int layer = 0; layer < std::min(layers, told_apart); ++layer)
         plan += plan_cache(spec, of_model, sequence, layer);
-    const auto times = static_cast<std::size_t>(sequences);
-    for (std::size_t* bytes : {&plan.payload, &plan.committed, &plan.peak})
-        *bytes = checked_mul(*bytes, times, "cache bytes");
+    if (layers > told_apart) {
+        CachePlan last = plan_cache(spec, of_model, sequence, told_apart - 1);
+        multiply(last, layers - told_apart);
+        plan += last;
+    }
+    multiply(plan, sequences);
     return plan;
 }
 

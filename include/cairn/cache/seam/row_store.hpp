@@ -62,6 +62,8 @@ class RowStore {
     virtual bool chunked() const noexcept { return false; }
     /// Whether rows may be numbered beyond the extent's capacity.
     virtual bool unbounded() const noexcept { return false; }
+    /// Whether rows [begin, end) may be read: asked where another layer's rows come from a file.
+    virtual bool holds(int begin, int end) const noexcept { return (void)begin, (void)end, true; }
     /// The same rows, shared until somebody writes.
     virtual std::unique_ptr<RowStore> share() const = 0;
     /// The rows below `end` in memory of their own.

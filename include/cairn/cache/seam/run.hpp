@@ -130,8 +130,7 @@ class RunList {
     void assign(const RunList& from, int low, int high) noexcept {
         clear();
         for (const Run& run : from) {
-            if (run.begin >= high) break;
-            if (run.end > low) push(run);
+            if (run.begin < high && run.end > low) push(run);
         }
     }
     int size() const noexcept { return count_; }

@@ -66,6 +66,7 @@ class ContiguousRows final : public RowStore {
         return ring_ > 0 && high - ring_ > front_ ? high - ring_ : front_;
     }
     int front() const noexcept override { return front_; }
+    bool holds(int, int end) const noexcept override { return end <= memory_->high; }
     void locate(int head, int row, Run& run) const noexcept override {
         run.codec = codec_;
         run.head = head;

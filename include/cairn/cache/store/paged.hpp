@@ -75,6 +75,13 @@ class PagedRows final : public RowStore {
     int oldest() const noexcept override { return gone_ * pool_->rows(); }
     int front() const noexcept override { return 0; }
     bool unbounded() const noexcept override { return true; }
+    bool holds(int begin, int end) const noexcept override {
+        for (int b = begin / pool_->rows(); b * pool_->rows() < end; ++b)
+            if (static_cast<std::size_t>(b) >= table_.size() ||
+                table_[static_cast<std::size_t>(b)] == none)
+                return false;
+        return true;
+    }
     void locate(int head, int, Run& run) const noexcept override {
         run.codec = codec_ != nullptr ? codec_.get() : &pool_->codec();
         run.head = head;
