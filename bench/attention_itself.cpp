@@ -263,10 +263,10 @@ void measure_threads(const char* codec, const HeadLayout& layout, int layers,
     }
     const double rate = decode.bytes() / together.median();
     result["decode"].push_back({{"shape", shape_name(layout, rows)},
-                                 {"codec", codec},
-                                 {"one_seconds", alone.median()},
-                                 {"all_seconds", together.median()},
-                                 {"bytes_a_second", rate}});
+                                {"codec", codec},
+                                {"one_seconds", alone.median()},
+                                {"all_seconds", together.median()},
+                                {"bytes_a_second", rate}});
     if (!options.json)
         std::printf(
             "decode %s %s: one thread %.3f ms, %d threads %.3f ms a layer (%.2fx, %.1f GB/s)\n",

@@ -201,8 +201,8 @@ int main() {
           "paged=16:q8_0:window=60,sinks=4", "contiguous:f16:window=60,sinks=4",
           "paged=16:f16:h2o=80,recent=20", "contiguous:q8_0:h2o=80,recent=20",
           "contiguous:f16:snapkv=64", "paged=16:f16:hashevict=64", "paged=16:f16:keydiff=64",
-          "contiguous:q8_0:expected=64,future=20",
-          "paged=16:f16:all:quest=48,full=0", "contiguous,disk=32:f16:all:quest=48,full=1"}) {
+          "contiguous:q8_0:expected=64,future=20", "paged=16:f16:all:quest=48,full=0",
+          "contiguous,disk=32:f16:all:quest=48,full=1"}) {
         caches(text);  // first use of anything static
         sessions(text);
         const long before = live;

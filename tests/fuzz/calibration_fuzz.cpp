@@ -1,5 +1,5 @@
-// Calibrations of KVQuant: files as they are, and with the sum that belongs to their bytes, so that what
-// is behind it is looked at too.
+// Calibrations of KVQuant: files as they are, and with the sum that belongs to their bytes, so that
+// what is behind it is looked at too.
 #include <cairn/cache/codec/kvquant_tables.hpp>
 
 #include "fuzz.hpp"
