@@ -140,6 +140,7 @@ class Encoder {
         if (!cache_.append(piece, ids_)) {
             const std::size_t at = ids_.size();
             if (v_.kind == Vocabulary::Kind::unigram) {
+                check(piece.size());
                 search_.encode(v_, tables_.without_symbols, piece, ids_);
             } else {
                 encode_wordpiece(v_, tables_.without_symbols, piece, ids_);
