@@ -36,8 +36,8 @@ inline TinyLlama tiny_llama() {
     return random_llama<RotaryHalf>(random, shape);
 }
 /// Smaller still, of `words` tokens, for scripts of many steps.
-inline TinyLlama small_llama(int words, int context) {
-    Random random(3);
+inline TinyLlama small_llama(int words, int context, std::uint64_t seed = 3) {
+    Random random(seed);
     LlamaShape shape;
     shape.layout = {4, 2, 16, 16};
     shape.width = 16;

@@ -69,16 +69,7 @@ void check_as_plain(ViewSession& session, const TinyLlama& model, Tokens text) {
 TEST_CASE("QuantSpec over 512 tokens and its flushes is plain decoding over the same cache",
           "[quant_spec][speculative]") {
     const auto model = view_model();
-    const auto other = [] {
-        Random random(9);
-        LlamaShape shape;
-        shape.layout = {4, 2, 16, 16};
-        shape.width = 16;
-        shape.hidden = 16;
-        shape.vocabulary = view_words;
-        shape.context = 700;
-        return random_llama<RotaryHalf>(random, shape);
-    }();
+    const auto other = small_llama(view_words, 700, 9);
     const std::vector<Token> prompt{1, 2, 3, 4, 5, 6, 7};
     for (const float t : {0.0F, 1.5F})
         for (const bool cheaper : {false, true}) {

@@ -11,7 +11,7 @@
 #include <cairn/io/io.hpp>
 #include <cairn/io/json.hpp>
 
-#include "support.hpp"
+#include "golden/golden_support.hpp"
 using namespace support;
 
 namespace {
@@ -29,18 +29,7 @@ void check_standard(const std::string& path, const Json& item) {
     const auto tokens = item["tokens"].get<std::vector<Token>>();
     const auto vocabulary = static_cast<std::size_t>(loaded.model.vocabulary());
     const std::vector<float> logits = standard_logits(loaded, tokens);
-    for (std::size_t i = 0; i < item["rows"].size(); ++i) {
-        const auto wanted = item["logits"][i].get<std::vector<float>>();
-        const auto row = item["rows"][i].get<std::size_t>();
-        REQUIRE(wanted.size() == vocabulary);
-        float largest = 0.0F, worst = 0.0F;
-        for (std::size_t v = 0; v < vocabulary; ++v) {
-            largest = std::max(largest, std::abs(wanted[v]));
-            worst = std::max(worst, std::abs(wanted[v] - logits[row * vocabulary + v]));
-        }
-        INFO("row " << row << ": off by " << worst << " of " << largest);
-        CHECK(worst < 1e-4F * largest);
-    }
+    check_golden(item, logits, vocabulary);
     // One by one, and in chunks over pages, gives the same bits.
     auto single = loaded.model.session<KvCache<>>(64);
     for (std::size_t i = 0; i < tokens.size(); ++i)

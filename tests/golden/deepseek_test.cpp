@@ -9,6 +9,7 @@
 #include <cairn/cache/planner.hpp>
 #include <cairn/models/verify.hpp>
 
+#include "golden/golden_support.hpp"
 #include "session_support.hpp"
 using namespace support;
 
@@ -36,16 +37,9 @@ std::vector<float> all_logits(const AnyModel& model, Tokens tokens, const char* 
 // The largest difference from the golden rows, as a part of their largest number.
 double off_golden(const Json& item, const std::vector<float>& logits) {
     double worst = 0.0;
-    for (std::size_t i = 0; i < item["rows"].size(); ++i) {
-        const auto wanted = item["logits"][i].get<std::vector<float>>();
-        const auto row = item["rows"][i].get<std::size_t>();
-        float largest = 0.0F, off = 0.0F;
-        for (std::size_t v = 0; v < wanted.size(); ++v) {
-            largest = std::max(largest, std::abs(wanted[v]));
-            off = std::max(off, std::abs(wanted[v] - logits[row * wanted.size() + v]));
-        }
-        worst = std::max(worst, double(off / largest));
-    }
+    const std::size_t vocabulary = item["logits"][0].size();
+    for (const GoldenRow& golden : golden_rows(item, logits, vocabulary))
+        worst = std::max(worst, double(golden.worst / golden.largest));
     return worst;
 }
 // A model of the folder in the form that rebuilds keys and values.

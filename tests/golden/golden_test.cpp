@@ -3,7 +3,7 @@
 #include <cairn/io/io.hpp>
 #include <cairn/io/json.hpp>
 
-#include "support.hpp"
+#include "golden/golden_support.hpp"
 using namespace support;
 
 namespace {
@@ -30,17 +30,7 @@ TEST_CASE("logits agree with Hugging Face to 1e-4 of the largest", "[golden]") {
         std::vector<float> logits(tokens.size() *
                                   static_cast<std::size_t>(loaded.model.vocabulary()));
         session.score(tokens, logits.data());
-        for (std::size_t i = 0; i < item["rows"].size(); ++i) {
-            const auto wanted = item["logits"][i].get<std::vector<float>>();
-            const auto row = item["rows"][i].get<std::size_t>();
-            float largest = 0.0F, worst = 0.0F;
-            for (std::size_t v = 0; v < wanted.size(); ++v) {
-                largest = std::max(largest, std::abs(wanted[v]));
-                worst = std::max(worst, std::abs(wanted[v] - logits[row * wanted.size() + v]));
-            }
-            INFO("row " << row << ": off by " << worst << " of " << largest);
-            CHECK(worst < 1e-4F * largest);
-        }
+        check_golden(item, logits, static_cast<std::size_t>(loaded.model.vocabulary()));
         ++models;
     }
     CHECK(models == 4);

@@ -66,7 +66,8 @@ def strings():
     return [s for s in dict.fromkeys(result) if "\0" not in s and "\\" not in s]
 
 
-def write_gguf(path, name, tokens, types, merges=None, scores=None):
+def new_gguf(path):
+    """A file with the numbers of some model, for its tokenizer alone."""
     w = gguf.GGUFWriter(path, "llama")
     w.add_block_count(1)
     w.add_context_length(64)
@@ -75,6 +76,11 @@ def write_gguf(path, name, tokens, types, merges=None, scores=None):
     w.add_head_count(1)
     w.add_layer_norm_rms_eps(1e-5)
     w.add_rope_dimension_count(8)
+    return w
+
+
+def write_gguf(path, name, tokens, types, merges=None, scores=None):
+    w = new_gguf(path)
     w.add_tokenizer_model("llama" if scores else "gpt2")
     if not scores:
         w.add_tokenizer_pre(name)
@@ -273,14 +279,7 @@ def names(program):
 
 
 def write_words(path, model, tokens, types, scores, numbers, flags, charsmap=None):
-    w = gguf.GGUFWriter(path, "llama")
-    w.add_block_count(1)
-    w.add_context_length(64)
-    w.add_embedding_length(8)
-    w.add_feed_forward_length(8)
-    w.add_head_count(1)
-    w.add_layer_norm_rms_eps(1e-5)
-    w.add_rope_dimension_count(8)
+    w = new_gguf(path)
     w.add_tokenizer_model(model)
     w.add_token_list(tokens)
     if scores:

@@ -3,7 +3,7 @@
 #include <cairn/io/io.hpp>
 #include <cairn/io/json.hpp>
 
-#include "support.hpp"
+#include "golden/golden_support.hpp"
 using namespace support;
 
 namespace {
@@ -16,18 +16,7 @@ void check_model(const std::string& path, const Json& item) {
     auto session = loaded.model.session<KvCache<>>(loaded.model.context());
     std::vector<float> logits(tokens.size() * vocabulary);
     session.score(tokens, logits.data());
-    for (std::size_t i = 0; i < item["rows"].size(); ++i) {
-        const auto wanted = item["logits"][i].get<std::vector<float>>();
-        const auto row = item["rows"][i].get<std::size_t>();
-        REQUIRE(wanted.size() == vocabulary);
-        float largest = 0.0F, worst = 0.0F;
-        for (std::size_t v = 0; v < vocabulary; ++v) {
-            largest = std::max(largest, std::abs(wanted[v]));
-            worst = std::max(worst, std::abs(wanted[v] - logits[row * vocabulary + v]));
-        }
-        INFO("row " << row << ": off by " << worst << " of " << largest);
-        CHECK(worst < 1e-4F * largest);
-    }
+    check_golden(item, logits, vocabulary);
     // One by one gives the same bits.
     auto single = loaded.model.session<KvCache<>>(loaded.model.context());
     for (std::size_t i = 0; i < tokens.size(); ++i)

@@ -153,28 +153,40 @@ struct TokenizerGguf {
         });
     }
     void load_word_tokens(bool unigram) {
+        const std::size_t count =
+            each_token(unigram, [&](Token id, const std::string& name, std::int64_t type) {
+                const bool special = is_added(type);
+                v.set(id, special ? name : sentence_bytes(name), limits);
+                if (special)
+                    v.added.push_back({name, id, type != user_defined});
+                else if (unigram && type != byte)
+                    v.add_scored(id, name, double{v.scores[static_cast<std::size_t>(id)]}, limits);
+                else if (!unigram)
+                    check_limit(name.size(), limits.token_bytes, "token_bytes", metadata.where(),
+                                "bytes of a token", ErrorCode::bad_tokenizer),
+                        v.ids.emplace(name, id);
+            });
+        v.scores.clear();
+        if (unigram) v.log_scores.resize(count);
+    }
+    // Tokens that texts hold as they are, outside the model.
+    static bool is_added(std::int64_t type) noexcept {
+        return type == control || type == unknown || type == user_defined;
+    }
+    // Calls body(id, name, type) for every token, behind their scores; returns how many there are.
+    template <class Body>
+    std::size_t each_token(bool scored, const Body& body) {
         const GgufArray* tokens = token_list();
         const GgufArray* types = token_types(tokens->size());
-        if (unigram) load_scores(tokens->size());
+        if (scored) load_scores(tokens->size());
         for (std::size_t i = 0; i < tokens->size(); ++i) {
             const std::string& name = tokens->strings[i];
             const auto id = static_cast<Token>(i);
             require(!name.empty(), ErrorCode::bad_tokenizer, metadata.where(), ": token ", id,
                     " is empty");
-            const std::int64_t type = types == nullptr ? normal : types->integers[i];
-            const bool special = type == control || type == unknown || type == user_defined;
-            v.set(id, special ? name : sentence_bytes(name), limits);
-            if (special)
-                v.added.push_back({name, id, type != user_defined});
-            else if (unigram && type != byte)
-                v.add_scored(id, name, double{v.scores[i]}, limits);
-            else if (!unigram)
-                check_limit(name.size(), limits.token_bytes, "token_bytes", metadata.where(),
-                            "bytes of a token", ErrorCode::bad_tokenizer),
-                    v.ids.emplace(name, id);
+            body(id, name, types == nullptr ? std::int64_t{normal} : types->integers[i]);
         }
-        v.scores.clear();
-        if (unigram) v.log_scores.resize(tokens->size());
+        return tokens->size();
     }
     const GgufArray* token_list() const {
         const GgufArray* tokens = metadata.array("tokenizer.ggml.tokens", GgufType::string);
@@ -192,16 +204,8 @@ struct TokenizerGguf {
         return types;
     }
     void load_tokens(bool sentence) {
-        const GgufArray* tokens = token_list();
-        const GgufArray* types = token_types(tokens->size());
-        if (sentence) load_scores(tokens->size());
-        for (std::size_t i = 0; i < tokens->size(); ++i) {
-            const std::string& name = tokens->strings[i];
-            const auto id = static_cast<Token>(i);
-            require(!name.empty(), ErrorCode::bad_tokenizer, metadata.where(), ": token ", id,
-                    " is empty");
-            const std::int64_t type = types == nullptr ? normal : types->integers[i];
-            if (type == control || type == unknown || type == user_defined) {
+        each_token(sentence, [&](Token id, const std::string& name, std::int64_t type) {
+            if (is_added(type)) {
                 v.set(id, name, limits);
                 v.added.push_back({name, id, type != user_defined});
             } else if (type == byte) {
@@ -216,11 +220,12 @@ struct TokenizerGguf {
                 v.ids.emplace(sentence ? name : content, id);  // equal tokens: the lowest id
                 v.set(id, std::move(content), limits);
                 // How converters of models name an id that has no token.
-                if (type == unused && name == "[PAD" + std::to_string(id) + "]") v.used[i] = false;
+                if (type == unused && name == "[PAD" + std::to_string(id) + "]")
+                    v.used[static_cast<std::size_t>(id)] = false;
             }
             if (sentence) v.pieces.push_back(name);
             spelled.emplace(name, id);
-        }
+        });
         for (std::size_t b = 0; b < 256 && !sentence; ++b) {
             std::string symbol;
             append_utf8(symbol, byte_alphabet()[b]);

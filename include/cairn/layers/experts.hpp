@@ -123,13 +123,6 @@ struct SoftmaxRouter {
     }
 };
 
-/// What an expert makes of gate and up: silu(gate) * up, in place of the gate.
-struct SiluGate {
-    static void apply(float* gate, const float* up, std::ptrdiff_t n) {
-        kernels::active().silu_multiply(gate, up, n);
-    }
-};
-
 /// One expert: gate and up [width -> hidden], down [hidden -> width].
 struct Expert {
     Linear gate;

@@ -56,16 +56,34 @@ class Mlp {
     Linear down_;
 };
 
-/// SwiGLU (Shazeer 2020): silu(gate x) * (up x), then down.
-class SwiGlu {
+/// What a gated feed-forward makes of gate and up, in place of the gate: silu(gate) * up.
+struct SiluGate {
+    static constexpr const char* name = "swiglu";
+    static void apply(float* gate, const float* up, std::ptrdiff_t n) {
+        kernels::active().silu_multiply(gate, up, n);
+    }
+};
+/// activation(gate) * up: with Gelu or GeluNew the gate of GeGLU (Shazeer 2020).
+template <class Activation>
+struct ActivationGate {
+    static constexpr const char* name = "gated mlp";
+    static void apply(float* gate, const float* up, std::ptrdiff_t n) {
+        Activation::apply(gate, n);
+        for (std::ptrdiff_t i = 0; i < n; ++i) gate[i] *= up[i];
+    }
+};
+
+/// The gated form: Gate of gate x and up x [width -> hidden], then down [hidden -> width].
+template <class Gate>
+class GatedMlp {
   public:
-    SwiGlu() = default;
+    GatedMlp() = default;
     /// Throws Error{shape_mismatch}.
-    SwiGlu(Linear gate, Linear up, Linear down)
+    GatedMlp(Linear gate, Linear up, Linear down)
         : gate_up_(pair(std::move(gate), std::move(up))), down_(std::move(down)) {
         require(gate_up_.out() == 2 * down_.in() && gate_up_.in() == down_.out(),
-                ErrorCode::shape_mismatch, "swiglu: gate and up to ", gate_up_.out(), ", down ",
-                down_.in(), " -> ", down_.out());
+                ErrorCode::shape_mismatch, Gate::name, ": gate and up to ", gate_up_.out(),
+                ", down ", down_.in(), " -> ", down_.out());
     }
     /// y does not overlap x.
     void forward(const Activations& x, const Activations& y, Context& context) const {
@@ -76,7 +94,7 @@ class SwiGlu {
                                2 * hidden, x.rows};
         gate_up_.forward(x, both, context);
         for_each_row(context, x.rows, [&](std::ptrdiff_t r) {
-            kernels::active().silu_multiply(both.row(r), both.row(r) + hidden, hidden);
+            Gate::apply(both.row(r), both.row(r) + hidden, hidden);
         });
         down_.forward(both, y, context);
     }
@@ -88,8 +106,8 @@ class SwiGlu {
 
   private:
     static JoinedLinear pair(Linear gate, Linear up) {
-        require(gate.out() == up.out(), ErrorCode::shape_mismatch, "swiglu: gate to ", gate.out(),
-                ", up to ", up.out());
+        require(gate.out() == up.out(), ErrorCode::shape_mismatch, Gate::name, ": gate to ",
+                gate.out(), ", up to ", up.out());
         std::vector<Linear> parts;
         parts.push_back(std::move(gate));
         parts.push_back(std::move(up));
@@ -98,5 +116,8 @@ class SwiGlu {
     JoinedLinear gate_up_;
     Linear down_;
 };
+
+/// SwiGLU (Shazeer 2020): silu(gate x) * (up x), then down.
+using SwiGlu = GatedMlp<SiluGate>;
 
 }}  // namespace cairn

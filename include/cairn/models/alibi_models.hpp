@@ -86,11 +86,4 @@ namespace cairn { inline namespace CAIRN_ABI {
     return c;
 }
 
-[[gnu::cold]] inline ModelRecipe read_bloom(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_bloom_config(n));
-}
-[[gnu::cold]] inline ModelRecipe read_mpt(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_mpt_config(n));
-}
-
 }}  // namespace cairn

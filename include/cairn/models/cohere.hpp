@@ -32,8 +32,5 @@ namespace cairn { inline namespace CAIRN_ABI {
     rotate_all(c, n, {.usual_theta = 5e5});
     return c;
 }
-[[gnu::cold]] inline ModelRecipe read_cohere(ModelNumbers& n, const TensorSource& source) {
-    return standard_recipe(read_cohere_config(n, source));
-}
 
 }}  // namespace cairn

@@ -28,17 +28,29 @@ namespace cairn { inline namespace CAIRN_ABI {
     Linear up = reader.linear(at + ".up_proj");
     return {std::move(gate), std::move(up), reader.linear(at + ".down_proj")};
 }
+/// What the parts of experts are called, without ".weight"; a star is an expert's number.
+struct ExpertNames {
+    std::string gate;
+    std::string up;
+    std::string down;
+};
+/// So many experts.
+[[gnu::cold]] inline std::vector<Expert> read_experts(WeightReader& reader,
+                                                      const ExpertNames& names, int experts) {
+    std::vector<Expert> result;
+    for (int e = 0; e < experts; ++e) {
+        Linear gate = reader.linear(names.gate, e);
+        Linear up = reader.linear(names.up, e);
+        result.push_back({std::move(gate), std::move(up), reader.linear(names.down, e)});
+    }
+    return result;
+}
 /// The experts of `add_expert_lines`; `mlp` is what stands in front of ".experts".
 [[gnu::cold]] inline std::vector<Expert> read_experts(WeightReader& reader, const std::string& mlp,
                                                       int experts) {
-    std::vector<Expert> result;
-    for (int e = 0; e < experts; ++e) {
-        Linear gate = reader.linear(mlp + ".experts.*.gate_proj", e);
-        Linear up = reader.linear(mlp + ".experts.*.up_proj", e);
-        result.push_back(
-            {std::move(gate), std::move(up), reader.linear(mlp + ".experts.*.down_proj", e)});
-    }
-    return result;
+    const std::string at = mlp + ".experts.*.";
+    return read_experts(reader, ExpertNames{at + "gate_proj", at + "up_proj", at + "down_proj"},
+                        experts);
 }
 
 }}  // namespace cairn

@@ -84,11 +84,4 @@ namespace internal {
     return c;
 }
 
-[[gnu::cold]] inline ModelRecipe read_gemma2(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_gemma2_config(n));
-}
-[[gnu::cold]] inline ModelRecipe read_gemma3(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_gemma3_config(n));
-}
-
 }}  // namespace cairn

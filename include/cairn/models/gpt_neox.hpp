@@ -42,8 +42,5 @@ namespace cairn { inline namespace CAIRN_ABI {
                rotated_share(n, "rotary_pct", 0.25));
     return c;
 }
-[[gnu::cold]] inline ModelRecipe read_gpt_neox(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_gpt_neox_config(n));
-}
 
 }}  // namespace cairn

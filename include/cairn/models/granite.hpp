@@ -30,8 +30,5 @@ namespace cairn { inline namespace CAIRN_ABI {
     rotate_all(c, n);
     return c;
 }
-[[gnu::cold]] inline ModelRecipe read_granite(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_granite_config(n));
-}
 
 }}  // namespace cairn

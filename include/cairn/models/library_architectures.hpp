@@ -56,7 +56,7 @@ namespace internal {
 [[gnu::cold]] inline ModelRecipe read_llama(ModelNumbers& numbers, const TensorSource& source) {
     // GGUF files of Mixtral say that it is a Llama.
     if (numbers.has({"", "expert_count"}) && numbers.integer({"", "expert_count"}, 0, 1 << 12) > 0)
-        return read_mixtral(numbers, source);
+        return standard_reader<read_mixtral_config>(numbers, source);
     const LlamaConfig c = read_llama_config(numbers);
     return {{c.architecture, c.layers, c.width, c.context, c.vocabulary, c.heads},
             llama_tensors(c),
@@ -78,23 +78,23 @@ namespace internal {
             {"llama", "llama", internal::read_llama},
             {"mistral", "llama", internal::read_llama},
             {"qwen2", "qwen2", internal::read_llama},
-            {"mixtral", "llama", read_mixtral},
-            {"qwen3", "qwen3", read_qwen3},
-            {"qwen3_moe", "qwen3moe", read_qwen3_moe},
-            {"gemma2", "gemma2", read_gemma2},
-            {"gemma3_text", "gemma3", read_gemma3},
-            {"phi3", "phi3", read_phi3},
-            {"smollm3", "smollm3", read_smollm3},
-            {"olmo2", "olmo2", read_olmo2},
-            {"olmo3", "olmo2", read_olmo2},
-            {"granite", "granite", read_granite},
-            {"gpt_neox", "gptneox", read_gpt_neox},
-            {"gpt_bigcode", "starcoder", read_gpt_bigcode},
-            {"starcoder2", "starcoder2", read_starcoder2},
-            {"cohere", "command-r", read_cohere},
-            {"stablelm", "stablelm", read_stablelm},
-            {"bloom", "bloom", read_bloom},
-            {"mpt", "mpt", read_mpt}};
+            {"mixtral", "llama", standard_reader<read_mixtral_config>},
+            {"qwen3", "qwen3", standard_reader<read_qwen3_config>},
+            {"qwen3_moe", "qwen3moe", standard_reader<read_qwen3_moe_config>},
+            {"gemma2", "gemma2", standard_reader<read_gemma2_config>},
+            {"gemma3_text", "gemma3", standard_reader<read_gemma3_config>},
+            {"phi3", "phi3", standard_reader<read_phi3_config>},
+            {"smollm3", "smollm3", standard_reader<read_smollm3_config>},
+            {"olmo2", "olmo2", standard_reader<read_olmo2_config>},
+            {"olmo3", "olmo2", standard_reader<read_olmo2_config>},
+            {"granite", "granite", standard_reader<read_granite_config>},
+            {"gpt_neox", "gptneox", standard_reader<read_gpt_neox_config>},
+            {"gpt_bigcode", "starcoder", standard_reader<read_gpt_bigcode_config>},
+            {"starcoder2", "starcoder2", standard_reader<read_starcoder2_config>},
+            {"cohere", "command-r", standard_reader<read_cohere_config>},
+            {"stablelm", "stablelm", standard_reader<read_stablelm_config>},
+            {"bloom", "bloom", standard_reader<read_bloom_config>},
+            {"mpt", "mpt", standard_reader<read_mpt_config>}};
 }
 
 }}  // namespace cairn

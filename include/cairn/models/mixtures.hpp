@@ -59,9 +59,7 @@ namespace internal {
     if (!shares) c.not_in_gguf = "GGUF files of qwen3moe have shares of the chosen experts";
     const int step = n.count({"decoder_sparse_step"}, 1024, 1);
     const std::vector<std::int64_t> dense = n.integers({"mlp_only_layers"});
-    const bool null = n.contains({"sliding_window"}) && !n.has({"sliding_window"});
-    const bool windows = !n.gguf() && n.boolean({"use_sliding_window"}, false) && !null;
-    const int window = windows ? n.count({"sliding_window"}, 1 << 24, 4096) : 0;
+    const int window = internal::read_switched_window(n);
     for (int i = 0; i < c.shape.layers; ++i) {
         StandardLayer& layer = c.layers[static_cast<std::size_t>(i)];
         layer.experts =
@@ -69,15 +67,8 @@ namespace internal {
         layer.window = window;
         if (!layer.experts) c.not_in_gguf = "GGUF files of qwen3moe have experts in all layers";
     }
-    if (windows) c.not_in_gguf = "GGUF files of qwen3moe have no windows";
+    if (window > 0) c.not_in_gguf = "GGUF files of qwen3moe have no windows";
     return c;
-}
-
-[[gnu::cold]] inline ModelRecipe read_mixtral(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_mixtral_config(n));
-}
-[[gnu::cold]] inline ModelRecipe read_qwen3_moe(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_qwen3_moe_config(n));
 }
 
 }}  // namespace cairn

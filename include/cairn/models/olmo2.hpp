@@ -37,8 +37,5 @@ namespace cairn { inline namespace CAIRN_ABI {
     check_two_rotations(c, Bases::one);
     return c;
 }
-[[gnu::cold]] inline ModelRecipe read_olmo2(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_olmo2_config(n));
-}
 
 }}  // namespace cairn

@@ -25,8 +25,5 @@ namespace cairn { inline namespace CAIRN_ABI {
     for (StandardLayer& layer : c.layers) layer.window = static_cast<int>(window);
     return c;
 }
-[[gnu::cold]] inline ModelRecipe read_phi3(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_phi3_config(n));
-}
 
 }}  // namespace cairn

@@ -26,22 +26,24 @@ namespace internal {
     return c;
 }
 
+// The window of files that have one behind an option; 0: none.
+[[gnu::cold]] inline int read_switched_window(ModelNumbers& n) {
+    const bool null = n.contains({"sliding_window"}) && !n.has({"sliding_window"});
+    if (n.gguf() || !n.boolean({"use_sliding_window"}, false) || null) return 0;
+    return n.count({"sliding_window"}, 1 << 24, 4096);
+}
+
 }  // namespace internal
 
 /// The numbers of a Qwen3. Throws what `ModelNumbers` throws.
 [[gnu::cold]] inline StandardConfig read_qwen3_config(ModelNumbers& n) {
     StandardConfig c = internal::read_qwen3_shape(n, 32, 128);
-    const bool null = n.contains({"sliding_window"}) && !n.has({"sliding_window"});
-    if (!n.gguf() && n.boolean({"use_sliding_window"}, false) && !null) {
-        const int window = n.count({"sliding_window"}, 1 << 24, 4096);
+    if (const int window = internal::read_switched_window(n); window > 0) {
         const auto first = n.integer({"max_window_layers"}, 0, 1 << 24, 28);
         set_windows(c, n, window, [first](int layer) { return layer >= first; });
         c.not_in_gguf = "GGUF files of qwen3 have no windows";
     }
     return c;
-}
-[[gnu::cold]] inline ModelRecipe read_qwen3(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_qwen3_config(n));
 }
 
 }}  // namespace cairn

@@ -36,8 +36,5 @@ namespace cairn { inline namespace CAIRN_ABI {
     }
     return c;
 }
-[[gnu::cold]] inline ModelRecipe read_smollm3(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_smollm3_config(n));
-}
 
 }}  // namespace cairn

@@ -40,8 +40,5 @@ namespace cairn { inline namespace CAIRN_ABI {
     rotate_all(c, n, {}, rotated_share(n, "partial_rotary_factor", 0.25));
     return c;
 }
-[[gnu::cold]] inline ModelRecipe read_stablelm(ModelNumbers& n, const TensorSource& source) {
-    return standard_recipe(read_stablelm_config(n, source));
-}
 
 }}  // namespace cairn

@@ -3,12 +3,13 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "cairn/layers/gated_mlp.hpp"
 #include "cairn/layers/normed_embedding.hpp"
 #include "cairn/layers/projected_norms.hpp"
+#include "cairn/models/feed_forward.hpp"
 #include "cairn/models/standard_config.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -275,16 +276,13 @@ class StandardLoader {
         Linear down = reader_.linear(whole(n.down));
         if (c_.mlp == MlpKind::silu_gated)
             return AnyFeedForward(SwiGlu(std::move(gate), std::move(up), std::move(down)));
-        return AnyFeedForward(GatedMlp<GeluNew>(std::move(gate), std::move(up), std::move(down)));
+        return AnyFeedForward(
+            GatedMlp<ActivationGate<GeluNew>>(std::move(gate), std::move(up), std::move(down)));
     }
     AnyFeedForward experts() {
         const StandardExperts& e = c_.experts;
-        std::vector<Expert> parts;
-        for (int i = 0; i < e.count; ++i) {
-            Linear gate = reader_.linear(whole(e.gate), i);
-            Linear up = reader_.linear(whole(e.up), i);
-            parts.push_back({std::move(gate), std::move(up), reader_.linear(whole(e.down), i)});
-        }
+        std::vector<Expert> parts =
+            read_experts(reader_, ExpertNames{whole(e.gate), whole(e.up), whole(e.down)}, e.count);
         return AnyFeedForward(
             Experts<>(e.router, reader_.linear(whole(e.choice)), std::move(parts)));
     }
@@ -333,6 +331,15 @@ class StandardLoader {
                 return any_model(internal::StandardLoader(config, reader).load());
             },
             config.not_in_gguf};
+}
+/// The same as a reader of architectures: `read` gives the config of the numbers, or of these and
+/// the tensors.
+template <auto read>
+[[gnu::cold]] ModelRecipe standard_reader(ModelNumbers& n, const TensorSource& source) {
+    if constexpr (std::is_invocable_v<decltype(read), ModelNumbers&, const TensorSource&>)
+        return standard_recipe(read(n, source));
+    else
+        return (void)source, standard_recipe(read(n));
 }
 
 }}  // namespace cairn

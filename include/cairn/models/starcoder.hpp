@@ -71,11 +71,4 @@ namespace cairn { inline namespace CAIRN_ABI {
     return c;
 }
 
-[[gnu::cold]] inline ModelRecipe read_gpt_bigcode(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_gpt_bigcode_config(n));
-}
-[[gnu::cold]] inline ModelRecipe read_starcoder2(ModelNumbers& n, const TensorSource&) {
-    return standard_recipe(read_starcoder2_config(n));
-}
-
 }}  // namespace cairn

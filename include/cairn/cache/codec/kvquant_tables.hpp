@@ -2,10 +2,8 @@
 // file it is kept in.
 #pragma once
 
-#include <cerrno>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -15,7 +13,7 @@
 
 #include "cairn/core/checked.hpp"
 #include "cairn/core/fingerprint.hpp"
-#include "cairn/core/system_call.hpp"
+#include "cairn/core/small_file.hpp"
 #include "cairn/core/types.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -137,23 +135,8 @@ class KvQuantTables {
     /// Reads a file. Throws Error{io} and what parse() throws.
     static std::shared_ptr<const KvQuantTables> load(const std::string& path) {
         constexpr std::size_t most = std::size_t{1} << 28;
-        std::vector<std::byte> bytes;
-        struct File {
-            std::FILE* at;
-            ~File() {
-                if (at != nullptr) std::fclose(at);
-            }
-        } const file{std::fopen(path.c_str(), "rb")};
-        if (file.at == nullptr) fail_io(errno, path);
-        for (std::size_t held = 0;;) {
-            bytes.resize(held + (std::size_t{1} << 16));
-            const std::size_t n = std::fread(bytes.data() + held, 1, bytes.size() - held, file.at);
-            if (n == 0 && std::ferror(file.at) != 0) fail_io(errno, path);
-            held += n;
-            bytes.resize(held);
-            require(held <= most, ErrorCode::limit, path, ": more than ", most, " bytes");
-            if (n == 0) break;
-        }
+        const std::vector<std::byte> bytes = read_small_file(path, most);
+        require(bytes.size() <= most, ErrorCode::limit, path, ": more than ", most, " bytes");
         return std::make_shared<const KvQuantTables>(parse(bytes));
     }
 

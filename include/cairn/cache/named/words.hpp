@@ -42,9 +42,7 @@ class CacheWords {
     template <StorePolicy S>
     void store(S prototype) {
         put(stores_, S::word, usage_of<S>(), help_of<S>(),
-            [prototype](std::string_view words, std::string_view whole, std::string_view known) {
-                S policy = prototype;
-                internal::OptionReader(words, whole, known).read(policy);
+            filled(std::move(prototype), [](S policy) {
                 NamedStore named;
                 named.spec = spec_of(policy);
                 named.usage = usage_of<S>();
@@ -62,19 +60,15 @@ class CacheWords {
                     return AnyStore(std::move(store));
                 };
                 return named;
-            });
+            }));
     }
     /// A codec.
     template <CodecPolicy C>
     void codec(C prototype) {
         Reader<AnyCodec> read;
         if constexpr (HasOptions<C>)
-            read = [prototype](std::string_view words, std::string_view whole,
-                               std::string_view known) {
-                C policy = prototype;
-                internal::OptionReader(words, whole, known).read(policy);
-                return AnyCodec(std::move(policy));
-            };
+            read =
+                filled(std::move(prototype), [](C policy) { return AnyCodec(std::move(policy)); });
         else
             read = without_options(AnyCodec(std::move(prototype)));
         put(codecs_, C::word, usage_of<C>(), help_of<C>(), std::move(read));
@@ -89,22 +83,14 @@ class CacheWords {
     template <Keep K>
     void keep(K prototype) {
         put(keeps_, K::word, usage_of<K>(), help_of<K>(),
-            [prototype](std::string_view words, std::string_view whole, std::string_view known) {
-                K policy = prototype;
-                internal::OptionReader(words, whole, known).read(policy);
-                return AnyKeep(std::move(policy));
-            });
+            filled(std::move(prototype), [](K policy) { return AnyKeep(std::move(policy)); }));
     }
 
     /// A read.
     template <ReadPolicy R>
     void read(R prototype) {
         put(reads_, R::word, usage_of<R>(), help_of<R>(),
-            [prototype](std::string_view words, std::string_view whole, std::string_view known) {
-                R policy = prototype;
-                internal::OptionReader(words, whole, known).read(policy);
-                return AnyRead(std::move(policy));
-            });
+            filled(std::move(prototype), [](R policy) { return AnyRead(std::move(policy)); }));
     }
 
     /// A whole cache of one's own, in place of store, codec and keep: `make(layout, capacity,
@@ -112,14 +98,12 @@ class CacheWords {
     template <class C>
     void cache(C prototype) {
         put(caches_, C::word, usage_of<C>(), help_of<C>(),
-            [prototype](std::string_view words, std::string_view whole, std::string_view known) {
-                C policy = prototype;
-                internal::OptionReader(words, whole, known).read(policy);
+            filled(std::move(prototype), [](C policy) {
                 return NamedCache{[policy](const HeadLayout& layout, int capacity, int layer) {
                                       return AnyCache(policy.make(layout, capacity, layer));
                                   },
                                   spec_of(policy)};
-            });
+            }));
     }
 
     /// What a SPEC means that leaves a part out: the first that was added.
@@ -196,14 +180,19 @@ class CacheWords {
     template <class T>
     using Reader = std::function<T(std::string_view, std::string_view, std::string_view)>;
 
+    // What reads a SPEC's words into a copy of the policy, and hands it on to `finish`.
+    template <class P, class Finish>
+    static auto filled(P prototype, Finish finish) {
+        return [prototype = std::move(prototype), finish](
+                   std::string_view words, std::string_view whole, std::string_view known) {
+            P policy = prototype;
+            internal::OptionReader(words, whole, known).read(policy);
+            return finish(std::move(policy));
+        };
+    }
     // Compiled once for all codecs without settings.
     static Reader<AnyCodec> without_options(AnyCodec codec) {
-        return [codec = std::move(codec)](std::string_view words, std::string_view whole,
-                                          std::string_view known) {
-            AnyCodec policy = codec;
-            internal::OptionReader(words, whole, known).read(policy);
-            return policy;
-        };
+        return filled(std::move(codec), [](AnyCodec policy) { return policy; });
     }
     template <class P>
     static std::string help_of() {

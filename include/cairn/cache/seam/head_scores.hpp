@@ -3,14 +3,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
-#include <memory>
 #include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "cairn/core/error.hpp"
+#include "cairn/core/small_file.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
 
@@ -26,19 +24,15 @@ struct HeadScores {
     [[gnu::cold]] static HeadScores from_word(std::string_view path) {
         HeadScores result;
         result.file = std::string(path);
-        const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in(
-            std::fopen(result.file.c_str(), "rb"), std::fclose);
-        require(in != nullptr, ErrorCode::io, "scores of heads: cannot read ", result.file);
-        std::string text(std::size_t{1} << 20, '\0');
-        const std::size_t bytes = std::fread(text.data(), 1, text.size(), in.get());
-        require(bytes < text.size(), ErrorCode::bad_file, "scores of heads: ", result.file,
+        constexpr std::size_t most = (std::size_t{1} << 20) - 1;
+        const std::vector<std::byte> bytes = read_small_file(result.file, most);
+        require(bytes.size() <= most, ErrorCode::bad_file, "scores of heads: ", result.file,
                 " is larger than any model's");
-        text.resize(bytes);
+        const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
         std::size_t columns = 0;
         for (std::size_t at = 0; at < text.size();) {
             const std::size_t end = std::min(text.find('\n', at), text.size());
-            const std::size_t numbers =
-                result.add_line(std::string_view(text).substr(at, end - at));
+            const std::size_t numbers = result.add_line(text.substr(at, end - at));
             at = end + 1;
             if (numbers == 0) continue;
             if (result.layers++ == 0) columns = numbers;
