@@ -205,7 +205,7 @@ class Docs(unittest.TestCase):
                     continue
             elif words[0].startswith("-"):
                 if options.bin and flags and flags[0] == words[0]:
-                    if not any(re.search(rf"(?<![\w-]){flags[0]}\b", self.help_of(p) or "") for p in programs + ["tests/run", "examples/run"]):
+                    if not any(re.search(rf"(?<![\w-]){flags[0]}\b", self.help_of(p) or "") for p in programs + ["tests/run", "examples/run", "bench/peers", "bench/machine"]):
                         found.append(flags[0])
                 continue
             elif self.help_of(words[0]) is None:
