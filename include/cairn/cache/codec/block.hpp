@@ -259,7 +259,7 @@ class BlockCodec final : public Codec {
                  .finite_only = true,
                  .quantise_query =
                      of_keys && F.integers() ? &kernels::cached::quantise_query : nullptr}) {}
-    constexpr ~BlockCodec() override {}
+    constexpr ~BlockCodec() override = default;
     constexpr std::size_t unit_bytes(int dims) const override {
         const int width = checked_width(dims, F.blocks(max_row) == 1 ? max_block : max_row);
         return static_cast<std::size_t>(of_keys ? F.tile_bytes(width) : F.row_bytes(width));

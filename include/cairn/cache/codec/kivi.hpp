@@ -24,7 +24,7 @@ class ChannelCodec final : public Codec {
                  .movable = false,
                  .whole_units = true,
                  .finite_only = true}) {}
-    constexpr ~ChannelCodec() override {}
+    constexpr ~ChannelCodec() override = default;
     std::size_t unit_bytes(int dims) const override {
         return static_cast<std::size_t>(
             kernels::cached::channel_bytes(bits, checked_width(dims, max_row)));

@@ -22,7 +22,7 @@ class PlainRows final : public Codec {
   public:
     constexpr PlainRows()
         : Codec({.name = plain_format<type>.name, .rounds = type == ElementType::bf16}) {}
-    constexpr ~PlainRows() override {}
+    constexpr ~PlainRows() override = default;
     constexpr std::size_t unit_bytes(int dims) const override {
         return static_cast<std::size_t>(dims) * (type == ElementType::f32 ? 4 : 2);
     }
@@ -74,7 +74,7 @@ class PlainTiles final : public Codec {
         : Codec({.name = plain_format<type>.name,
                  .rows_per_unit = tile,
                  .rounds = type == ElementType::bf16}) {}
-    constexpr ~PlainTiles() override {}
+    constexpr ~PlainTiles() override = default;
     constexpr std::size_t unit_bytes(int dims) const override { return row_bytes(dims) * tile; }
     constexpr std::size_t row_bytes(int dims) const override {
         return static_cast<std::size_t>(dims) * 2;

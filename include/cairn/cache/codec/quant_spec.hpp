@@ -65,7 +65,7 @@ class PlaneCodec final : public Codec {
                  .whole_units = true,
                  .finite_only = true,
                  .coarse = rough}) {}
-    constexpr ~PlaneCodec() override {}
+    constexpr ~PlaneCodec() override = default;
     std::size_t unit_bytes(int dims) const override {
         const auto width = static_cast<std::size_t>(checked_width(dims, max_row));
         return 36 * (of_keys ? width : (width + 31) / 32 * 32);
