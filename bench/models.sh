@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 make_models() {
   local models=$root/build/models smollm2 type
-  smollm2=$("$root/cmake/fetch_smollm2.sh")
+  smollm2=$("$root/cmake/fetch_model.sh" smollm2)
   for type in q4_0 q8_0 f16 bf16; do
     [ -f "$models/smollm2.$type.gguf" ] || "$root/build/bench/bin/quantize" "$smollm2" "$models/smollm2.$type.gguf" --type $type
   done

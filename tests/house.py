@@ -158,10 +158,25 @@ def refused_by_gcc_14(include):
             for path in sorted(include.rglob("*.hpp")) if re.search(r"constexpr ~\w+\(\) override \{", path.read_text())]
 
 
+def readme_models(root):
+    """What README.md lists of models without a row in docs/models.md, and rows that it does not list."""
+    plain = lambda name: re.sub(r"[\s-]", "", name).lower()
+    said = re.search(r"Hugging Face folder of (.*?) \(\[docs/models.md\]", (root / "README.md").read_text(), re.S)
+    names = []
+    for name in re.split(r",\s+|\s+or\s+", said[1] if said else ""):
+        several = re.fullmatch(r"(\S+)\s+(\d+) and (\d+)", name)
+        # The first of a kind has no number: StarCoder.
+        names += [plain(several[1] + n.replace("1", "")) for n in several.groups()[1:]] if several else [plain(name)]
+    rows = [re.split(r", ", row) for row in re.findall(r"^\| ([^|]*?) \| `", (root / "docs/models.md").read_text(), re.M)][1:]
+    has = lambda name, row: any(plain(part).startswith(name) for part in row)
+    return [f"README.md lists {name}, docs/models.md does not" for name in names if not any(has(name, row) for row in rows)] + [
+        f"README.md does not list {row[0]}" for row in rows if not any(has(name, row) for name in names)]
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     include = root / "include" / "cairn"
-    found = named_elsewhere(include)[0] + asked_types(root) + untested(root) + too_long(include) + refused_by_gcc_14(include) + architectures(root)
+    found = named_elsewhere(include)[0] + asked_types(root) + untested(root) + too_long(include) + refused_by_gcc_14(include) + architectures(root) + readme_models(root)
     print(*found, sep="\n")
     if not found:
         print("the house is in order")

@@ -4,7 +4,7 @@ docs_test.py ROOT CXX [--include FOLDER:FOLDER...] [--bin FOLDER]
 
 A block of ```cpp is
 - a program of its own, if it has a main;
-- a piece of a header, if <!-- from cairn/FOLDER/NAME.hpp --> stands above it: its paragraphs, or else their lines, must
+- a piece of a header or of a test, if <!-- from cairn/FOLDER/NAME.hpp --> (or tests/...) stands above it: its paragraphs, or else their lines, must
   stand there, white space and comments aside;
 - else a fragment: declarations if it begins (behind comments and #include) with class, struct, template, enum or namespace,
   and statements of a function if not. A fragment sees what earlier ones of its page declare and the names of
@@ -80,7 +80,7 @@ class Code:
         """What does not compile, or does not stand in its header: a list of texts."""
         found = []
         for page, at, header, body in self.pieces:
-            path = "include/" + header
+            path = header if header.startswith("tests/") else "include/" + header
             code = plain_code(read(path)) if exists(path) else ""
             for piece in re.split(r"\n\s*\n", body):
                 if plain_code(piece) not in code and not all(plain_code(line) in code for line in piece.splitlines()):

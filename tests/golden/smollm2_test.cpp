@@ -1,4 +1,4 @@
-// The real model: SmolLM2-135M-Instruct (Q4_1). Needs the file that cmake/fetch_smollm2.sh fetches;
+// The real model: SmolLM2-135M-Instruct (Q4_1). Needs the file that cmake/fetch_model.sh fetches;
 // CAIRN_SMOLLM2 names it. Continuous integration fetches it; elsewhere these tests say that they
 // were left out.
 #include <cstdlib>
@@ -21,7 +21,7 @@ std::string smollm2() {
     const char* path = std::getenv("CAIRN_SMOLLM2");
     std::error_code error;
     if (path != nullptr && std::filesystem::exists(path, error)) return path;
-    std::cerr << "LEFT OUT: SmolLM2 is not here (cmake/fetch_smollm2.sh fetches it)\n";
+    std::cerr << "LEFT OUT: SmolLM2 is not here (cmake/fetch_model.sh fetches it)\n";
     return {};
 }
 

@@ -73,9 +73,21 @@ class Scripts(unittest.TestCase):
         }
         for text, reason in said.items():
             self.stand_in("python3", f"[ \"$2\" = venv ] && exit 1; cat >&2 <<'END'\n{text}\nEND\nexit 1")
-            r = subprocess.run(["bash", os.path.join(self.root, "cmake/fetch_smollm2.sh")], env={"PATH": self.bin}, capture_output=True, text=True, timeout=60)
+            r = subprocess.run(["bash", os.path.join(self.root, "cmake/fetch_model.sh"), "smollm2"], env={"PATH": self.bin}, capture_output=True, text=True, timeout=60)
             self.assertEqual(r.returncode, 1)
             self.assertIn(f"could not be fetched: {reason} (whole log in build/models/pip.log", r.stderr)
+
+    def test_a_licence_is_named_and_nothing_fetched_without_consent(self):
+        self.stand_in("python3", f"[ \"$1\" = -c ] || echo \"$@\" >>{self.root}/asked; exit 1")
+        fetch = lambda **more: subprocess.run(["bash", os.path.join(self.root, "cmake/fetch_model.sh"), "gemma3"], env={"PATH": self.bin, **more},
+                                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        for more in ({}, {"CAIRN_ACCEPT_GEMMA_TERMS": "no"}):
+            r = fetch(**more)
+            self.assertEqual(r.returncode, 1)
+            self.assertRegex(r.stderr, r"^Gemma is .* Gemma Terms of Use found at ai.google.dev/gemma/terms\nerror: without consent nothing is fetched")
+            self.assertFalse(os.path.exists(os.path.join(self.root, "asked")))
+        self.assertIn("fetching Gemma 3 270M (246 MB)", fetch(CAIRN_ACCEPT_GEMMA_TERMS="yes").stderr)
+        self.assertTrue(os.path.exists(os.path.join(self.root, "asked")))
 
     def test_what_cmake_downloads_has_a_hash(self):
         found = 0

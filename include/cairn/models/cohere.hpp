@@ -17,7 +17,7 @@ namespace cairn { inline namespace CAIRN_ABI {
     c.norm = NormKind::layer_without_bias;
     c.pairing = Pairing::interleaved;
     c.residual.order = Residual::Order::parallel;
-    c.qkv_bias = c.out_bias = bias_need(n, "attention_bias", false);
+    read_attention_bias(c, n);
     n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
     const double scale = n.number({"logit_scale", "logit_scale"}, 0.0625);
     require(std::abs(scale) < 1e6, n.code(), n.where(), ": logit_scale ", scale);
@@ -28,6 +28,8 @@ namespace cairn { inline namespace CAIRN_ABI {
         c.query_key_norm = QueryKeyNormKind::own_head;
         c.names.q_norm = {"self_attn.q_norm", "attn_q_norm"};
         c.names.k_norm = {"self_attn.k_norm", "attn_k_norm"};
+        if (c.shape.layers < 64)
+            c.not_in_gguf = "GGUF files of command-r norm queries and keys from 64 layers on";
     }
     rotate_all(c, n, {.usual_theta = 5e5});
     return c;

@@ -21,7 +21,7 @@ namespace internal {
     c.names.mlp_post_norm = {"post_feedforward_layernorm", "post_ffw_norm"};
     c.norm = NormKind::rms_plus_one;
     c.mlp = MlpKind::gelu_new_gated;
-    c.qkv_bias = c.out_bias = bias_need(n, "attention_bias", false);
+    read_attention_bias(c, n);
     n.one_of({"hidden_activation"}, "gelu_pytorch_tanh", {"gelu_pytorch_tanh", "gelu_new"});
     n.refuse({"use_bidirectional_attention"});
     c.embedding_scale = std::sqrt(static_cast<float>(c.shape.width));

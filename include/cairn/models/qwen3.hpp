@@ -20,7 +20,7 @@ namespace internal {
     c.names.q_norm = {"self_attn.q_norm", "attn_q_norm"};
     c.names.k_norm = {"self_attn.k_norm", "attn_k_norm"};
     c.query_key_norm = QueryKeyNormKind::head;
-    c.qkv_bias = c.out_bias = bias_need(n, "attention_bias", false);
+    read_attention_bias(c, n);
     n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
     rotate_all(c, n);
     return c;

@@ -13,7 +13,7 @@ namespace cairn { inline namespace CAIRN_ABI {
     numbers.usual_kv_heads = 4;
     StandardConfig c = read_standard(n, numbers);
     c.pairing = Pairing::interleaved_in_gguf;
-    c.qkv_bias = c.out_bias = bias_need(n, "attention_bias", false);
+    read_attention_bias(c, n);
     c.mlp_bias = bias_need(n, "mlp_bias", false);
     n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
     rotate_all(c, n, {.usual_theta = 2e6});

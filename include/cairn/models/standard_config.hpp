@@ -178,6 +178,14 @@ inline Need bias_need(const ModelNumbers& n, std::string_view option, bool usual
     return n.boolean({option}, usual) ? Need::always : Need::never;
 }
 
+/// Biases of all of attention's projections behind one option, in architectures whose GGUF files
+/// have none behind its output.
+[[gnu::cold]] inline void read_attention_bias(StandardConfig& c, const ModelNumbers& n) {
+    c.qkv_bias = c.out_bias = bias_need(n, "attention_bias", false);
+    if (c.out_bias == Need::always)
+        c.not_in_gguf = "GGUF files of its kind have no bias of attention's output";
+}
+
 /// One rotation for all layers. `partial` of each head is rotated; GGUF files say how many numbers.
 [[gnu::cold]] inline void rotate_all(StandardConfig& c, ModelNumbers& n,
                                      const RotaryNames& names = {}, double partial = 1.0) {
