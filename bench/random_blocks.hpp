@@ -28,9 +28,14 @@ inline void random_blocks(Random& random, ElementType type, std::size_t columns,
         std::memcpy(to.data() + i, &bits, 8);
     }
     const auto& layout = quantised::block_format(type).layout;
-    const double codes = layout.low_bits == 8 || layout.lookup
-                             ? 74.0
-                             : std::pow(2.0, layout.low_bits + layout.high_bits) * 0.29;
+    if (layout.fp4()) {  // the numbers of the table deviate by 2.9 before their power of two
+        const int power = static_cast<int>(std::floor(std::log2(deviation / 2.9) + 0.5));
+        for (std::size_t i = 0; i < to.size(); i += block.bytes)
+            to[i] = static_cast<std::byte>(127 + power);
+        return;
+    }
+    const double codes =
+        layout.wide() ? 74.0 : std::pow(2.0, layout.low_bits + layout.high_bits) * 0.29;
     const double factors = layout.scales == quantised::GroupScales::none       ? 1.0
                            : layout.scales == quantised::GroupScales::integers ? 40.0
                                                                                : 30.0;

@@ -8,6 +8,8 @@
 
 namespace support {
 
+/// How many block types there are, and the one of a number.
+inline constexpr int block_types = static_cast<int>(quantised::formats.size());
 inline ElementType block_type(int i) { return static_cast<ElementType>(3 + i); }
 
 /// Random blocks of `rows` x `columns`, as a file holds them; scales are f16 of sane size. With a
@@ -28,6 +30,10 @@ inline std::vector<std::byte> random_blocks(Random& random, int rows, int column
     if (type == ElementType::q6_k) scales = {208};
     for (std::size_t b = 0; b < blocks; ++b)
         for (const std::size_t at : scales) {
+            if (type == ElementType::mxfp4) {  // the exponent of a power of two
+                bytes[b * size.bytes] = static_cast<std::byte>(115 + random.below(12));
+                continue;
+            }
             const std::uint16_t f16 = f32_to_f16(static_cast<float>(random.normal() * 0.01));
             std::memcpy(bytes.data() + b * size.bytes + at, &f16, 2);
         }
@@ -71,7 +77,8 @@ inline float product_by_definition(const quantised::Format& format, const std::b
             const float d = x.d[k / 32];
             for (int i = 0; i < layout.group; ++i, ++k) {
                 int code = fields.codes[static_cast<std::size_t>(g * layout.group + i)];
-                if (layout.lookup) code = quantised::iq4_table[static_cast<std::size_t>(code)];
+                if (layout.lookup)
+                    code = quantised::table_of(layout)[static_cast<std::size_t>(code)];
                 dots += (code - layout.zero) * x.q[k];
                 sum += x.q[k];
             }

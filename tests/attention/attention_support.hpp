@@ -8,7 +8,7 @@ namespace support {
 struct Problem {
     HeadLayout layout;
     AttentionParameters parameters;
-    std::vector<float> slopes;
+    std::vector<float> slopes, sinks;
     RowMatrix q, k, v;
 };
 
@@ -27,6 +27,11 @@ inline Problem random_problem(Random& random, int most_rows) {
         for (int h = 0; h < p.layout.heads; ++h)
             p.slopes.push_back(0.5F / static_cast<float>(h + 1));
         p.parameters.alibi = p.slopes;
+    }
+    if (draw(random, 0, 2) == 0) {
+        for (int h = 0; h < p.layout.heads; ++h)
+            p.sinks.push_back(static_cast<float>(random.normal() * 3.0));
+        p.parameters.sinks = p.sinks;
     }
     return p;
 }

@@ -42,6 +42,6 @@ TEST_CASE("a tile's segments add up to the softmax over all of them", "[tiling]"
     state.add(3, 2, m1, l1, o1);
     state.add(3, 2, m2, l2, o2);
     std::vector<float> out(6, 7.0F);
-    state.finish({0, 3, 1, 0, 0}, 2, false, out.data(), 2);
+    state.finish({0, 3, 1, 0, 0}, 2, {}, false, out.data(), 2);
     CHECK(out == std::vector<float>{1.0F, 1.0F, 0.5F, 1.0F, 0.0F, 0.0F});
 }

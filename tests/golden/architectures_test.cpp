@@ -12,12 +12,14 @@
 #include <cairn/io/json.hpp>
 
 #include "golden/golden_support.hpp"
+#include "session_support.hpp"
 using namespace support;
 
 namespace {
 
-std::vector<float> standard_logits(const LoadedModel& loaded, Tokens tokens) {
+std::vector<float> standard_logits(const LoadedModel& loaded, Tokens tokens, Compute compute) {
     auto session = loaded.model.session<KvCache<>>(64);
+    session.context().compute = compute;
     std::vector<float> logits(tokens.size() * static_cast<std::size_t>(loaded.model.vocabulary()));
     session.score(tokens, logits.data());
     return logits;
@@ -28,8 +30,8 @@ void check_standard(const std::string& path, const Json& item) {
     const LoadedModel loaded = load_model(path);
     const auto tokens = item["tokens"].get<std::vector<Token>>();
     const auto vocabulary = static_cast<std::size_t>(loaded.model.vocabulary());
-    const std::vector<float> logits = standard_logits(loaded, tokens);
-    check_golden(item, logits, vocabulary);
+    check_golden(item, standard_logits(loaded, tokens, Compute::accurate), vocabulary);
+    const std::vector<float> logits = standard_logits(loaded, tokens, Compute::fast);
     // One by one, and in chunks over pages, gives the same bits.
     auto single = loaded.model.session<KvCache<>>(64);
     for (std::size_t i = 0; i < tokens.size(); ++i)
@@ -56,8 +58,8 @@ TEST_CASE("architectures of the standard parts agree with Hugging Face",
         check_standard(gguf, item);
         ++ggufs;
     }
-    CHECK(folders == 33);
-    CHECK(ggufs == 19);
+    CHECK(folders == 40);
+    CHECK(ggufs == 24);
 }
 
 TEST_CASE("architectures of the standard parts are exported, or the error says why not",
@@ -83,8 +85,8 @@ TEST_CASE("architectures of the standard parts are exported, or the error says w
         ++written;
     }
     std::filesystem::remove(to);
-    CHECK(written == 21);
-    CHECK(refused == 12);
+    CHECK(written == 25);
+    CHECK(refused == 15);
 }
 
 TEST_CASE("hostile numbers of the standard parts end in one error that names them",
@@ -112,6 +114,20 @@ TEST_CASE("hostile numbers of the standard parts end in one error that names the
     CHECK(with("gemma2", "layer_types", R"(["a", "b", "c"])") == ErrorCode::unsupported);
     CHECK(with("smollm3", "no_rope_layers", R"([1, "x"])") == ErrorCode::bad_config);
     CHECK(with("mixtral", "num_experts_per_tok", "6") == ErrorCode::bad_config);
+    for (const char* limit : {"0.0", "-1.0", "1e300", "\"x\""})
+        CHECK(with("gpt-oss", "swiglu_limit", limit) == ErrorCode::bad_config);
+    CHECK(with("gpt-oss", "swiglu_alpha", "0.0") == ErrorCode::bad_config);
+    CHECK(with("gpt-oss", "num_experts_per_tok", "6") == ErrorCode::bad_config);
+    CHECK(with("gpt-oss", "num_local_experts", "-5") == ErrorCode::bad_config);
+    const auto longrope = [&](const std::string& list) {
+        const std::string text = R"({"rope_type": "longrope", "short_factor": [1, 1, 1], )" +
+                                 (R"("long_factor": )" + list) + "}";
+        return with("phi3-longrope", "rope_parameters", text.c_str());
+    };
+    for (const char* list : {"[1, 2]", "[1, 2, 0]", "[1, 2, \"x\"]", "[1, 2, 1e300]", "7"})
+        CHECK(longrope(list) == ErrorCode::bad_config);
+    CHECK(with("phi3-longrope", "original_max_position_embeddings", "0") == ErrorCode::bad_config);
+    CHECK(with("phi3-longrope", "original_max_position_embeddings", "1") == ErrorCode::bad_config);
     CHECK(with("mpt-clip", "attn_config", R"({"clip_qkv": -2.0})") == ErrorCode::bad_config);
 }
 
@@ -129,4 +145,65 @@ TEST_CASE("what differs in its activation alone has another fingerprint",
     std::ofstream(to / "config.json") << config.dump();
     CHECK(load_model(from).model.fingerprint() != load_model(to.string()).model.fingerprint());
     std::filesystem::remove_all(to);
+}
+
+TEST_CASE("of a model that sees pictures the text part is read", "[golden][architectures]") {
+    const std::string data = CAIRN_TEST_DATA;
+    const LoadedModel loaded = load_model(data + "/architectures/gemma3-pictures");
+    CHECK(loaded.model.architecture() == "gemma3_text");
+    CHECK(loaded.end_of_text == std::vector<Token>{2, 5});
+    CHECK(loaded.unread == std::vector<std::string>{"vision_tower.post_layernorm.weight"});
+    CHECK(loaded.model.context() == 131072);
+}
+
+TEST_CASE("longrope: a session's capacity chooses how its rows are turned, for good",
+          "[golden][architectures]") {
+    const std::string data = CAIRN_TEST_DATA;
+    const LoadedModel loaded = load_model(data + "/architectures/phi3-longrope");
+    const auto vocabulary = static_cast<std::size_t>(loaded.model.vocabulary());
+    std::vector<Token> tokens;
+    for (Token t = 3; t < 23; ++t) tokens.push_back(t);
+    CHECK(loaded.model.layout(0).near == 24);
+    ThreadPool pool(2);
+    auto near = loaded.model.session<KvCache<>>(24, pool);
+    auto far = loaded.model.session<KvCache<>>(25, pool);
+    near.prefill(tokens), far.prefill(tokens);
+    CHECK_FALSE(same_bits(near.logits(), far.logits()));
+    const auto at_64 = standard_logits(loaded, tokens, Compute::fast);
+    CHECK(same_bits(std::span(at_64).last(vocabulary), far.logits()));
+
+    // Side by side, in any order, as alone.
+    auto near_too = near.fork();
+    auto far_too = far.copy();
+    const Token next[]{7};
+    std::vector<float> out(4 * vocabulary);
+    const Slice batch[]{{&far, next, LogitRows::last, &out[0]},
+                        {&near, next, LogitRows::last, &out[vocabulary]},
+                        {&near_too, next, LogitRows::last, &out[2 * vocabulary]},
+                        {&far_too, next, LogitRows::last, &out[3 * vocabulary]}};
+    Context context(pool);
+    forward(loaded.model, std::span<const Slice>(batch), context).accept_all();
+    for (const int capacity : {24, 25}) {
+        auto alone = loaded.model.session<KvCache<>>(capacity);
+        alone.prefill(tokens);
+        const auto wanted = alone.decode(7);
+        for (const std::size_t i :
+             {std::size_t{capacity == 24 ? 1U : 0U}, std::size_t{capacity == 24 ? 2U : 3U}})
+            CHECK(same_bits(std::span(out).subspan(i * vocabulary, vocabulary), wanted));
+    }
+
+    // A file goes on in sessions that turn alike, and in no other.
+    const Folder folder("-longrope");
+    const std::string path = folder.file("a.cairn");
+    const SessionOwner owner = SessionOwner::of(loaded, Compute::fast);
+    SessionText text;
+    text.tokens = tokens;
+    text.tokens.push_back(7);
+    save_session(path, far, text, owner);
+    auto longer = loaded.model.session<KvCache<>>(60);
+    load_session(path, longer, owner);
+    CHECK(same_bits(longer.decode(9), far.decode(9)));
+    auto shorter = loaded.model.session<KvCache<>>(24);
+    CHECK(code_of([&] { load_session(path, shorter, owner); }) == ErrorCode::model_mismatch);
+    CHECK(shorter.position() == 0);
 }

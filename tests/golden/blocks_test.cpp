@@ -25,7 +25,7 @@ std::vector<float> floats_of(const std::string& hex) {
 TEST_CASE("block formats decode and encode as ggml does", "[quantised][golden]") {
     const std::string path = std::string(CAIRN_TEST_DATA) + "/blocks.json";
     const Json golden = Json::parse(read_text(path, std::size_t{1} << 24));
-    for (int f = 0; f < 12; ++f) {
+    for (int f = 0; f < block_types; ++f) {
         const ElementType type = block_type(f);
         const std::string name(block_size(type).name);
         INFO(name);

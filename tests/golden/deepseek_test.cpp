@@ -48,7 +48,7 @@ AnyModel direct_model(const std::string& folder) {
     const JsonDocument json(parse_json(read_text(folder + "/config.json", 1'000'000),
                                        ErrorCode::bad_config, "config.json"));
     const JsonObject root(*json, ErrorCode::bad_config, "config.json");
-    HfNumbers numbers(root, "deepseek_v2");
+    HfNumbers numbers(root, root.string("model_type"));
     const DeepSeekConfig config = read_deepseek_config(numbers, source);
     const TensorTable table = deepseek_tensors(config);
     const LoadOptions options;
@@ -85,7 +85,7 @@ TEST_CASE("DeepSeek V2 agrees with Hugging Face, in both forms, from all kinds o
             if (name == "groups") CHECK(same_bits(from_gguf, logits));
         }
     }
-    CHECK(deepseek_golden().size() == 3);
+    CHECK(deepseek_golden().size() == 5);
 }
 
 TEST_CASE("DeepSeek V2: one by one, in any cut, on every store, codec and keep: the same bits",
@@ -230,6 +230,32 @@ TEST_CASE("DeepSeek V2: configurations that cannot be are refused", "[deepseek]"
     CHECK(refusal("rope_parameters",
                   {{"rope_type", "yarn"}, {"factor", 4.0}, {"mscale_all_dim", -1}}) ==
           ErrorCode::bad_config);
+    // V3: other words, and a class default where the folder is silent.
+    Json third = Json::parse(read_text(deepseek_files + "v3/config.json", 100'000));
+    const auto of_third = [&](const char* key, const Json& value) {
+        Json other = third;
+        other[key] = value;
+        INFO(key << " = " << value.dump());
+        return code_of([&] { parse_hf_config(other.dump(), "config.json"); });
+    };
+    CHECK(of_third("topk_method", "greedy") == ErrorCode::unsupported);
+    CHECK(of_third("scoring_func", "softmax") == ErrorCode::unsupported);
+    CHECK(of_third("rope_interleave", false) == ErrorCode::unsupported);
+    CHECK(of_third("n_group", 3) == ErrorCode::bad_config);
+    CHECK(of_third("num_experts_per_tok", 5) == ErrorCode::bad_config);
+    CHECK(of_third("norm_topk_prob", 2) == ErrorCode::bad_config);
+    CHECK(of_third("num_nextn_predict_layers", -1) == ErrorCode::bad_config);
+    const auto shared_rows = [](Json of, const char* null) {
+        of.erase("n_shared_experts");
+        if (null != nullptr) of[null] = nullptr;
+        const HfConfig read = parse_hf_config(of.dump(), "config.json");
+        const TensorEntry* line =
+            read.recipe.tensors.find("model.layers.1.mlp.shared_experts.up_proj.weight");
+        return line->need == Need::never ? std::ptrdiff_t{0} : line->shape.front();
+    };
+    CHECK(shared_rows(third, nullptr) == 6);
+    CHECK(shared_rows(third, "n_shared_experts") == 0);
+    CHECK(shared_rows(Json::parse(text), nullptr) == 12);
     // A tensor of another shape than the numbers say.
     const SafetensorsSource source(deepseek_files + "groups");
     Json config = Json::parse(text);

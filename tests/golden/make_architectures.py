@@ -7,12 +7,14 @@ Face transformers on those weights in float32.
   tests/golden/make_architectures.py [NAME...]      (needs torch, transformers 5.24 or newer, gguf 0.17 or newer)
 """
 import json
+import math
 import os
 import shutil
 import sys
 
 import gguf
 import numpy as np
+import safetensors.torch
 import torch
 import transformers as hf
 
@@ -28,6 +30,14 @@ def of(config, model, arch=None, **options):
     return dict(config=config, model=model, arch=arch, **options)
 
 
+def yarn(theta, factor, original, **more):
+    return {"rope_type": "yarn", "rope_theta": theta, "factor": factor, "original_max_position_embeddings": original, "beta_fast": 32.0, "beta_slow": 1.0, **more}
+
+
+def longrope(partial):
+    return {"rope_type": "longrope", "rope_theta": 1000.0, "partial_rotary_factor": partial, "short_factor": [1.0, 1.1, 1.3], "long_factor": [1.5, 2.5, 4.25]}
+
+
 MODELS = {
     "qwen3": lambda: of(hf.Qwen3Config(**BASE, head_dim=10, rope_theta=300.0), hf.Qwen3ForCausalLM, A.QWEN3),
     "qwen3-bias-tied": lambda: of(hf.Qwen3Config(**{**BASE, "num_key_value_heads": 1}, head_dim=6, attention_bias=True, tie_word_embeddings=True), hf.Qwen3ForCausalLM),
@@ -39,12 +49,16 @@ MODELS = {
     "gemma2": lambda: of(hf.Gemma2Config(**{**BASE, "num_hidden_layers": 3}, head_dim=10, sliding_window=6, query_pre_attn_scalar=10, attn_logit_softcapping=3.0, final_logit_softcapping=4.0), hf.Gemma2ForCausalLM, A.GEMMA2),
     "gemma2-scalar": lambda: of(hf.Gemma2Config(**BASE, head_dim=8, sliding_window=7, query_pre_attn_scalar=13, final_logit_softcapping=None), hf.Gemma2ForCausalLM),
     "gemma3": lambda: of(hf.Gemma3TextConfig(**{**BASE, "num_hidden_layers": 7}, head_dim=10, sliding_window=6, query_pre_attn_scalar=10), hf.Gemma3ForCausalLM, A.GEMMA3),
+    "gemma3-pictures": lambda: of(hf.Gemma3TextConfig(**{**BASE, "num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 4}, head_dim=6, sliding_window=6, sliding_window_pattern=2), hf.Gemma3ForCausalLM, pictures="language_model."),
     "phi3": lambda: of(hf.Phi3Config(**BASE, sliding_window=None), hf.Phi3ForCausalLM, A.PHI3),
     "phi3-partial": lambda: of(hf.Phi3Config(**{**BASE, "hidden_size": 32, "num_key_value_heads": 1}, partial_rotary_factor=0.75, sliding_window=9, tie_word_embeddings=True), hf.Phi3ForCausalLM),
+    "phi3-longrope": lambda: of(hf.Phi3Config(**{**BASE, "hidden_size": 32}, partial_rotary_factor=0.75, sliding_window=None, original_max_position_embeddings=24, rope_scaling=longrope(0.75)), hf.Phi3ForCausalLM, A.PHI3),
+    "phi3-longrope-near": lambda: of(hf.Phi3Config(**BASE, sliding_window=None, original_max_position_embeddings=64, rope_scaling=longrope(1.0)), hf.Phi3ForCausalLM, A.PHI3),
     "smollm3": lambda: of(hf.SmolLM3Config(**{**BASE, "num_hidden_layers": 5}), hf.SmolLM3ForCausalLM, A.SMOLLM3),
     "smollm3-list": lambda: of(hf.SmolLM3Config(**{**BASE, "num_hidden_layers": 3}, no_rope_layers=[0, 1, 0], use_sliding_window=True, sliding_window=5, attention_bias=True, mlp_bias=True), hf.SmolLM3ForCausalLM),
     "olmo2": lambda: of(hf.Olmo2Config(**BASE, rope_theta=500.0), hf.Olmo2ForCausalLM, A.OLMO2),
     "olmo3": lambda: of(hf.Olmo3Config(**{**BASE, "num_hidden_layers": 5, "max_position_embeddings": 128}, sliding_window=6, rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "attention_factor": 1.2, "beta_fast": 16.0, "beta_slow": 1.0}), hf.Olmo3ForCausalLM),
+    "olmo3-marks": lambda: of(hf.Olmo3Config(**{**BASE, "num_hidden_layers": 3}, sliding_window=6, layer_types=["full_attention", "sliding_attention", "full_attention"], rope_parameters={"rope_type": "default", "rope_theta": 700.0}), hf.Olmo3ForCausalLM, A.OLMO2),
     "granite": lambda: of(hf.GraniteConfig(**BASE, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.3, logits_scaling=2.5, tie_word_embeddings=True), hf.GraniteForCausalLM, A.GRANITE),
     "granite-bias": lambda: of(hf.GraniteConfig(**BASE, attention_bias=True, mlp_bias=True), hf.GraniteForCausalLM),
     "gpt-neox": lambda: of(hf.GPTNeoXConfig(**{k: v for k, v in BASE.items() if k != "num_key_value_heads"}, rotary_pct=0.7), hf.GPTNeoXForCausalLM, A.GPTNEOX),
@@ -61,6 +75,9 @@ MODELS = {
     "bloom-normed": lambda: of(hf.BloomConfig(**SMALL, hidden_size=24, n_layer=2, n_head=3, apply_residual_connection_post_layernorm=True), hf.BloomForCausalLM),
     "mpt": lambda: of(hf.MptConfig(**SMALL, d_model=24, n_heads=3, n_layers=2, max_seq_len=96), hf.MptForCausalLM, A.MPT),
     "mpt-clip": lambda: of(hf.MptConfig(**SMALL, d_model=24, n_heads=4, n_layers=2, max_seq_len=96, attn_config={"clip_qkv": 1.5}), hf.MptForCausalLM, A.MPT),
+    "gpt-oss": lambda: of(hf.GptOssConfig(**{**BASE, "num_hidden_layers": 3}, head_dim=6, num_local_experts=5, num_experts_per_tok=3, sliding_window=6, rope_parameters=yarn(1500.0, 8.0, 24, truncate=False)), hf.GptOssForCausalLM, A.GPT_OSS),
+    "gpt-oss-other": lambda: of(hf.GptOssConfig(**{**BASE, "num_key_value_heads": 1}, head_dim=10, num_local_experts=3, num_experts_per_tok=3, sliding_window=5, layer_types=["full_attention", "sliding_attention"], attention_bias=False, swiglu_limit=0.4, swiglu_alpha=1.3, tie_word_embeddings=True, rope_parameters={"rope_type": "default", "rope_theta": 300.0}), hf.GptOssForCausalLM),
+    "gpt-oss-mxfp4": lambda: of(hf.GptOssConfig(**{**BASE, "hidden_size": 64, "intermediate_size": 32}, head_dim=8, num_local_experts=4, num_experts_per_tok=2, sliding_window=7, rope_parameters=yarn(150000.0, 32.0, 32, truncate=False)), hf.GptOssForCausalLM, A.GPT_OSS, mxfp4=True),
     "mpt-scale": lambda: of(hf.MptConfig(**SMALL, d_model=24, n_heads=4, n_layers=2, max_seq_len=96, attn_config={"softmax_scale": 0.3}), hf.MptForCausalLM),
 }
 
@@ -89,12 +106,12 @@ def numbers(w, arch, c):
     w.add_head_count(heads)
     if arch not in (A.GPTNEOX, A.BLOOM, A.MPT):
         w.add_head_count_kv(kv)
-    if arch in (A.LLAMA, A.QWEN3MOE):
+    if arch in (A.LLAMA, A.QWEN3MOE, A.GPT_OSS):
         w.add_expert_count(get("num_local_experts", "num_experts"))
         w.add_expert_used_count(c.num_experts_per_tok)
-    if arch == A.QWEN3MOE:
-        w.add_expert_feed_forward_length(c.moe_intermediate_size)
-    if arch in (A.QWEN3, A.QWEN3MOE, A.GEMMA2, A.GEMMA3):
+    if arch in (A.QWEN3MOE, A.GPT_OSS):
+        w.add_expert_feed_forward_length(get("moe_intermediate_size", "intermediate_size"))
+    if arch in (A.QWEN3, A.QWEN3MOE, A.GEMMA2, A.GEMMA3, A.GPT_OSS):
         w.add_key_length(head)
         w.add_value_length(head)
     rms = get("rms_norm_eps")
@@ -108,12 +125,26 @@ def numbers(w, arch, c):
         w.add_rope_freq_base(float(full["rope_theta"]))
         if arch not in (A.GEMMA2, A.GEMMA3):
             w.add_rope_dimension_count(int(head * full.get("partial_rotary_factor", 1.0)))
+    if full.get("rope_type") == "yarn":
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(full["factor"])
+        w.add_rope_scaling_orig_ctx_len(full["original_max_position_embeddings"])
+    if full.get("rope_type") == "longrope":
+        original = c.original_max_position_embeddings
+        scale = c.max_position_embeddings / original
+        w.add_rope_scaling_orig_ctx_len(original)
+        w.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(scale) / math.log(original)))
+        for name in ("long", "short"):
+            w.add_tensor(f"rope_factors_{name}.weight", np.array(full[name + "_factor"], np.float32))
     w.add_tokenizer_model("no_vocab")
     if arch == A.GEMMA2:
         w.add_attn_logit_softcapping(c.attn_logit_softcapping)
         w.add_final_logit_softcapping(c.final_logit_softcapping)
-    if arch in (A.GEMMA2, A.GEMMA3):
+    if arch in (A.GEMMA2, A.GEMMA3, A.GPT_OSS):
         w.add_sliding_window(c.sliding_window)
+    if arch == A.OLMO2 and getattr(c, "sliding_window", None):
+        w.add_sliding_window(c.sliding_window)
+        w.add_sliding_window_pattern([kind == "sliding_attention" for kind in c.layer_types])
     if arch == A.GRANITE:
         w.add_embedding_scale(c.embedding_multiplier)
         w.add_residual_scale(c.residual_multiplier)
@@ -129,7 +160,53 @@ def numbers(w, arch, c):
             w.add_clamp_kqv(c.attn_config.clip_qkv)
 
 
-def write_gguf(path, arch, c, state):
+FP4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
+
+
+def to_mxfp4(x):
+    """Codes and scale bytes of the nearest MXFP4 numbers of rows of x."""
+    x = x.reshape(*x.shape[:-1], -1, 32)
+    scale = np.clip(np.floor(np.log2(np.abs(x).max(-1))) - 2, -127, 120)
+    codes = np.abs(x[..., None] / 2.0 ** scale[..., None, None] - FP4).argmin(-1).astype(np.uint8)
+    return codes, (scale + 127).astype(np.uint8)
+
+
+def from_mxfp4(codes, scales):
+    x = FP4[codes] * np.exp2(scales.astype(np.float32) - 127)[..., None]
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def pack_experts(state):
+    """Rounds a gpt-oss's experts to MXFP4, in place; beside them how the published files hold them."""
+    files = {}
+    for name, tensor in state.items():
+        if not name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            files[name] = tensor
+            continue
+        codes, scales = to_mxfp4(tensor.float().numpy().swapaxes(1, 2))
+        tensor.copy_(torch.from_numpy(np.ascontiguousarray(from_mxfp4(codes, scales).swapaxes(1, 2))))
+        files[name + "_blocks"] = torch.from_numpy(np.ascontiguousarray(codes[..., 0::2] | codes[..., 1::2] << 4))
+        files[name + "_scales"] = torch.from_numpy(np.ascontiguousarray(scales))
+    return files
+
+
+def add_gpt_oss_experts(w, name, x, mxfp4):
+    """The experts of a layer as the converter writes them: gate and up apart, [out][in]."""
+    layer = name.split(".layers.")[1].split(".")[0]
+    kind = "bias" if name.endswith("_bias") else "weight"
+    x = x if kind == "bias" else x.swapaxes(1, 2)
+    parts = {"gate": x[:, 0::2], "up": x[:, 1::2]} if "gate_up" in name else {"down": x}
+    for part, of_all in parts.items():
+        to = f"blk.{layer}.ffn_{part}_exps.{kind}"
+        if kind == "weight" and mxfp4:
+            codes, scales = to_mxfp4(of_all)
+            blocks = np.concatenate([scales[..., None], codes[..., :16] | codes[..., 16:] << 4], -1)
+            w.add_tensor(to, np.ascontiguousarray(blocks.reshape(*blocks.shape[:-2], -1)), raw_dtype=gguf.GGMLQuantizationType.MXFP4)
+        else:
+            w.add_tensor(to, np.ascontiguousarray(of_all if kind == "bias" else of_all.astype(np.float16)))
+
+
+def write_gguf(path, arch, c, state, mxfp4=False):
     heads = getattr(c, "num_attention_heads", None) or getattr(c, "n_head", None) or c.n_heads
     kv = getattr(c, "num_key_value_heads", None) or heads
     layers = getattr(c, "num_hidden_layers", None) or getattr(c, "n_layer", None) or c.n_layers
@@ -144,6 +221,12 @@ def write_gguf(path, arch, c, state):
         if arch == A.STABLELM and ".norms." in name:  # a norm a head, side by side
             front, head = name[: -len(".weight")].split(".norms.")
             stacked.setdefault(front + ".weight", {})[int(head)] = x
+            continue
+        if arch == A.GPT_OSS and ".experts." in name:
+            add_gpt_oss_experts(w, name, x, mxfp4)
+            continue
+        if name.endswith(".sinks"):
+            w.add_tensor(names.get_name(name) + ".weight", x)
             continue
         if ".experts." in name:  # in memory all experts of a layer are one tensor, gate above up
             layer = name.split(".layers.")[1].split(".")[0]
@@ -169,6 +252,22 @@ def write_gguf(path, arch, c, state):
     w.close()
 
 
+def nest(folder, front):
+    """The text part inside a model that sees pictures: as published, numbers that are the class's left out."""
+    path = os.path.join(folder, "model.safetensors")
+    state = {front + k: v for k, v in safetensors.torch.load_file(path).items()}
+    state["vision_tower.post_layernorm.weight"] = torch.ones(5, dtype=torch.float16)
+    safetensors.torch.save_file(state, path, metadata={"format": "pt"})
+    path = os.path.join(folder, "config.json")
+    with open(path) as f:
+        text = json.load(f)
+    for key in ("architectures", "num_attention_heads", "num_key_value_heads", "eos_token_id", "bos_token_id", "max_position_embeddings"):
+        text.pop(key)
+    with open(path, "w") as f:
+        json.dump({"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3", "eos_token_id": [2, 5], "text_config": text, "vision_config": {"model_type": "siglip_vision_model"}}, f, indent=2)
+        f.write("\n")
+
+
 def make(name, item, out):
     config, rng = item["config"], np.random.default_rng(sum(map(ord, name)))
     torch.manual_seed(sum(map(ord, name)))
@@ -178,6 +277,7 @@ def make(name, item, out):
         torch.nn.init.normal_(p, std=0.3)
     model.tie_weights()
     model = model.half()
+    packed = pack_experts(model.state_dict()) if item.get("mxfp4") else None
     folder = os.path.join(out, name)
     model.save_pretrained(folder)
     if os.path.exists(os.path.join(folder, "generation_config.json")):
@@ -186,7 +286,17 @@ def make(name, item, out):
     # Loaded anew: half() has rounded constants too, as the factor of Gemma's embedding.
     model = item["model"].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     if item["arch"] is not None:
-        write_gguf(os.path.join(out, name + ".gguf"), item["arch"], config, model.state_dict())
+        write_gguf(os.path.join(out, name + ".gguf"), item["arch"], config, model.state_dict(), packed is not None)
+    if item.get("pictures"):
+        nest(folder, item["pictures"])
+    if packed is not None:  # the published files' form, which transformers reads on a GPU only
+        safetensors.torch.save_file(packed, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
+        with open(os.path.join(folder, "config.json")) as f:
+            settings = json.load(f)
+        settings["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]}
+        with open(os.path.join(folder, "config.json"), "w") as f:
+            json.dump(settings, f, indent=2)
+            f.write("\n")
     tokens = [int(t) for t in rng.integers(0, WORDS, 40)]
     with torch.no_grad():
         logits = model(torch.tensor([tokens])).logits[0].float().numpy()

@@ -13,6 +13,7 @@ SCALES = {  # byte offsets of f16 scales in a block
     "Q5_1": (24, 32, [0, 2]), "Q2_K": (84, 256, [80, 82]), "Q3_K": (110, 256, [108]),
     "Q4_K": (144, 256, [0, 2]), "Q5_K": (176, 256, [0, 2]), "Q6_K": (210, 256, [208]),
     "IQ4_NL": (18, 32, [0]), "IQ4_XS": (136, 256, [0]),
+    "MXFP4": (17, 32, []),
 }
 
 
@@ -23,6 +24,8 @@ def main():
         blocks = rng.integers(0, 256, (2, size), dtype=np.uint8)
         for at in scales:
             blocks[:, at:at + 2] = rng.uniform(-0.1, 0.1, (2, 1)).astype("<f2").view(np.uint8)
+        if name == "MXFP4":
+            blocks[:, 0] = rng.integers(100, 130, 2)
         x = quants.dequantize(blocks, T[name]).astype("<f4")
         decode[name.lower()] = {"blocks": blocks.tobytes().hex(), "values": x.tobytes().hex()}
     for name in ("Q8_0", "Q4_0", "Q4_1"):

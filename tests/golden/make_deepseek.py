@@ -6,6 +6,7 @@ folders and as GGUF files, and their logits from Hugging Face transformers.
 
 lite    as V2-Lite: queries as they are, greedy choice, YaRN; config.json as transformers 4 and the published models spell it
 groups  as V2: compressed queries, experts in groups, a scale; config.json as transformers 5 writes it
+v3      as V3: experts scored by sigmoids with a bias, in groups; v3-other: no groups, weights as they are, config.json as published
 bias    what neither has and the code knows: biases, YaRN whose two magnitudes differ, tied embedding, dense layers last but one
 """
 import json
@@ -36,6 +37,12 @@ MODELS = {
     "bias": dict(num_hidden_layers=3, q_lora_rank=8, first_k_dense_replace=2, n_routed_experts=4, num_experts_per_tok=4, n_shared_experts=1,
                  topk_method="greedy", attention_bias=True, tie_word_embeddings=True, rope_parameters=yarn(8.0, 1.0, 0.4)),
 }
+BIG = dict(num_key_value_heads=3, n_shared_experts=1, n_routed_experts=8, num_experts_per_tok=3)
+THIRD = {
+    "v3": dict(BIG, num_hidden_layers=3, q_lora_rank=9, first_k_dense_replace=1, n_group=4, topk_group=2, rope_parameters=yarn(4.0, 1.0, 1.0)),
+    "v3-other": dict(BIG, num_hidden_layers=2, q_lora_rank=None, first_k_dense_replace=0, n_group=1, topk_group=1, n_routed_experts=6, n_shared_experts=2,
+                     norm_topk_prob=False, routed_scaling_factor=1.5, num_experts_per_tok=4, rope_parameters=yarn(8.0, 1.0, 0.4)),
+}
 NAMES = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q", "self_attn.q_a_proj": "attn_q_a",
          "self_attn.q_a_layernorm": "attn_q_a_norm", "self_attn.q_b_proj": "attn_q_b", "self_attn.kv_a_proj_with_mqa": "attn_kv_a_mqa",
          "self_attn.kv_a_layernorm": "attn_kv_a_norm", "self_attn.kv_b_proj": "attn_kv_b", "self_attn.o_proj": "attn_output",
@@ -43,7 +50,7 @@ NAMES = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
          "mlp.shared_experts.gate_proj": "ffn_gate_shexp", "mlp.shared_experts.up_proj": "ffn_up_shexp", "mlp.shared_experts.down_proj": "ffn_down_shexp"}
 
 
-def old_config(path):
+def old_config(path, third=False):
     """The spelling of transformers 4 and of the published models."""
     c = json.load(open(path))
     rope = c.pop("rope_parameters")
@@ -52,7 +59,10 @@ def old_config(path):
     c["rope_scaling"] = rope
     c.pop("head_dim", None)
     c["torch_dtype"] = c.pop("dtype")
-    c.update(moe_layer_freq=1, scoring_func="softmax", seq_aux=True, aux_loss_alpha=0.001, ep_size=1, transformers_version="4.33.1")
+    c.update(moe_layer_freq=1, scoring_func="sigmoid" if third else "softmax", seq_aux=True, aux_loss_alpha=0.001, ep_size=1, transformers_version="4.33.1")
+    if third:
+        c.pop("rope_interleave", None)
+        c.update(topk_method="noaux_tc", num_nextn_predict_layers=1)
     with open(path, "w") as f:
         json.dump(c, f, indent=2)
         f.write("\n")
@@ -86,9 +96,10 @@ def write_gguf(path, c, state, apart):
     w.add_expert_used_count(c.num_experts_per_tok)
     w.add_expert_shared_count(c.n_shared_experts)
     w.add_expert_weights_scale(c.routed_scaling_factor)
-    w.add_expert_weights_norm(False)
+    third = c.model_type == "deepseek_v3"
+    w.add_expert_weights_norm(third and c.norm_topk_prob)
     if apart:
-        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SOFTMAX)
+        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID if third else gguf.ExpertGatingFuncType.SOFTMAX)
         if c.n_group is not None:
             w.add_expert_group_count(c.n_group)
             w.add_expert_group_used_count(c.topk_group)
@@ -111,6 +122,8 @@ def write_gguf(path, c, state, apart):
             w.add_tensor(at + "ffn_up_exps.weight", np.ascontiguousarray(x[:, c.moe_intermediate_size:]))
         elif rest == "mlp.experts.down_proj":
             w.add_tensor(at + "ffn_down_exps.weight", x)
+        elif rest == "mlp.gate.e_score_correction_bias":
+            w.add_tensor(at + "exp_probs_b.bias", x)
         elif rest == "self_attn.kv_b_proj.weight" and apart:
             both = x.reshape(heads, n + v, rank)
             w.add_tensor(at + "attn_k_b.weight", np.ascontiguousarray(both[:, :n].swapaxes(1, 2)))
@@ -130,12 +143,16 @@ def main():
     out = os.path.join(HERE, "deepseek")
     shutil.rmtree(out, ignore_errors=True)
     golden = {}
-    for name, settings in MODELS.items():
-        config = hf.DeepseekV2Config(**{**SMALL, **settings})
+    for name, settings in {**MODELS, **THIRD}.items():
+        third = name in THIRD
+        config = (hf.DeepseekV3Config if third else hf.DeepseekV2Config)(**{**SMALL, **settings})
         config._attn_implementation = config._experts_implementation = "eager"
-        model = hf.DeepseekV2ForCausalLM(config).eval()
+        model = (hf.DeepseekV3ForCausalLM if third else hf.DeepseekV2ForCausalLM)(config).eval()
         for p in model.parameters():
             torch.nn.init.normal_(p, std=0.3)
+        for key, buffer in model.named_buffers():
+            if key.endswith("e_score_correction_bias"):
+                torch.nn.init.normal_(buffer, std=0.3)
         model.tie_weights()
         folder = os.path.join(out, name)
         model.save_pretrained(folder)
@@ -144,7 +161,9 @@ def main():
         if name == "lite":
             old_config(os.path.join(folder, "config.json"))
             write_gguf(folder + "-old.gguf", config, model.state_dict(), False)
-        if name != "bias":
+        if name == "v3-other":
+            old_config(os.path.join(folder, "config.json"), third)
+        if name in ("lite", "groups", "v3"):
             write_gguf(folder + ".gguf", config, model.state_dict(), True)
         tokens = [int(t) for t in rng.integers(0, 41, 60)]
         with torch.no_grad():

@@ -133,7 +133,7 @@ struct TopThenSoftmax {
     void hash(Fingerprint& to) const { to.add(static_cast<std::uint64_t>(used)); }
 };
 // gate * (up + 1), the gate at most 1.
-struct ClampedGate {
+struct UpOneGate {
     static void apply(float* gate, const float* up, std::ptrdiff_t n) {
         for (std::ptrdiff_t i = 0; i < n; ++i) gate[i] = std::min(gate[i], 1.0F) * (up[i] + 1.0F);
     }
@@ -158,7 +158,7 @@ TEST_CASE("experts: a router and a gate from outside", "[experts]") {
     auto logits = random_linear(random, 5, 8, ElementType::f32, true);
     const Wide router = weights_of(logits);
     const Wide bias = Eigen::Map<const Eigen::RowVectorXf>(logits.bias(), 5).cast<double>();
-    const Experts<TopThenSoftmax, ClampedGate> layer({}, std::move(logits), std::move(experts));
+    const Experts<TopThenSoftmax, UpOneGate> layer({}, std::move(logits), std::move(experts));
     RowMatrix x = random_matrix(random, 9, 8), y(9, 8);
     Context context;
     layer.forward(view(x), view(y), context);

@@ -5,7 +5,7 @@ using namespace support;
 
 TEST_CASE("packing keeps every number of every block type", "[quantised]") {
     Random random(11);
-    for (int f = 0; f < 12; ++f) {
+    for (int f = 0; f < block_types; ++f) {
         const ElementType type = block_type(f);
         INFO(block_size(type).name);
         const int in = 256 * draw(random, 1, 3), out = draw(random, 1, 40);
@@ -22,7 +22,7 @@ TEST_CASE("packing keeps every number of every block type", "[quantised]") {
         // One copy, hardly larger than the file's.
         const auto& layout = quantised::block_format(type).layout;
         CHECK(static_cast<double>(kernels::quantised::panel_bytes(layout, in)) <=
-              1.04 * 16.0 * static_cast<double>(row_bytes) + 64.0);
+              1.06 * 16.0 * static_cast<double>(row_bytes) + 64.0);
     }
     CHECK(code_of([] { quantised_matrix(3, 40, ElementType::q4_0); }) == ErrorCode::shape_mismatch);
     CHECK(code_of([] { quantised_matrix(3, 32, ElementType::f16); }) ==
@@ -33,8 +33,8 @@ TEST_CASE("packing keeps every number of every block type", "[quantised]") {
 TEST_CASE("products have the bits of their definition", "[quantised]") {
     Random random(12);
     ThreadPool pool(2);
-    for (int round = 0; round < 36; ++round) {
-        const ElementType type = block_type(round % 12);
+    for (int round = 0; round < 3 * block_types; ++round) {
+        const ElementType type = block_type(round % block_types);
         INFO(block_size(type).name);
         const bool small = block_size(type).values == 32;
         const int in = small ? 32 * draw(random, 1, 9) : 256 * draw(random, 1, 2);
@@ -92,7 +92,7 @@ TEST_CASE("products have the bits of their definition", "[quantised]") {
 TEST_CASE("codes and activations at their ends overflow no sum", "[quantised]") {
     Random random(15);
     constexpr int in = 256, out = 16, rows = 4;
-    for (int f = 0; f < 12; ++f)
+    for (int f = 0; f < block_types; ++f)
         for (const int fill : {0x00, 0x80, 0xFF}) {
             const ElementType type = block_type(f);
             INFO(block_size(type).name << ", bytes of " << fill);
@@ -164,5 +164,24 @@ TEST_CASE("joined products are the single ones side by side", "[quantised]") {
     for (const RowMatrix& part : single) {
         CHECK(same_bits(RowMatrix(y.middleCols(at, part.cols())), part));
         at += part.cols();
+    }
+}
+
+TEST_CASE("scales of mxfp4 are powers of two, or an error where numbers would be infinite",
+          "[quantised]") {
+    std::vector<std::byte> block(17, std::byte{0xF7});  // 6 in the low nibbles, -6 in the high
+    for (int e = 0; e < 256; ++e) {
+        INFO(e);
+        block[0] = static_cast<std::byte>(e);
+        if (e > 252) {
+            CHECK(code_of([&] { packed(block, 1, 32, ElementType::mxfp4); }) ==
+                  ErrorCode::non_finite);
+            continue;
+        }
+        const WeightMatrix one = packed(block, 1, 32, ElementType::mxfp4);
+        float row[32];
+        one.row(0, row);
+        CHECK(row[3] == std::ldexp(6.0F, e - 127));
+        CHECK(row[20] == std::ldexp(-6.0F, e - 127));
     }
 }

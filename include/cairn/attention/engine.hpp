@@ -54,6 +54,9 @@ namespace internal {
     require(parameters.alibi.empty() || parameters.alibi.size() == static_cast<std::size_t>(heads),
             ErrorCode::shape_mismatch, "attend: ", parameters.alibi.size(), " ALiBi slopes for ",
             heads, " heads");
+    require(parameters.sinks.empty() || parameters.sinks.size() == static_cast<std::size_t>(heads),
+            ErrorCode::shape_mismatch, "attend: ", parameters.sinks.size(), " sinks for ", heads,
+            " heads");
     require(parameters.rotation == nullptr || end <= parameters.rotation->positions(),
             ErrorCode::invalid_argument, "attend: position ", end - 1, " is past the ",
             parameters.rotation ? parameters.rotation->positions() : 0, " rotary positions");

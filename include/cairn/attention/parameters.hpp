@@ -75,6 +75,9 @@ struct AttentionParameters {
     float soft_cap = 0.0F;  ///< c > 0: scores become c * tanh(score / c)
     std::span<const float>
         alibi{};  ///< per query head slope m: score += m * (key - query position)
+    /// Per query head a score that takes its part of the softmax and brings no value: attention
+    /// sinks that are weights (gpt-oss). Neither scaled nor capped.
+    std::span<const float> sinks{};
     /// Of queries, and of keys that a cache keeps before rotation; others are rotated when staged.
     const Rotation* rotation = nullptr;
     const RowMaker* maker = nullptr;  ///< for caches of layer inputs

@@ -155,7 +155,8 @@ class Reducer {
             }
         }
         for (int t = 0; t < n; ++t)
-            state(t).finish(tiles[t], layout_.value_dim, m.rotated, m.out, m.out_stride);
+            state(t).finish(tiles[t], layout_.value_dim, parameters_.sinks, m.rotated, m.out,
+                            m.out_stride);
     }
 
     void share() {
@@ -192,8 +193,8 @@ class Reducer {
         }
         for (int m = 0; m < count(); ++m)
             for (int strip = 0; strip < strips; ++strip)
-                state(m, strip).finish(tile_of(m, strip), layout_.value_dim, member(m).rotated,
-                                       member(m).out, member(m).out_stride);
+                state(m, strip).finish(tile_of(m, strip), layout_.value_dim, parameters_.sinks,
+                                       member(m).rotated, member(m).out, member(m).out_stride);
     }
     // Shared segments come before what their members see behind them, and both in the order of
     // their rows: so are results merged.

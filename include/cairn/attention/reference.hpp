@@ -59,6 +59,11 @@ MatrixOf<Scalar> reference_attention(const MatrixOf<Scalar>& q, const MatrixOf<S
             }
             if (most == -std::numeric_limits<Scalar>::infinity()) continue;
             Scalar sum = 0;
+            if (!parameters.sinks.empty()) {
+                const auto sink = Scalar(parameters.sinks[static_cast<std::size_t>(head)]);
+                most = std::max(most, sink);
+                sum = std::exp(sink - most);
+            }
             auto result = out.row(row).segment(head * layout.value_dim, layout.value_dim);
             for (Eigen::Index j = first; j <= position; ++j) {
                 const Scalar p = std::exp(scores[static_cast<std::size_t>(j - first)] - most);

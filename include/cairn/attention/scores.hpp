@@ -87,7 +87,8 @@ inline void tile_probabilities(const RunList& keys, const QueryTile& tile, const
         float max = 0.0F;
         float sum = 0.0F;
         kernels::active().softmax(p, 0, end, &max, &sum);
-        if (sum > 0.0F) kernels::active().scale(1.0F / sum, end, p);
+        const int head = tile.head + i % tile.group;
+        if (sum > 0.0F) kernels::active().scale(share_of(max, sum, parameters.sinks, head), end, p);
     }
 }
 

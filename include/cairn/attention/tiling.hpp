@@ -186,6 +186,18 @@ struct TileScratch {
              [&](int position) { return displaced->place_of(position); });
 }
 
+/// What sums are divided by once all rows are in: 1 / sum, after the sink of head `head` has taken
+/// its part, if there are sinks. It joins behind the last row, wherever and by whom rows were
+/// summed.
+inline float share_of(float& max, float& sum, std::span<const float> sinks, int head) noexcept {
+    float factor = 1.0F;
+    const float nothing = 0.0F;
+    if (!sinks.empty())
+        kernels::active().merge(&max, &sum, &factor, sinks[static_cast<std::size_t>(head)], 1.0F,
+                                &nothing, 1);
+    return factor / sum;
+}
+
 /// The running result of a tile: segments are merged in ascending order.
 struct TileState {
     float* max;  // [tile_queries]
@@ -211,17 +223,18 @@ struct TileState {
             }
         }
     }
-    [[gnu::noinline]] void finish(const QueryTile& tile, int dims, bool rotated, float* to,
-                                  std::ptrdiff_t stride) const {
+    [[gnu::noinline]] void finish(const QueryTile& tile, int dims, std::span<const float> sinks,
+                                  bool rotated, float* to, std::ptrdiff_t stride) const {
         for (int i = 0; i < tile.count(); ++i) {
-            float* row = to + (tile.first_row + i / tile.group) * stride +
-                         std::ptrdiff_t{tile.head + i % tile.group} * dims;
+            const int head = tile.head + i % tile.group;
+            float* row =
+                to + (tile.first_row + i / tile.group) * stride + std::ptrdiff_t{head} * dims;
             if (max[i] == -std::numeric_limits<float>::infinity()) {
                 std::fill_n(row, dims, 0.0F);
                 continue;
             }
             std::memcpy(row, out + i * dims, static_cast<std::size_t>(dims) * sizeof(float));
-            kernels::active().scale(1.0F / sum[i], dims, row);
+            kernels::active().scale(share_of(max[i], sum[i], sinks, head), dims, row);
             if (rotated) kernels::hadamard(row, dims);
         }
     }

@@ -35,6 +35,9 @@ struct HeadLayout {
     /// Attention layers of the model; 0: not said. Only keeps whose budgets differ by layer ask, so
     /// it takes no part in comparisons.
     int layers = 0;
+    /// Where the layer turns rows by one of two rotations, the largest capacity of sessions that
+    /// take the first one; 0: it has one. Takes no part in comparisons either.
+    int near = 0;
 
     /// Query heads that share one KV head.
     constexpr int group() const noexcept { return heads / kv_heads; }

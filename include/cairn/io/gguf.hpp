@@ -80,7 +80,7 @@ inline constexpr GgufTypeName gguf_tensor_types[] = {
     {30, "BF16", true, ElementType::bf16},
     {34, "TQ1_0", false, {}},
     {35, "TQ2_0", false, {}},
-    {39, "MXFP4", false, {}},
+    {39, "MXFP4", true, ElementType::mxfp4},
 };
 /// The number of a type in the format.
 constexpr std::uint32_t gguf_type_id(ElementType type) {

@@ -23,7 +23,8 @@ class GgufNumbers final : public ModelNumbers {
     const std::string& architecture() const noexcept override { return architecture_; }
     const std::string& where() const noexcept override { return metadata_.where(); }
     ErrorCode code() const noexcept override { return ErrorCode::bad_config; }
-    int vocabulary() override {
+    using ModelNumbers::vocabulary;
+    int vocabulary(int) override {
         const std::vector<std::size_t>* table = source_.shape("token_embd.weight");
         require(table != nullptr && table->size() == 2 && (*table)[0] <= std::size_t{1} << 24,
                 ErrorCode::bad_config, where(),
@@ -49,6 +50,10 @@ class GgufNumbers final : public ModelNumbers {
         return metadata_.string(full(key));
     }
     std::vector<std::int64_t> read_integers(std::string_view key) const override {
+        const GgufValue* value = metadata_.find(full(key));
+        // A number alone is a list of one.
+        if (!std::holds_alternative<GgufArray>(value->value))
+            return {metadata_.integer(full(key), -(1LL << 53), 1LL << 53)};
         return metadata_.integers(full(key));
     }
     std::vector<std::string> read_words(std::string_view key) const override {

@@ -21,7 +21,7 @@
 #include "cairn/io/gguf_writer.hpp"
 #include "cairn/io/hf_config.hpp"
 #include "cairn/io/gguf_source.hpp"
-#include "cairn/io/safetensors_source.hpp"
+#include "cairn/io/folder_tensors.hpp"
 #include "cairn/io/tokenizer_json.hpp"
 #endif
 
@@ -206,7 +206,8 @@ inline GgufExport::ReadRows moved_rows(const TensorSource& source, const std::st
 inline GgufExport::ReadRows stacked_rows(const TensorSource& source, const TensorEntry& line,
                                          std::size_t columns) {
     return [&source, &line, columns](std::size_t first, std::size_t count, float* rows) {
-        const auto each = static_cast<std::size_t>(line.shape[1]);
+        const std::size_t each =
+            line.shape.size() > 2 ? static_cast<std::size_t>(line.shape[1]) : 1;
         for (std::size_t r = first; r < first + count; ++r, rows += columns)
             source.read(line.part(r / each).hf, r % each * columns, {rows, columns});
     };
@@ -353,7 +354,7 @@ CAIRN_IO_LINKAGE ExportReport export_gguf(const std::string& from, const std::st
     }
     const std::string config_path = (folder / "config.json").string();
     const std::string text = read_json_file(config_path, limits);
-    const SafetensorsSource source(folder, limits);
+    const FolderTensors source(folder, limits);
     const HfConfig config = parse_hf_config(text, config_path, limits, source);
     const TensorTable& tensors = config.recipe.tensors;
     require(!config.gguf.empty(), ErrorCode::unsupported, config_path, ": ", config.architecture,

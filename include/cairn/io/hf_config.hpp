@@ -2,6 +2,7 @@
 // size is an error that names the key, and so is an option that would change the mathematics.
 #pragma once
 
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <string>
@@ -35,7 +36,10 @@ class HfNumbers final : public ModelNumbers {
     const std::string& architecture() const noexcept override { return architecture_; }
     const std::string& where() const noexcept override { return root_.where(); }
     ErrorCode code() const noexcept override { return root_.code(); }
-    int vocabulary() override { return count({"vocab_size"}, 1 << 24); }
+    using ModelNumbers::vocabulary;
+    int vocabulary(int usual) override {
+        return usual > 0 ? count({"vocab_size"}, 1 << 24, usual) : count({"vocab_size"}, 1 << 24);
+    }
     bool tied(bool fallback) override { return boolean({"tie_word_embeddings"}, fallback); }
 
   private:
@@ -92,6 +96,17 @@ class HfNumbers final : public ModelNumbers {
             require(value.is_string(), code(), at.object.where(), ": \"", at.key, "\" holds ",
                     JsonObject::shown(value), "; strings are needed");
             result.push_back(value.get<std::string>());
+        }
+        return result;
+    }
+    std::vector<float> read_reals(std::string_view key) const override {
+        std::vector<float> result;
+        const Place at = place(root_, key);
+        for (const Json& value : list(at)) {
+            require(value.is_number() && std::abs(value.get<double>()) < 1e30, code(),
+                    at.object.where(), ": \"", at.key, "\" holds ", JsonObject::shown(value),
+                    "; numbers below 1e30 are needed");
+            result.push_back(static_cast<float>(value.get<double>()));
         }
         return result;
     }
@@ -174,7 +189,11 @@ class NoTensors final : public TensorSource {
                                               const TensorSource& source = internal::NoTensors()) {
     const FpEnvironment environment;
     const JsonDocument json(parse_json(text, ErrorCode::bad_config, where, limits));
-    const JsonObject root(*json, ErrorCode::bad_config, where);
+    const JsonObject outside(*json, ErrorCode::bad_config, where);
+    // Of a model of several kinds of input only the part that reads text.
+    const Json* text_part = outside.find("text_config");
+    const JsonObject root(text_part != nullptr ? *text_part : *json, ErrorCode::bad_config,
+                          text_part != nullptr ? where + ": text_config" : where);
     const std::vector<std::string> names = internal::hf_names(root);
     const Architecture architecture =
         find_architecture(names, ModelFormat::hugging_face, root.where());
@@ -184,8 +203,9 @@ class NoTensors final : public TensorSource {
     result.gguf = architecture.gguf;
     result.recipe = internal::read_recipe(architecture, numbers, source, limits);
     result.numbers = numbers.noted();
-    result.end_of_text = known_end_of_text(internal::hf_end_of_text(root, limits),
-                                           result.vocabulary(), result.notes);
+    result.end_of_text = known_end_of_text(
+        internal::hf_end_of_text(root.find("eos_token_id") != nullptr ? root : outside, limits),
+        result.vocabulary(), result.notes);
     return result;
 }
 

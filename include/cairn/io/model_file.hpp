@@ -25,7 +25,7 @@
 #include "cairn/io/chat_template.hpp"
 #include "cairn/io/gguf_config.hpp"
 #include "cairn/io/hf_config.hpp"
-#include "cairn/io/safetensors_source.hpp"
+#include "cairn/io/folder_tensors.hpp"
 #include "cairn/io/tokenizer_gguf.hpp"
 #include "cairn/io/tokenizer_json.hpp"
 #endif
@@ -84,7 +84,7 @@ inline AnyModel build_model(const ModelRecipe& recipe, const TensorSource& sourc
                                              const LoadOptions& options, const FileLimits& limits) {
     const std::string config_path = (folder / "config.json").string();
     const std::string text = read_json_file(config_path, limits);
-    const SafetensorsSource source(folder, limits);
+    const FolderTensors source(folder, limits);
     HfConfig config = parse_hf_config(text, config_path, limits, source);
     std::optional<Tokenizer> tokenizer;
     const std::filesystem::path path = folder / "tokenizer.json";

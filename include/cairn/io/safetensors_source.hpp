@@ -36,7 +36,7 @@ class SafetensorsSource final : public TensorSource {
         return at == tensors_.end() ? nullptr : &at->second.entry->shape;
     }
     ElementType type(std::string_view name) const override {
-        const std::string& dtype = tensors_.find(name)->second.entry->dtype;
+        const std::string& dtype = this->dtype(name);
         if (dtype == "F32") return ElementType::f32;
         if (dtype == "F16") return ElementType::f16;
         if (dtype == "BF16") return ElementType::bf16;
@@ -56,8 +56,16 @@ class SafetensorsSource final : public TensorSource {
     }
     void read_stored(std::string_view name, std::size_t first,
                      std::span<std::byte> to) const override {
+        read_bytes(name, first * format_of(type(name)).bytes, to);
+    }
+    /// The dtype of a tensor that exists, as the file names it.
+    const std::string& dtype(std::string_view name) const {
+        return tensors_.find(name)->second.entry->dtype;
+    }
+    /// to = the bytes of a tensor of any dtype, from `first` on. Error{io}.
+    void read_bytes(std::string_view name, std::size_t first, std::span<std::byte> to) const {
         const Tensor& tensor = tensors_.find(name)->second;
-        tensor.file->read(*tensor.entry, first * format_of(type(name)).bytes, to);
+        tensor.file->read(*tensor.entry, first, to);
     }
     std::vector<std::string> names() const override {
         std::vector<std::string> result;

@@ -64,7 +64,8 @@ void plain(CacheArchive& a, Number& value) {
 
 // The model: everything must be equal.
 template <class Model>
-void archive_owner(CacheArchive& a, const Model& model, const SessionOwner& owner, bool parts) {
+void archive_owner(CacheArchive& a, const Model& model, int capacity, const SessionOwner& owner,
+                   bool parts) {
     bound(a, "numerics version of the library", numerics_version);
     bound(a, "architecture", word(model.architecture()));
     bound(a, "number of layers", static_cast<std::uint64_t>(model.layers()));
@@ -74,6 +75,9 @@ void archive_owner(CacheArchive& a, const Model& model, const SessionOwner& owne
         const HeadLayout& l = model.layout(layer);
         for (const int n : {l.heads, l.kv_heads, l.key_dim, l.value_dim})
             bound(a, "head layout", static_cast<std::uint64_t>(n));
+        // Of two rotations the rows know one.
+        if (l.near > 0)
+            bound(a, "side of its rotation's two capacities", capacity > l.near ? 1 : 0);
     }
     // One number for both modes: files from before there was a choice for attention are accurate.
     bound(a, "compute mode",
@@ -214,7 +218,7 @@ void save_session(const std::string& path, S& session, const SessionText& text,
     auto position = static_cast<std::int64_t>(session.position());
     std::vector<float> logits(session.logits().begin(), session.logits().end());
     internal::SessionWriter writer(path);
-    internal::archive_owner(writer, session.model(), owner, true);
+    internal::archive_owner(writer, session.model(), session.capacity(), owner, true);
     internal::archive_text(writer, session, copy, position, logits, 0);
     for (int layer = 0; layer < session.model().layers(); ++layer)
         internal::archive_layer(writer, session.caches(), layer);
@@ -233,7 +237,8 @@ SessionText load_session(const std::string& path, S& session, const SessionOwner
     SessionText text;
     std::int64_t position = 0;
     std::vector<float> logits;
-    internal::archive_owner(reader, session.model(), owner, reader.version() >= 3);
+    internal::archive_owner(reader, session.model(), session.capacity(), owner,
+                            reader.version() >= 3);
     internal::archive_text(reader, session, text, position, logits, reader.left());
     internal::check_sampling(text.sampling, ErrorCode::bad_file, path);
     require(reader.version() < 3 || !internal::no_random(text), ErrorCode::bad_file, path,

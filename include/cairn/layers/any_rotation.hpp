@@ -18,6 +18,21 @@ class AnyRotation final : public Rotation {
     AnyRotation(RotaryInterleaved pairs)  // NOLINT(google-explicit-constructor)
         : dims_(pairs.dims()),
           pairs_(std::make_shared<const RotaryInterleaved>(std::move(pairs))) {}
+    /// `near` for sequences of at most `capacity` tokens, `far` for longer ones (longrope): which
+    /// one is fixed with a sequence, so that all its keys are turned alike. Both turn as many
+    /// numbers.
+    AnyRotation(const AnyRotation& near, const AnyRotation& far, int capacity) : AnyRotation(near) {
+        require(far.dims_ == dims_ && capacity > 0, ErrorCode::invalid_argument, "rotation of ",
+                dims_, " or ", far.dims_, " numbers, from a capacity of ", capacity, " on");
+        far_ = std::make_shared<const AnyRotation>(far);
+        near_ = capacity;
+    }
+    /// The one that rows of a sequence with room for `capacity` tokens are turned by.
+    const AnyRotation& of(int capacity) const noexcept {
+        return near_ > 0 && capacity > near_ ? *far_ : *this;
+    }
+    /// The largest capacity of sequences that take the first of two; 0: there is one.
+    int near() const noexcept { return near_; }
     /// Error{capacity} beyond positions().
     void rotate(float* row, int position) const override {
         if (half_ != nullptr)
@@ -36,12 +51,17 @@ class AnyRotation final : public Rotation {
             pairs_->hash(to);
         else
             to.add(0U);
+        if (far_ == nullptr) return;
+        to.add(static_cast<std::uint64_t>(near_));
+        far_->hash(to);
     }
 
   private:
     int dims_ = 0;
+    int near_ = 0;
     std::shared_ptr<const RotaryHalf> half_;
     std::shared_ptr<const RotaryInterleaved> pairs_;
+    std::shared_ptr<const AnyRotation> far_;
 };
 
 }}  // namespace cairn

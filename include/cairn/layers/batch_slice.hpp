@@ -14,7 +14,8 @@ struct BatchSlice {
     CacheRef cache;
     int first_row;  ///< in the batch
     int rows;
-    int position;  ///< of the first row in its sequence
+    int position;      ///< of the first row in its sequence
+    int capacity = 0;  ///< of the sequence, in tokens
 };
 
 namespace internal {

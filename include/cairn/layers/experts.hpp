@@ -137,11 +137,12 @@ class Experts {
   public:
     /// `logits` [width -> experts]. Throws Error{shape_mismatch, invalid_argument, non_finite}.
     Experts(Router router, Linear logits, std::vector<Expert> experts,
-            std::optional<SwiGlu> shared = std::nullopt)
+            std::optional<SwiGlu> shared = std::nullopt, Gate gate = {})
         : router_(std::move(router)),
           logits_(std::move(logits)),
           experts_(std::move(experts)),
-          shared_(std::move(shared)) {
+          shared_(std::move(shared)),
+          gate_(gate) {
         require(!experts_.empty() && std::ssize(experts_) == logits_.out(),
                 ErrorCode::shape_mismatch, "experts: a router to ", logits_.out(), " for ",
                 experts_.size());
@@ -176,7 +177,7 @@ class Experts {
             new (to + 1) OwnProduct{product(e.up, rows(both, hidden_)), in};
         });
         for_each_row(context, places, [&](std::ptrdiff_t r) {
-            Gate::apply(both.row(r), both.row(r) + hidden_, hidden_);
+            gate_.apply(both.row(r), both.row(r) + hidden_, hidden_);
         });
         each(at, 1, frame, context, [&](const Expert& e, const auto& rows, OwnProduct* to) {
             new (to) OwnProduct{product(e.down, rows(made, 0)), rows(both, 0)};
@@ -206,6 +207,7 @@ class Experts {
     /// Adds the weights and the router's settings to a fingerprint.
     void hash(Fingerprint& to) const {
         router_.hash(to);
+        if constexpr (requires { gate_.hash(to); }) gate_.hash(to);
         each_part([&](const auto& part) { part.hash(to); });
     }
 
@@ -306,6 +308,7 @@ class Experts {
     Linear logits_;
     std::vector<Expert> experts_;
     std::optional<SwiGlu> shared_;
+    [[no_unique_address]] Gate gate_;
     std::ptrdiff_t hidden_ = 0;
 };
 

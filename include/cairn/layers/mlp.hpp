@@ -1,6 +1,7 @@
 // The feed-forward half of a block: activation(x W1) W2, and the gated form silu(x Wg) * (x Wu) Wd.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 
@@ -70,6 +71,24 @@ struct ActivationGate {
     static void apply(float* gate, const float* up, std::ptrdiff_t n) {
         Activation::apply(gate, n);
         for (std::ptrdiff_t i = 0; i < n; ++i) gate[i] *= up[i];
+    }
+};
+
+/// gpt-oss's gate: gate * sigmoid(alpha gate) * (up + 1), of a gate of at most `limit` and an up of
+/// -limit to limit.
+struct ClampedGate {
+    float limit = 7.0F;
+    float alpha = 1.702F;
+    void apply(float* gate, const float* up, std::ptrdiff_t n) const {
+        for (std::ptrdiff_t i = 0; i < n; ++i) gate[i] = alpha * std::min(gate[i], limit);
+        kernels::active().silu(gate, n);
+        const float back = 1.0F / alpha;
+        for (std::ptrdiff_t i = 0; i < n; ++i)
+            gate[i] = gate[i] * back * (std::clamp(up[i], -limit, limit) + 1.0F);
+    }
+    void hash(Fingerprint& to) const {
+        to.add(&limit, sizeof limit);
+        to.add(&alpha, sizeof alpha);
     }
 };
 

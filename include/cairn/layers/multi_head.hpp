@@ -47,6 +47,7 @@ struct AttentionSettings {
     float scale = 0.0F;  ///< 0: 1 / sqrt(key_dim)
     float soft_cap = 0.0F;
     std::vector<float> alibi{};
+    std::vector<float> sinks{};  ///< a score a head that brings no value; none: empty
     /// The layer whose keys and values it attends: it then has projections to queries only, and
     /// stages nothing. Below 0: its own.
     int leader = -1;
@@ -85,8 +86,10 @@ class MultiHead {
         internal::require_finite({settings_.scale, settings_.soft_cap},
                                  "attention: scale and soft cap");
         internal::require_finite(settings_.alibi, "attention: alibi");
+        internal::require_finite(settings_.sinks, "attention: sinks");
         layout_.input = static_cast<int>(qkv_.in());
         layout_.stepped = settings_.projected != nullptr;
+        if constexpr (chooses) layout_.near = rotation_.near();
         if (settings_.scale == 0.0F)
             settings_.scale = 1.0F / std::sqrt(static_cast<float>(layout.key_dim));
     }
@@ -112,9 +115,16 @@ class MultiHead {
                                        .mask = settings_.mask,
                                        .soft_cap = settings_.soft_cap,
                                        .alibi = settings_.alibi,
+                                       .sinks = settings_.sinks,
                                        .maker = &maker};
-        if constexpr (rotates) parameters.rotation = &rotation_;
-        internal::attend_slices(slices, qkv, parameters, layout_.heads, mixed, context);
+        // Sequences that are turned alike go together.
+        for (std::size_t first = 0, end = 0; first < slices.size(); first = end) {
+            const Rotation* turn = turn_of(slices[first]);
+            while (end < slices.size() && turn_of(slices[end]) == turn) ++end;
+            parameters.rotation = turn;
+            internal::attend_slices(slices.subspan(first, end - first), qkv, parameters,
+                                    layout_.heads, mixed, context);
+        }
         out_.forward(mixed, y, context);
     }
 
@@ -125,7 +135,7 @@ class MultiHead {
     /// The layer whose keys and values it attends; -1: its own.
     int leader() const noexcept { return follows() ? settings_.leader : -1; }
     std::size_t parameters() const noexcept {
-        return qkv_.parameters() + out_.parameters() +
+        return qkv_.parameters() + out_.parameters() + settings_.sinks.size() +
                (settings_.projected != nullptr ? settings_.projected->parameters() : 0);
     }
     std::size_t bytes() const noexcept { return qkv_.bytes() + out_.bytes(); }
@@ -137,6 +147,8 @@ class MultiHead {
         to.add(&settings_.scale, sizeof settings_.scale);
         to.add(&settings_.soft_cap, sizeof settings_.soft_cap);
         to.add(settings_.alibi.data(), settings_.alibi.size() * sizeof(float));
+        if (!settings_.sinks.empty())
+            to.add(settings_.sinks.data(), settings_.sinks.size() * sizeof(float));
         if (follows()) to.add(static_cast<std::uint64_t>(settings_.leader));
         if constexpr (rotates) rotation_.hash(to);
         name_settings(to);
@@ -147,6 +159,15 @@ class MultiHead {
 
   private:
     static constexpr bool rotates = !std::is_same_v<R, NoRotation>;
+    static constexpr bool chooses = requires(const R& rotation) { rotation.of(0); };
+    const Rotation* turn_of(const BatchSlice& slice) const noexcept {
+        if constexpr (chooses)
+            return &rotation_.of(slice.capacity);
+        else if constexpr (rotates)
+            return (void)slice, &rotation_;
+        else
+            return (void)slice, nullptr;
+    }
     // Keys before rotation, and values, of input rows: for caches that keep nothing else.
     class Maker final : public RowMaker {
       public:
@@ -221,11 +242,12 @@ class MultiHead {
             require(slice.rows <= rotation_.positions() - slice.position, ErrorCode::capacity,
                     slice.rows, " rows at position ", slice.position, " go past the ",
                     rotation_.positions(), " rotary positions");
+            const Rotation& turn = *turn_of(slice);
             if (wanted == RowKind::ready)
                 for_each_row(context, slice.rows, [&](std::ptrdiff_t r) {
                     for (int h = 0; h < layout_.kv_heads; ++h)
-                        rotation_.rotate(k + r * qkv.stride + h * layout_.key_dim,
-                                         slice.position + static_cast<int>(r));
+                        turn.rotate(k + r * qkv.stride + h * layout_.key_dim,
+                                    slice.position + static_cast<int>(r));
                 });
         }
         TokenRows rows{k, qkv.stride, slice.rows};

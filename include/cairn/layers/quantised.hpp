@@ -69,7 +69,7 @@ inline void pack_block(const BlockLayout& layout, const quantised::Fields& field
         std::memcpy(scales + 2 * lane, &fields.m, 2);
         scales += 32;
     }
-    if (layout.scales == quantised::GroupScales::none) return;
+    if (group_bytes(layout) == 0) return;
     for (int g = 0; g < layout.groups(); ++g, scales += group_bytes(layout)) {
         const auto i = static_cast<std::size_t>(g);
         unsigned factor = fields.scales[i];
@@ -105,7 +105,7 @@ inline void unpack_block(const BlockLayout& layout, const std::byte* codes, cons
         std::memcpy(&fields.m, scales + 2 * lane, 2);
         scales += 32;
     }
-    if (layout.scales == quantised::GroupScales::none) return;
+    if (group_bytes(layout) == 0) return;
     const bool nibbles = layout.scales == quantised::GroupScales::nibbles;
     for (int g = 0; g < layout.groups(); ++g, scales += group_bytes(layout)) {
         const auto i = static_cast<std::size_t>(g);
@@ -118,10 +118,11 @@ inline void unpack_block(const BlockLayout& layout, const std::byte* codes, cons
     }
 }
 
-// Whether a block's f16 scales are finite; its numbers are then.
-inline bool finite_scales(const quantised::Fields& fields, bool minimum) noexcept {
-    constexpr std::uint16_t exponent = 0x7C00;
-    return (fields.d & exponent) != exponent && (!minimum || (fields.m & exponent) != exponent);
+// Whether a block's scales are finite; its numbers are then.
+inline bool finite_scales(const quantised::Fields& fields, const BlockLayout& layout) noexcept {
+    const unsigned exponent = layout.scales == quantised::GroupScales::powers ? 0x7F80 : 0x7C00;
+    return (fields.d & exponent) != exponent &&
+           (!layout.minimum || (fields.m & exponent) != exponent);
 }
 
 inline void put_quantised(const WeightMatrix& to, std::byte* data, std::ptrdiff_t row,
@@ -133,7 +134,7 @@ inline void put_quantised(const WeightMatrix& to, std::byte* data, std::ptrdiff_
     quantised::Fields fields;
     for (std::ptrdiff_t block = 0; block < to.in() / layout.values; ++block) {
         format.parse(from, fields);
-        require(finite_scales(fields, layout.minimum), ErrorCode::non_finite,
+        require(finite_scales(fields, layout), ErrorCode::non_finite,
                 "weights: the scale of block ", block, " of row ", row, " is NaN or infinite");
         pack_block(layout, fields, static_cast<int>(row % kernels::panel), codes, scales);
         from += block_size(to.type()).bytes;

@@ -1,6 +1,7 @@
 // Rotary position embedding (Su et al. 2021): pair i of a row turns by position * theta^(-2i/dims).
 // Angles, sines and cosines are computed in double and rounded once. Scalings: linear (Chen et al.
-// 2023), Llama 3 (its published inference code), YaRN (Peng et al. 2023).
+// 2023), Llama 3 (its published inference code), YaRN (Peng et al. 2023), longrope (Ding et al.
+// 2024).
 #pragma once
 
 #include <algorithm>
@@ -23,15 +24,16 @@ namespace cairn { inline namespace CAIRN_ABI {
 
 /// How frequencies change for contexts longer than the model was trained on.
 struct RotaryScaling {
-    enum class Kind : std::uint8_t { none, linear, llama3, yarn };
+    enum class Kind : std::uint8_t { none, linear, llama3, yarn, longrope };
     Kind kind = Kind::none;
     double factor = 1.0;
-    double original_context = 8192;  ///< llama3, yarn: positions of the original training
+    double original_context = 8192;  ///< llama3, yarn, longrope: of the original training
     double low_frequency = 1.0;      ///< llama3: wavelengths above original / low are stretched
     double high_frequency = 4.0;     ///< llama3: wavelengths below original / high stay
     double beta_fast = 32.0;         ///< yarn: turns above which a frequency stays
     double beta_slow = 1.0;          ///< yarn: turns below which it is stretched whole
-    double attention_factor = 0.0;   ///< yarn: factor of cos and sin; 0: 0.1 ln(factor) + 1
+    double attention_factor = 0.0;   ///< yarn, longrope: of cos and sin; 0: 0.1 ln(factor) + 1
+    bool whole_pairs = true;         ///< yarn: the ramp begins and ends at a whole pair
 };
 
 /// The numbers of a rotation.
@@ -41,6 +43,9 @@ struct RotarySettings {
     int positions = 0;  ///< of the model's context, above 0; angles are computed when first used
     RotaryScaling scaling{};
     std::vector<float> divisors{};  ///< of each frequency, as GGUF stores Llama 3's; or empty
+    /// longrope: those of sequences with room for more than the original context; the others'
+    /// above.
+    std::vector<float> far_divisors{};
 };
 
 /// Frequencies of the dims/2 pairs in radians a position, scaling included.
@@ -72,8 +77,9 @@ inline std::vector<double> rotary_frequencies(const RotarySettings& s) {
         } else if (scaling.kind == RotaryScaling::Kind::yarn) {
             double low = correction(scaling.beta_fast);
             double high = correction(scaling.beta_slow);
-            low = std::max(std::floor(low), 0.0);
-            high = std::min(std::ceil(high), s.dims - 1.0);
+            if (scaling.whole_pairs) low = std::floor(low), high = std::ceil(high);
+            low = std::max(low, 0.0);
+            high = std::min(high, s.dims - 1.0);
             if (low == high) high += 0.001;
             const double ramp = std::min(std::max((i - low) / (high - low), 0.0), 1.0);
             value = std::fma(ramp, plain / scaling.factor, (1.0 - ramp) * plain);
@@ -191,7 +197,8 @@ class Rotary final : public Rotation {
             require(divisor > 0.0F && divisor < 1e9F, ErrorCode::invalid_argument,
                     "rotary: frequency divisor ", divisor);
         double magnitude = 1.0;
-        if (settings.scaling.kind == RotaryScaling::Kind::yarn) {
+        if (settings.scaling.kind == RotaryScaling::Kind::yarn ||
+            settings.scaling.kind == RotaryScaling::Kind::longrope) {
             magnitude = settings.scaling.attention_factor;
             if (magnitude == 0.0) magnitude = yarn_magnitude(settings.scaling.factor);
         }

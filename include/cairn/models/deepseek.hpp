@@ -1,6 +1,6 @@
-// DeepSeek V2 and V2-Lite: multi-head latent attention, and experts behind a router in place of one
-// feed-forward layer. Source: transformers' modeling_deepseek_v2.py; GGUF as llama.cpp writes it
-// (deepseek2), with keys and values of all heads in one tensor or apart.
+// DeepSeek V2, V2-Lite and V3: multi-head latent attention, and experts behind a router in place of
+// one feed-forward layer. Source: transformers' modeling_deepseek_v2.py and _v3.py; GGUF as
+// llama.cpp writes it (deepseek2), with keys and values of all heads in one tensor or apart.
 #pragma once
 
 #include <cmath>
@@ -9,14 +9,16 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/layers/any_feed_forward.hpp"
 #include "cairn/layers/latent_attention.hpp"
+#include "cairn/layers/sigmoid_router.hpp"
 #include "cairn/models/architecture.hpp"
 #include "cairn/models/feed_forward.hpp"
 #include "cairn/models/rotary_numbers.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-/// The numbers of a DeepSeek V2.
+/// The numbers of a DeepSeek V2 or V3.
 struct DeepSeekConfig {
     std::string architecture;
     int layers = 0;
@@ -29,8 +31,10 @@ struct DeepSeekConfig {
     int dense_layers = 0;
     int experts = 0;
     int expert_hidden = 0;
-    int shared = 0;  ///< experts that every token goes through
+    int shared = 0;        ///< experts that every token goes through
+    bool sigmoid = false;  ///< experts are scored one by one, as in V3
     SoftmaxRouter router{};
+    int predicting = 0;  ///< layers behind the last that guess further tokens, and are not read
     RotarySettings rotary{};
     YarnScores scores{};
     float epsilon = 1e-6F;
@@ -47,15 +51,28 @@ inline constexpr float latent_epsilon = 1e-6F;
 // How experts are chosen.
 [[gnu::cold]] inline void read_router(ModelNumbers& n, DeepSeekConfig& c) {
     constexpr int most = 1 << 24;
+    const bool third = n.architecture() == "deepseek_v3";
     c.experts = n.count({"n_routed_experts", "expert_count"}, 1 << 12);
     c.router.experts_used = n.count({"num_experts_per_tok", "expert_used_count"}, c.experts);
     c.expert_hidden = n.count({"moe_intermediate_size", "expert_feed_forward_length"}, most / 8);
-    c.shared = static_cast<int>(n.integer({"n_shared_experts", "expert_shared_count"}, 0, 64, 0));
-    c.router.scale =
-        static_cast<float>(n.number({"routed_scaling_factor", "expert_weights_scale"}, 1.0));
-    n.one_of({"scoring_func"}, "softmax", {"softmax"});
-    n.one_of({"topk_method"}, "greedy", {"greedy", "group_limited_greedy"});
-    if (n.gguf() || n.word({"topk_method"}, "greedy") != "greedy") {
+    // Absent is the class's default, null is none.
+    const NumberName shared{"n_shared_experts", "expert_shared_count"};
+    const int usual = n.gguf() || n.contains(shared) ? 0 : third ? 1 : 2;
+    c.shared = static_cast<int>(n.integer(shared, 0, 64, usual));
+    c.router.scale = static_cast<float>(
+        n.number({"routed_scaling_factor", "expert_weights_scale"}, third ? 2.5 : 1.0));
+    const auto gating = n.integer({"", "expert_gating_func"}, 0, 1000, third ? 2 : 1);
+    require(gating == 1 || gating == 2, ErrorCode::unsupported, n.where(), ": expert_gating_func ",
+            gating, "; known: 1 (softmax), 2 (sigmoid)");
+    c.sigmoid = gating == 2;
+    if (third) {
+        n.one_of({"scoring_func"}, "sigmoid", {"sigmoid"});
+        n.one_of({"topk_method"}, "noaux_tc", {"noaux_tc"});
+    } else {
+        n.one_of({"scoring_func"}, "softmax", {"softmax"});
+        n.one_of({"topk_method"}, "greedy", {"greedy", "group_limited_greedy"});
+    }
+    if (n.gguf() || third || n.word({"topk_method"}, "greedy") != "greedy") {
         c.router.groups = n.count({"n_group", "expert_group_count"}, SoftmaxRouter::most_groups, 1);
         c.router.groups_used =
             n.count({"topk_group", "expert_group_used_count"}, c.router.groups, 1);
@@ -66,13 +83,13 @@ inline constexpr float latent_epsilon = 1e-6F;
             c.router.groups_used, " of ", c.router.groups, " groups");
     require(c.router.scale > 0.0F && c.router.scale < 1e6F, n.code(), n.where(), ": experts times ",
             c.router.scale);
-    const auto gating = n.integer({"", "expert_gating_func"}, 0, 1000, 1);
-    require(gating == 1, ErrorCode::unsupported, n.where(), ": expert_gating_func ", gating,
-            "; known: 1 (softmax)");
-    // transformers takes no notice of it, the model's own code divides: nobody trained with it.
-    n.refuse({"norm_topk_prob"});
-    if (n.boolean({"", "expert_weights_norm"}, false))
+    // transformers takes no notice of it in V2, whose own code divides: nobody trained with it.
+    if (!third) n.refuse({"norm_topk_prob"});
+    if (n.boolean({"norm_topk_prob", "expert_weights_norm"}, third)) {
         c.router.weights = SoftmaxRouter::Weights::shares;
+        n.note("expert_weights_norm", true);
+    }
+    if (c.sigmoid) n.note("expert_gating_func", gating);
 }
 // The widths of attention; newer GGUF files say those of the cache under the usual names.
 [[gnu::cold]] inline void read_latent_shape(ModelNumbers& n, DeepSeekConfig& c) {
@@ -128,6 +145,9 @@ inline constexpr float latent_epsilon = 1e-6F;
     c.tied = n.tied(false);
     c.biased = n.boolean({"attention_bias"}, false);
     n.refuse({"mlp_bias"});
+    require(n.boolean({"rope_interleave"}, true), ErrorCode::unsupported, n.where(),
+            ": rope_interleave false is not supported");
+    c.predicting = static_cast<int>(n.integer({"num_nextn_predict_layers"}, 0, 64, 0));
     n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
     c.rotary = read_rotary(n, c.latent.rotated_dim, c.context, {}, &c.scores);
     require(c.rotary.theta > 1.0 && c.rotary.theta < 1e30, n.code(), n.where(), ": rotary theta ",
@@ -148,7 +168,7 @@ inline constexpr float latent_epsilon = 1e-6F;
     const std::ptrdiff_t kv = std::ptrdiff_t{s.heads} * (s.plain_dim + s.value_dim);
     TensorTable table;
     table.add({{"model.embed_tokens.weight", "token_embd.weight", {c.vocabulary, d}}});
-    table.layers("model.layers.", "blk.", c.layers);
+    table.layers("model.layers.", "blk.", c.layers, c.predicting);
     for (int i = 0; i < c.layers; ++i) {
         const Need dense = need(i < c.dense_layers);
         const Need sparse = need(i >= c.dense_layers);
@@ -177,6 +197,10 @@ inline constexpr float latent_epsilon = 1e-6F;
              {"mlp.up_proj.weight", "ffn_up.weight", {c.hidden, d}, dense},
              {"mlp.down_proj.weight", "ffn_down.weight", {d, c.hidden}, dense},
              {"mlp.gate.weight", "ffn_gate_inp.weight", {c.experts, d}, sparse},
+             {"mlp.gate.e_score_correction_bias",
+              "exp_probs_b.bias",
+              {c.experts},
+              need(c.sigmoid && i >= c.dense_layers)},
              {"mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight", {wide, d}, shared},
              {"mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight", {wide, d}, shared},
              {"mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight", {d, wide}, shared}});
@@ -236,12 +260,19 @@ template <class Form>
     const double scale = c.scores.magnitude * c.scores.magnitude / std::sqrt(dims);
     return {c.latent, std::move(w), RotaryInterleaved(c.rotary), static_cast<float>(scale)};
 }
-[[gnu::cold]] inline Experts<> read_expert_layer(const DeepSeekConfig& c, const std::string& mlp,
-                                                 WeightReader& reader) {
+[[gnu::cold]] inline AnyFeedForward read_expert_layer(const DeepSeekConfig& c,
+                                                      const std::string& mlp,
+                                                      WeightReader& reader) {
     std::vector<Expert> experts = cairn::read_experts(reader, mlp, c.experts);
     std::optional<SwiGlu> shared;
     if (c.shared > 0) shared = read_swiglu(reader, mlp + ".shared_experts");
-    return {c.router, reader.linear(mlp + ".gate"), std::move(experts), std::move(shared)};
+    Linear gate = reader.linear(mlp + ".gate");
+    if (!c.sigmoid)
+        return AnyFeedForward(
+            Experts<>(c.router, std::move(gate), std::move(experts), std::move(shared)));
+    SigmoidRouter router{c.router, reader.vector(mlp + ".gate.e_score_correction_bias")};
+    return AnyFeedForward(Experts<SigmoidRouter>(std::move(router), std::move(gate),
+                                                 std::move(experts), std::move(shared)));
 }
 
 }  // namespace internal
@@ -256,18 +287,14 @@ template <class Form = Absorbed>
     weights.embedding = reader.embedding("model.embed_tokens");
     for (int i = 0; i < c.layers; ++i) {
         const std::string at = table.layer_name(i);
-        const auto add = [&](auto feed_forward) {
-            RmsNorm first = reader.rms_norm(at + "input_layernorm", c.epsilon);
-            weights.blocks.emplace_back(
-                SequentialBlock<RmsNorm, LatentAttention<Form>, decltype(feed_forward)>(
-                    std::move(first), internal::read_latent_attention<Form>(c, i, table, reader),
-                    reader.rms_norm(at + "post_attention_layernorm", c.epsilon),
-                    std::move(feed_forward)));
-        };
-        if (i < c.dense_layers)
-            add(read_swiglu(reader, at + "mlp"));
-        else
-            add(internal::read_expert_layer(c, at + "mlp", reader));
+        RmsNorm first = reader.rms_norm(at + "input_layernorm", c.epsilon);
+        auto attention = internal::read_latent_attention<Form>(c, i, table, reader);
+        RmsNorm second = reader.rms_norm(at + "post_attention_layernorm", c.epsilon);
+        AnyFeedForward feed_forward = i < c.dense_layers
+                                          ? AnyFeedForward(read_swiglu(reader, at + "mlp"))
+                                          : internal::read_expert_layer(c, at + "mlp", reader);
+        weights.blocks.emplace_back(SequentialBlock<RmsNorm, LatentAttention<Form>, AnyFeedForward>(
+            std::move(first), std::move(attention), std::move(second), std::move(feed_forward)));
     }
     weights.final_norm = AnyNorm(reader.rms_norm("model.norm", c.epsilon));
     weights.output = reader.output("lm_head");

@@ -9,8 +9,8 @@ namespace cairn { inline namespace CAIRN_ABI {
 
 namespace internal {
 
-[[gnu::cold]] inline StandardConfig read_gemma_config(ModelNumbers& n, int huge) {
-    StandardNumbers numbers;
+[[gnu::cold]] inline StandardConfig read_gemma_config(ModelNumbers& n, int huge,
+                                                      StandardNumbers numbers = {}) {
     numbers.usual_epsilon = 1e-6;
     numbers.usual_kv_heads = 4;
     numbers.usual_head = 256;
@@ -63,7 +63,9 @@ namespace internal {
 
 /// The numbers of a Gemma 3. Throws what `ModelNumbers` throws.
 [[gnu::cold]] inline StandardConfig read_gemma3_config(ModelNumbers& n) {
-    StandardConfig c = internal::read_gemma_config(n, 62);
+    // Folders of models that see pictures say little of the text part: the rest is the class's.
+    StandardConfig c = internal::read_gemma_config(
+        n, 62, {.usual_context = 131072, .usual_heads = 8, .usual_vocabulary = 262208});
     c.names.q_norm = {"self_attn.q_norm", "attn_q_norm"};
     c.names.k_norm = {"self_attn.k_norm", "attn_k_norm"};
     c.query_key_norm = QueryKeyNormKind::head;
@@ -76,8 +78,11 @@ namespace internal {
                                        .kind = "sliding_attention",
                                        .scaled = false}));
     const int window = n.count({"sliding_window", "attention.sliding_window"}, 1 << 24, 4096);
-    const int period = n.count({"_sliding_window_pattern", "attention.sliding_window_pattern"},
-                               1024, n.count({"sliding_window_pattern"}, 1024, 6));
+    // A list in GGUF files marks layers.
+    const NumberName pattern{"_sliding_window_pattern", "attention.sliding_window_pattern"};
+    const bool marks = n.gguf() && n.integers(pattern).size() > 1;
+    const int period =
+        marks ? 6 : n.count(pattern, 1024, n.count({"sliding_window_pattern"}, 1024, 6));
     set_windows(c, n, window, [period](int layer) { return (layer + 1) % period != 0; });
     for (StandardLayer& layer : c.layers) layer.rotation = layer.window > 0 ? 1 : 0;
     check_two_rotations(c, Bases::two);

@@ -11,6 +11,7 @@
 #include "cairn/models/gpt2.hpp"
 #include "cairn/models/gpt_j.hpp"
 #include "cairn/models/gpt_neox.hpp"
+#include "cairn/models/gpt_oss.hpp"
 #include "cairn/models/granite.hpp"
 #include "cairn/models/llama.hpp"
 #include "cairn/models/mixtures.hpp"
@@ -75,6 +76,7 @@ namespace internal {
     return {{"gpt2", "gpt2", internal::read_gpt2},
             {"gptj", "", internal::read_gpt_j},
             {"deepseek_v2", "deepseek2", internal::read_deepseek},
+            {"deepseek_v3", "deepseek2", internal::read_deepseek},
             {"llama", "llama", internal::read_llama},
             {"mistral", "llama", internal::read_llama},
             {"qwen2", "qwen2", internal::read_llama},
@@ -85,6 +87,7 @@ namespace internal {
             {"gemma3_text", "gemma3", standard_reader<read_gemma3_config>},
             {"phi3", "phi3", standard_reader<read_phi3_config>},
             {"smollm3", "smollm3", standard_reader<read_smollm3_config>},
+            {"gpt_oss", "gpt-oss", standard_reader<read_gpt_oss_config>},
             {"olmo2", "olmo2", standard_reader<read_olmo2_config>},
             {"olmo3", "olmo2", standard_reader<read_olmo2_config>},
             {"granite", "granite", standard_reader<read_granite_config>},

@@ -39,8 +39,10 @@ class ModelNumbers {
     /// For errors: the file, and the code of its errors.
     virtual const std::string& where() const noexcept = 0;
     virtual ErrorCode code() const noexcept = 0;
-    /// Token ids are below this; in GGUF files the rows of the embedding.
-    virtual int vocabulary() = 0;
+    /// Token ids are below this; in GGUF files the rows of the embedding, in config.json `usual`
+    /// where it is not said and not 0.
+    virtual int vocabulary(int usual) = 0;
+    int vocabulary() { return vocabulary(0); }
     /// Whether the output layer is the embedding. `fallback` where config.json does not say it;
     /// GGUF files say it by having no tensor output.weight.
     virtual bool tied(bool fallback) = 0;
@@ -88,6 +90,10 @@ class ModelNumbers {
     }
     std::vector<std::string> words(const NumberName& name) const {
         return has(name) ? read_words(here(name)) : std::vector<std::string>();
+    }
+    /// A list of numbers of config.json; empty where it does not say one.
+    std::vector<float> reals(const NumberName& name) const {
+        return !gguf() && has(name) ? read_reals(name.hf) : std::vector<float>();
     }
     /// Error{unsupported} unless the word (or the fallback) is one of the known ones.
     void one_of(const NumberName& name, const char* fallback,
@@ -137,6 +143,7 @@ class ModelNumbers {
     virtual std::string read_word(std::string_view key) const = 0;
     virtual std::vector<std::int64_t> read_integers(std::string_view key) const = 0;
     virtual std::vector<std::string> read_words(std::string_view key) const = 0;
+    virtual std::vector<float> read_reals(std::string_view) const { return {}; }
 
     std::string_view here(const NumberName& name) const noexcept {
         return gguf() ? name.gguf : name.hf;

@@ -22,6 +22,8 @@ struct RotaryNames {
     std::string_view kind{};
     /// Layers of this kind take the scaling that older files say for all of them.
     bool scaled = true;
+    /// YaRN is another word for longrope in folders (Phi-3), GGUF files hold its divisors.
+    bool longrope = false;
 };
 
 namespace internal {
@@ -92,8 +94,37 @@ inline constexpr double most_times = 1e3;
         s.attention_factor = yarn_magnitude(s.factor, scale) / yarn_magnitude(s.factor, scale_all);
     if (s.attention_factor != 0.0)
         n.note(attention_times, s.attention_factor / yarn_magnitude(s.factor));
-    require(n.boolean({in + "truncate"}, true), ErrorCode::unsupported, n.where(), ": ", in,
-            "truncate false is not supported");
+    s.whole_pairs = n.boolean({in + "truncate"}, true);
+}
+// Divisors of the frequencies for sequences up to the original context and for longer ones (Ding et
+// al. 2024).
+[[gnu::cold]] inline void read_longrope(ModelNumbers& n, const std::string& in,
+                                        const NumberName& context, RotarySettings& to) {
+    RotaryScaling& s = to.scaling;
+    s.kind = RotaryScaling::Kind::longrope;
+    s.original_context = static_cast<double>(n.integer(context, 1, 1 << 24, to.positions));
+    if (n.gguf()) {
+        s.attention_factor = n.number({"", attention_times}, 1.0);
+        return check_scaling(n, in, s);
+    }
+    s.factor = n.number({in + "factor"}, to.positions / s.original_context);
+    const double usual =
+        s.factor <= 1.0
+            ? 1.0
+            : std::sqrt(1.0 + elementary::log(s.factor) / elementary::log(s.original_context));
+    s.attention_factor = n.number({in + "attention_factor"}, usual);
+    check_scaling(n, in, s);
+    to.divisors = n.reals({in + "short_factor"});
+    to.far_divisors = n.reals({in + "long_factor"});
+    for (const auto* list : {&to.divisors, &to.far_divisors}) {
+        require(list->size() == static_cast<std::size_t>(to.dims / 2), n.code(), n.where(), ": ",
+                in, "short_factor or long_factor lists ", list->size(), " numbers for ",
+                to.dims / 2, " frequencies");
+        for (const float divisor : *list)
+            require_between(n, in, "short_factor or long_factor", double{divisor}, 1.0 / 32, 1e6);
+    }
+    n.note("rope.scaling.type", std::string("longrope"));
+    n.note(attention_times, s.attention_factor);
 }
 // config.json: rope_theta and rope_scaling, or the newer rope_parameters that holds both.
 [[gnu::cold]] inline void read_hf_rotary(ModelNumbers& n, const RotaryNames& names,
@@ -109,10 +140,12 @@ inline constexpr double most_times = 1e3;
     const std::string type = n.word({in + "rope_type"}, n.word({in + "type"}, "default"));
     if (type == "default") return;
     RotaryScaling& s = to.scaling;
-    s.factor = n.number({in + "factor"});
     std::string context = in + "original_max_position_embeddings";
     if (!nested && n.has({"original_max_position_embeddings"}))
         context = "original_max_position_embeddings";
+    if (type == "longrope" || type == "su" || (type == "yarn" && names.longrope))
+        return read_longrope(n, in, {context, "rope.scaling.original_context_length"}, to);
+    s.factor = n.number({in + "factor"});
     if (type == "linear") {
         s.kind = RotaryScaling::Kind::linear;
     } else if (type == "llama3") {
@@ -125,7 +158,7 @@ inline constexpr double most_times = 1e3;
         s.original_context = n.number({context}, to.positions);
     } else {
         fail(ErrorCode::unsupported, n.where(), ": ", in, "type \"", type.substr(0, 60),
-             "\"; known: default, linear, llama3, yarn");
+             "\"; known: default, linear, llama3, yarn, longrope");
     }
     check_scaling(n, in, s);
     if (s.kind == RotaryScaling::Kind::llama3) return;  // GGUF files hold divisors instead
@@ -133,8 +166,9 @@ inline constexpr double most_times = 1e3;
     n.note("rope.scaling.factor", s.factor);
     n.note("rope.scaling.original_context_length", static_cast<std::int64_t>(s.original_context));
 }
-[[gnu::cold]] inline void read_gguf_rotary(ModelNumbers& n, RotarySettings& to,
+[[gnu::cold]] inline void read_gguf_rotary(ModelNumbers& n, bool longrope, RotarySettings& to,
                                            const YarnScores* scores) {
+    if (longrope) return read_longrope(n, {}, {"", "rope.scaling.original_context_length"}, to);
     // llama.cpp takes a factor without a type as linear.
     const bool scaled = n.has({"", "rope.scaling.factor"});
     const std::string type = n.word({"", "rope.scaling.type"}, scaled ? "linear" : "none");
@@ -170,17 +204,21 @@ inline RotarySettings read_rotary(ModelNumbers& n, int dims, int context,
     if (!n.gguf())
         internal::read_hf_rotary(n, names, result);
     else if (names.scaled)
-        internal::read_gguf_rotary(n, result, scores);
+        internal::read_gguf_rotary(n, names.longrope, result, scores);
     if (scores != nullptr) internal::read_yarn_scores(n, result.scaling, *scores);
     require(result.theta > 1.0 && result.theta < 1e30, n.code(), n.where(), ": rotary theta ",
             result.theta);
     return result;
 }
 
-/// Adds the tensor by whose numbers GGUF files divide the frequencies, where they have one: Llama
-/// 3's scaling.
+/// Adds the tensors by whose numbers GGUF files divide the frequencies, where they have any: Llama
+/// 3's scaling, longrope.
 [[gnu::cold]] inline void add_rotary_divisors(TensorTable& to, const RotarySettings& rotary) {
     std::vector<float> divisors;
+    if (rotary.scaling.kind == RotaryScaling::Kind::longrope) {
+        to.add_numbers("rope_factors_short.weight", rotary.divisors);
+        return to.add_numbers("rope_factors_long.weight", rotary.far_divisors);
+    }
     if (rotary.scaling.kind != RotaryScaling::Kind::llama3)
         return to.add_numbers("rope_freqs.weight", {});
     RotarySettings plain = rotary;

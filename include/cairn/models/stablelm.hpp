@@ -35,7 +35,6 @@ namespace cairn { inline namespace CAIRN_ABI {
         c.query_key_norm = QueryKeyNormKind::own_head;
         c.names.q_norm = {"self_attn.q_layernorm.norms.*", "attn_q_norm"};
         c.names.k_norm = {"self_attn.k_layernorm.norms.*", "attn_k_norm"};
-        c.not_in_gguf = "StableLM's norms of queries and keys are not written to GGUF files";
     }
     rotate_all(c, n, {}, rotated_share(n, "partial_rotary_factor", 0.25));
     return c;

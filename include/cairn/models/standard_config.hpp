@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,6 +44,7 @@ struct StandardNames {
     PartName q_norm{};
     PartName k_norm{};
     PartName out{"self_attn.o_proj", "attn_output"};
+    PartName sinks{};  ///< a number a head, the whole name
     PartName attention_post_norm{};
     PartName mlp_norm{"post_attention_layernorm", "ffn_norm"};
     PartName gate{"mlp.gate_proj", "ffn_gate"};  ///< none: a feed-forward without a gate
@@ -85,6 +87,16 @@ struct StandardExperts {
     PartName down{"mlp.experts.*.down_proj", "ffn_down_exps"};
 };
 
+/// A feed-forward that is none of the usual ones, in place of the experts.
+struct OwnFeedForward {
+    /// Adds the lines of a layer.
+    std::function<void(TensorTable& to, int layer)> lines{};
+    /// Reads it; `hf` and `gguf` stand in front of the layer's names in recipes.
+    std::function<AnyFeedForward(WeightReader& reader, const std::string& hf,
+                                 const std::string& gguf)>
+        read{};
+};
+
 /// A whole model.
 struct StandardConfig {
     ModelShape shape{};
@@ -104,6 +116,7 @@ struct StandardConfig {
     std::vector<RotarySettings> rotations{};
     std::vector<StandardLayer> layers{};
     StandardExperts experts{};
+    OwnFeedForward own{};          ///< of layers with experts; none: `experts`
     float attention_scale = 0.0F;  ///< 0: 1 / sqrt(width of a head)
     float attention_cap = 0.0F;
     float clamp = 0.0F;       ///< of queries, keys and values; 0: none
@@ -127,6 +140,8 @@ struct StandardNumbers {
     int usual_kv_heads = 0;  ///< where config.json does not name them; 0: as many as heads
     int usual_head = 0;      ///< likewise; 0: width / heads
     int usual_context = 0;   ///< 0: files must say it
+    int usual_heads = 0;     ///< likewise
+    int usual_vocabulary = 0;
     bool usually_tied = false;
 };
 
@@ -144,12 +159,13 @@ inline constexpr std::string_view gguf_layer_norm_epsilon = "attention.layer_nor
     shape.width = n.count(s.width, most / 8);
     shape.context =
         s.usual_context > 0 ? n.count(s.context, most, s.usual_context) : n.count(s.context, most);
-    shape.vocabulary = n.vocabulary();
+    shape.vocabulary = n.vocabulary(s.usual_vocabulary);
     n.note("vocab_size", std::int64_t{shape.vocabulary});
     // Without a name the feed-forward is four times as wide.
     c.hidden = n.count(s.hidden, most, std::int64_t{4} * shape.width);
     HeadLayout& heads = shape.heads;
-    heads.heads = n.count(s.heads, most / 8);
+    heads.heads = !n.gguf() && s.usual_heads > 0 ? n.count(s.heads, most / 8, s.usual_heads)
+                                                 : n.count(s.heads, most / 8);
     // What is absent is the architecture's own number, null means as many as heads.
     const bool usual = !n.gguf() && s.usual_kv_heads > 0 && !n.contains(s.kv_heads);
     heads.kv_heads = n.count(s.kv_heads, most / 8, usual ? s.usual_kv_heads : heads.heads);
@@ -196,6 +212,8 @@ inline Need bias_need(const ModelNumbers& n, std::string_view option, bool usual
             dims, " rotated numbers of heads of ", head, " (even, at most the head)");
     n.note("rope.dimension_count", std::int64_t{dims});
     c.rotations.push_back(read_rotary(n, dims, c.shape.context, names));
+    if (!c.rotations.back().scaling.whole_pairs)
+        c.not_in_gguf = "GGUF files cannot say that YaRN's ramp is not truncated";
     for (StandardLayer& layer : c.layers) layer.rotation = 0;
 }
 /// The share of a head that is rotated, as config.json says it in one of two places.
@@ -230,6 +248,12 @@ template <class Sliding>
 [[gnu::cold]] void set_windows(StandardConfig& c, const ModelNumbers& n, int window,
                                const Sliding& sliding) {
     const std::vector<std::string> types = n.words({"layer_types"});
+    // GGUF files of some say a mark a layer; a number alone is a period.
+    const std::vector<std::int64_t> marks = n.integers({"", "attention.sliding_window_pattern"});
+    const bool marked = marks.size() > 1;
+    require(!marked || marks.size() == c.layers.size(), n.code(), n.where(),
+            ": attention.sliding_window_pattern marks ", marks.size(), " layers of ",
+            c.layers.size());
     require(types.empty() || types.size() == c.layers.size(), n.code(), n.where(),
             ": layer_types names ", types.size(), " layers of ", c.layers.size());
     for (std::size_t i = 0; i < c.layers.size(); ++i) {
@@ -238,7 +262,9 @@ template <class Sliding>
                 ErrorCode::unsupported, n.where(), ": layer_types names \"",
                 listed ? types[i].substr(0, 60) : std::string(),
                 "\"; known: full_attention, sliding_attention");
-        const bool slides = listed ? types[i] == "sliding_attention" : sliding(static_cast<int>(i));
+        const bool slides = marked   ? marks[i] != 0
+                            : listed ? types[i] == "sliding_attention"
+                                     : sliding(static_cast<int>(i));
         c.layers[i].window = slides ? window : 0;
         if (slides != sliding(static_cast<int>(i)))
             c.not_in_gguf = "GGUF files cannot say which layers its layer_types name";

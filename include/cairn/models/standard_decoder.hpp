@@ -65,6 +65,7 @@ class StandardTable {
         query_key_norm(i, n.q_norm, heads.heads);
         query_key_norm(i, n.k_norm, heads.kv_heads);
         linear(i, n.out, width, q, c_.out_bias);
+        add_tensor(i, n.sinks, "", {heads.heads}, Need::always, {});
         norm(i, n.attention_post_norm);
         norm(i, n.mlp_norm);
         if (c_.layers[static_cast<std::size_t>(i)].experts)
@@ -79,6 +80,7 @@ class StandardTable {
         norm(i, n.mlp_post_norm);
     }
     void experts(int i) {
+        if (c_.own.lines) return c_.own.lines(table_, i);
         const StandardExperts& e = c_.experts;
         const std::ptrdiff_t width = c_.shape.width;
         linear(i, e.choice, e.count, width, Need::never);
@@ -95,11 +97,7 @@ class StandardTable {
             case QueryKeyNormKind::row: return add(i, name, {heads * head}, Need::always, moves);
             case QueryKeyNormKind::own_head: break;
         }
-        // A star stands for the head in names of files that have a tensor a head.
-        const std::size_t star = name.hf.find('*');
-        if (star == name.hf.npos) return add(i, name, {heads, head});
-        for (std::ptrdiff_t h = 0; h < heads; ++h) add(i, {named(name.hf, h), {}}, {head});
-        add(i, {{}, name.gguf}, {heads, head});
+        add(i, name, {heads, head});
     }
     void linear(int i, const PartName& name, std::ptrdiff_t out, std::ptrdiff_t in, Need bias,
                 const RowMoves& moves = {}) {
@@ -134,16 +132,6 @@ class StandardTable {
             table_.layer(i, {line});
     }
 
-  public:
-    // A name whose star is a head's number.
-    static std::string named(std::string_view name, std::ptrdiff_t head) {
-        const std::size_t star = name.find('*');
-        return std::string(name.substr(0, star))
-            .append(std::to_string(head))
-            .append(name.substr(star + 1));
-    }
-
-  private:
     const StandardConfig& c_;
     TensorTable table_;
 };
@@ -192,8 +180,21 @@ class StandardLoader {
         const bool pairs =
             c_.pairing == Pairing::interleaved ||
             (c_.pairing == Pairing::interleaved_in_gguf && reader_.format() == ModelFormat::gguf);
-        if (pairs) return RotaryInterleaved(settings);
-        return RotaryHalf(settings);
+        const auto turn = [&]() -> AnyRotation {
+            if (pairs) return RotaryInterleaved(settings);
+            return RotaryHalf(settings);
+        };
+        if (settings.scaling.kind != RotaryScaling::Kind::longrope) return turn();
+        const auto own = [&](std::vector<float>& divisors, const char* name) -> AnyRotation {
+            if (reader_.format() == ModelFormat::gguf)
+                divisors =
+                    read_rotary_divisors(c_.shape.architecture, settings.dims, reader_, name);
+            settings.divisors = divisors;
+            return turn();
+        };
+        const AnyRotation near = own(settings.divisors, "rope_factors_short.weight");
+        return {near, own(settings.far_divisors, "rope_factors_long.weight"),
+                static_cast<int>(settings.scaling.original_context)};
     }
     AnyNorm norm(const PartName& name) {
         if (!name.given()) return {};
@@ -217,17 +218,7 @@ class StandardLoader {
         const std::ptrdiff_t head = c_.shape.heads.key_dim;
         const bool row = c_.query_key_norm == QueryKeyNormKind::row;
         QueryKeyNorms::Part part{{}, heads * head, row ? heads * head : head};
-        const bool starred = name.hf.find('*') != name.hf.npos;
-        if (!starred) {
-            part.weight = norm_weight(whole(name));
-        } else if (reader_.format() == ModelFormat::gguf) {
-            part.weight = reader_.vector(gguf_at_ + std::string(name.gguf) + ".weight");
-        } else {
-            for (std::ptrdiff_t h = 0; h < heads; ++h) {
-                const auto one = reader_.vector(at_ + StandardTable::named(name.hf, h) + ".weight");
-                part.weight.insert(part.weight.end(), one.begin(), one.end());
-            }
-        }
+        part.weight = norm_weight(whole(name));
         return part;
     }
     std::shared_ptr<const ProjectedStep> projected() {
@@ -280,6 +271,7 @@ class StandardLoader {
             GatedMlp<ActivationGate<GeluNew>>(std::move(gate), std::move(up), std::move(down)));
     }
     AnyFeedForward experts() {
+        if (c_.own.read) return c_.own.read(reader_, at_, gguf_at_);
         const StandardExperts& e = c_.experts;
         std::vector<Expert> parts =
             read_experts(reader_, ExpertNames{whole(e.gate), whole(e.up), whole(e.down)}, e.count);
@@ -297,6 +289,7 @@ class StandardLoader {
         settings.scale = c_.attention_scale;
         settings.soft_cap = c_.attention_cap;
         settings.alibi = alibi_;
+        if (n.sinks.given()) settings.sinks = reader_.vector(whole(n.sinks));
         settings.projected = projected();
         const AnyRotation turn = layer.rotation < 0
                                      ? AnyRotation()

@@ -28,8 +28,9 @@ struct TensorShape {
 
 /// One line of the table: a tensor. Names need to live only until the line was added.
 ///
-/// A star in the Hugging Face name stands for a number: such files have a matrix of that name for
-/// each of sizes[0] numbers ("mlp.experts.*.up_proj.weight"), GGUF files one stack of all.
+/// A star in the Hugging Face name stands for a number: such files have a matrix (or a vector) of
+/// that name for each of sizes[0] numbers ("mlp.experts.*.up_proj.weight"), GGUF files one stack of
+/// all.
 struct TensorLine {
     std::string_view hf;    ///< name in Hugging Face's files; empty: not there
     std::string_view gguf;  ///< name in GGUF files; empty: not there
@@ -173,9 +174,9 @@ class TensorTable {
         entry.more = line.more;
         require(index_.emplace(entry.name(), lines_.size()).second, ErrorCode::invalid_argument,
                 "recipe: tensor ", entry.name(), " is in the table twice");
-        require(!entry.stacked() || (entry.shape.size() == 3 && !entry.transposed),
+        require(!entry.stacked() || (entry.shape.size() >= 2 && !entry.transposed),
                 ErrorCode::invalid_argument, "recipe: tensor ", entry.name(),
-                " stands for several matrices, and has no shape of three sizes");
+                " stands for several, and has no shape that says how many");
         lines_.push_back(std::move(entry));
     }
     std::string shortened(const std::string& name, const TensorSource& source,

@@ -37,10 +37,23 @@ class WeightReader {
         const TensorEntry* line = table_.find(name);
         return line != nullptr && has(*line);
     }
-    /// A vector, or any other tensor as plain numbers.
+    /// A vector, or any other tensor as plain numbers; those of a line whose name has a star side
+    /// by side.
     std::vector<float> vector(const std::string& name) {
-        std::vector<float> result = load_vector(source_, file_name(line(name)));
-        count();
+        const TensorEntry& line = this->line(name);
+        const int parts = line.stacked() ? static_cast<int>(line.shape.front()) : 1;
+        if (!line.stacked() || format_ == ModelFormat::gguf) {
+            std::vector<float> result = load_vector(source_, file_name(line));
+            for (int i = 0; i < parts; ++i) count();
+            return result;
+        }
+        std::vector<float> result;
+        for (int i = 0; i < parts; ++i) {
+            const auto one =
+                load_vector(source_, file_name(line.part(static_cast<std::size_t>(i))));
+            result.insert(result.end(), one.begin(), one.end());
+            count();
+        }
         return result;
     }
     /// A matrix [out][in], or some rows of one. A tensor whose rows are taken in several calls
@@ -59,16 +72,24 @@ class WeightReader {
             return load(file_name(line.part(static_cast<std::size_t>(number))), {}, false);
         return load(file_name(line), {line.shape[1], {}, number * line.shape[1]}, false);
     }
-    /// Some rows of a matrix [out][in] turned round: [in][rows]. Of block types the numbers that
-    /// they stand for, as f32.
-    [[gnu::cold]] WeightMatrix turned(const std::string& name, const TensorRows& rows) {
+    /// Some rows of a matrix [out][in] turned round: [in][rows], or every `step`th row of that from
+    /// `first` on. Of block types the numbers that they stand for, as f32.
+    [[gnu::cold]] WeightMatrix turned(const std::string& name, const TensorRows& rows,
+                                      std::ptrdiff_t first = 0, std::ptrdiff_t step = 1) {
         LoadOptions plain = options_;
         plain.format = nullptr;
         const std::string file = file_name(line(name));
         const WeightMatrix from = load_matrix(source_, file, StoredAs::out_in, plain, rows);
-        const std::ptrdiff_t in = from.in();
+        const std::ptrdiff_t all = from.in();
+        const std::ptrdiff_t in = (all - first + step - 1) / step;
+        std::vector<float> row(static_cast<std::size_t>(all));
         std::vector<float> numbers(static_cast<std::size_t>(from.out() * in));
-        for (std::ptrdiff_t r = 0; r < from.out(); ++r) from.row(r, numbers.data() + r * in);
+        for (std::ptrdiff_t r = 0; r < from.out(); ++r) {
+            from.row(r, row.data());
+            for (std::ptrdiff_t c = 0; c < in; ++c)
+                numbers[static_cast<std::size_t>(r * in + c)] =
+                    row[static_cast<std::size_t>(first + c * step)];
+        }
         const bool own = options_.format != nullptr && is_plain(source_.type(file));
         WeightMatrix result =
             own ? weight_matrix(in, from.out(), options_.format)
@@ -168,9 +189,9 @@ class WeightReader {
 namespace internal {
 
 /// What the frequencies of the rotation are divided by. Error{bad_config} naming the tensor.
-[[gnu::cold]] inline std::vector<float> read_rotary_divisors(const std::string& architecture,
-                                                             int dims, WeightReader& reader) {
-    const char* const name = "rope_freqs.weight";
+[[gnu::cold]] inline std::vector<float> read_rotary_divisors(
+    const std::string& architecture, int dims, WeightReader& reader,
+    const char* name = "rope_freqs.weight") {
     std::vector<float> result = reader.vector(name);
     const auto pairs = static_cast<std::size_t>(dims / 2);
     require(result.size() == pairs, ErrorCode::bad_config, architecture, ": tensor ", name, " has ",

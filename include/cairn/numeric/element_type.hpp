@@ -29,9 +29,10 @@ enum class ElementType : std::uint8_t {
     q6_k,
     iq4_nl,
     iq4_xs,
+    mxfp4,
 };
 /// How many there are.
-inline constexpr std::size_t element_types = 15;
+inline constexpr std::size_t element_types = 16;
 
 /// Whether numbers of this type stand alone.
 constexpr bool is_plain(ElementType type) noexcept { return type <= ElementType::bf16; }
@@ -66,6 +67,7 @@ inline constexpr std::array<BlockSize, element_types> block_sizes{{
     {"q6_k", 256, 210},
     {"iq4_nl", 32, 18},
     {"iq4_xs", 256, 136},
+    {"mxfp4", 32, 17},
 }};
 
 }  // namespace internal

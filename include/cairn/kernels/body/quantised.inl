@@ -9,7 +9,7 @@ inline constexpr bool short_parts = !std::is_same_v<Part, I>;
 constexpr bool halved(const BlockLayout& layout) { return short_parts && layout.wide(); }
 // Units whose dot products a Part can hold.
 constexpr int units_of_part(const BlockLayout& layout) {
-    const int bits = layout.wide() ? 4 : layout.low_bits + layout.high_bits;
+    const int bits = layout.wide() ? 4 : layout.bits();
     const int units = short_parts ? 32767 / (2 * 127 * ((1 << bits) - 1)) : 8;
     return units < layout.group / 4 ? units : layout.group / 4;
 }

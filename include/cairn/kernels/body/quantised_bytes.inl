@@ -18,12 +18,14 @@ CAIRN_INLINE B unit(const std::byte* codes) {
     else if constexpr (L.high_bits == 2)
         code = either(code, mask(shift<L.low_bits - 2 * (j / 2)>(load_bytes(high + 64 * (j % 2))),
                                  3 << L.low_bits));
-    if constexpr (L.lookup) code = lookup(cairn::quantised::iq4_table.data(), code);
+    if constexpr (L.lookup) code = lookup(cairn::quantised::table_of(L).data(), code);
     return code;
 }
 
 template <BlockLayout L>
 CAIRN_INLINE V scale_lanes(const std::byte* scales, int group) {
+    if constexpr (L.scales == GroupScales::powers)
+        return load(reinterpret_cast<const brain_t*>(scales));
     const V d = load(reinterpret_cast<const half_t*>(scales));
     if constexpr (L.scales == GroupScales::none) return d;
     const std::byte* factors = scales + (L.minimum ? 64 : 32) + group * group_bytes(L);

@@ -6,7 +6,8 @@
 //     4 bits:  unit j % 4, nibble j / 4
 //     2 bits:  unit j % 2, bits 2 (j / 2)
 //     then the plane of high bits, if any: 1 bit: one unit, bit j; 2 bits: as above
-//   scales of a block: f16 d[16] (f16 m[16]), then for each group scales[16] (minima[16])
+//   scales of a block: f16 d[16] (bf16 where they are powers of two) (f16 m[16]), then for each
+//   group scales[16] (minima[16])
 #pragma once
 
 #include <cstddef>
@@ -32,7 +33,7 @@ constexpr std::ptrdiff_t code_bytes(const BlockLayout& layout) {
 }
 /// Bytes of the scales of one group.
 constexpr std::ptrdiff_t group_bytes(const BlockLayout& layout) {
-    if (layout.scales == GroupScales::none) return 0;
+    if (layout.scales == GroupScales::none || layout.scales == GroupScales::powers) return 0;
     return layout.scales == GroupScales::bytes && layout.minimum ? 2 * panel : panel;
 }
 /// Bytes of the scales of one block of 16 rows.

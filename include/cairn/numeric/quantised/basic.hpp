@@ -1,4 +1,5 @@
-// The blocks of 32 with one f16 scale: q8_0, q4_0, q4_1, q5_0, q5_1, iq4_nl. Source: ggml's format.
+// The blocks of 32 with one scale: q8_0, q4_0, q4_1, q5_0, q5_1, iq4_nl, mxfp4. Source: ggml's
+// format; mxfp4 is that of the Open Compute Project (MX 1.0) with the nibbles in ggml's order.
 #pragma once
 
 #include <algorithm>
@@ -85,6 +86,16 @@ inline void parse_q5_1(const std::byte* block, Fields& to) noexcept {
     fifth_bits(block + 4, to.codes.data());
 }
 
+// The scale is 2^(byte - 127), and the table holds twice the numbers. 255 means NaN; above 252 the
+// largest number of the table would be infinite.
+inline void parse_mxfp4(const std::byte* block, Fields& to) noexcept {
+    constexpr unsigned infinite = 0x7F80;
+    const unsigned e = byte_at(block, 0);
+    const unsigned bits = e > 252 ? infinite : e > 1 ? (e - 1) << 7U : 0x20U << e;
+    to.d = static_cast<std::uint16_t>(bits);
+    nibbles_32(block + 1, to.codes.data());
+}
+
 }  // namespace internal
 
 inline constexpr Format q8_0{ElementType::q8_0,
@@ -111,5 +122,9 @@ inline constexpr Format iq4_nl{ElementType::iq4_nl,
                                {32, 32, 4, 0, 128, false, true, GroupScales::none},
                                internal::parse_q4_0,
                                nullptr};
+inline constexpr Format mxfp4{ElementType::mxfp4,
+                              {32, 32, 4, 0, 16, false, true, GroupScales::powers},
+                              internal::parse_mxfp4,
+                              nullptr};
 
 }}}  // namespace cairn::quantised

@@ -12,8 +12,8 @@ namespace cairn { inline namespace CAIRN_ABI { namespace quantised {
 
 /// In the order of ElementType, which is the order of the kernels' tables: this list is the one
 /// place that says it.
-inline constexpr std::array<const Format*, 12> formats{
-    &q8_0, &q4_0, &q4_1, &q5_0, &q5_1, &q2_k, &q3_k, &q4_k, &q5_k, &q6_k, &iq4_nl, &iq4_xs};
+inline constexpr std::array<const Format*, 13> formats{
+    &q8_0, &q4_0, &q4_1, &q5_0, &q5_1, &q2_k, &q3_k, &q4_k, &q5_k, &q6_k, &iq4_nl, &iq4_xs, &mxfp4};
 
 /// The place of a type that is not plain in `formats`.
 constexpr std::size_t format_index(ElementType type) noexcept {

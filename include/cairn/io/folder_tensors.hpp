@@ -1,0 +1,132 @@
+// The tensors of a model folder as recipes know them.
+//
+//   names    those of a text model inside one of several kinds of input: language_model.model.X or
+//            model.language_model.X is model.X here, language_model.X is X
+//   mxfp4    one tensor NAME [stack][out][in] in place of NAME_blocks [stack][out][in / 32][16],
+//   two
+//            four-bit floats a byte, and NAME_scales [stack][out][in / 32], a power of two for each
+//            block. A file's byte i holds numbers 2 i and 2 i + 1, a block's of ElementType::mxfp4
+//            i and i + 16, behind its scale.
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/io/safetensors_source.hpp"
+#include "cairn/layers/quantised.hpp"
+
+namespace cairn { inline namespace CAIRN_ABI {
+
+/// A TensorSource over a folder.
+class FolderTensors final : public TensorSource {
+  public:
+    /// Opens and validates all files. Throws Error{io, bad_file, unsupported, limit}.
+    explicit FolderTensors(const std::filesystem::path& folder, const FileLimits& limits = {})
+        : files_(folder, limits) {
+        const std::vector<std::string> files = files_.names();
+        const bool plain = std::any_of(files.begin(), files.end(), [](const std::string& name) {
+            return name.starts_with("model.layers.") || name.starts_with("model.embed_tokens.");
+        });
+        for (const std::string& file : files) {
+            const std::string name = plain ? file : inner_name(file);
+            require(tensors_.emplace(name, Tensor{file, {}}).second, ErrorCode::bad_file,
+                    folder.string(), ": tensor \"", name.substr(0, 100), "\" is there twice");
+        }
+        for (const std::string& file : files)
+            if (file.ends_with(blocks_end)) pack(plain ? file : inner_name(file));
+    }
+
+    const std::vector<std::size_t>* shape(std::string_view name) const override {
+        const auto at = tensors_.find(name);
+        if (at == tensors_.end()) return nullptr;
+        return at->second.packed() ? &at->second.shape : files_.shape(at->second.file);
+    }
+    ElementType type(std::string_view name) const override {
+        const Tensor& tensor = tensors_.find(name)->second;
+        return tensor.packed() ? ElementType::mxfp4 : files_.type(tensor.file);
+    }
+    void read(std::string_view name, std::size_t first, std::span<float> to) const override {
+        const Tensor& tensor = tensors_.find(name)->second;
+        if (!tensor.packed()) return files_.read(tensor.file, first, to);
+        std::vector<std::byte> bytes(block_size(ElementType::mxfp4).size_of(to.size()));
+        read_stored(name, first, bytes);
+        quantised::decode(ElementType::mxfp4, bytes.data(), to.size(), to.data());
+    }
+    void read_stored(std::string_view name, std::size_t first,
+                     std::span<std::byte> to) const override {
+        const Tensor& tensor = tensors_.find(name)->second;
+        if (!tensor.packed()) return files_.read_stored(tensor.file, first, to);
+        constexpr std::size_t block = 17;
+        const std::size_t count = to.size() / block;
+        std::vector<std::byte> codes(16 * count);
+        std::vector<std::byte> scales(count);
+        files_.read_bytes(tensor.file + blocks_end, first / 32 * 16, codes);
+        files_.read_bytes(tensor.file + scales_end, first / 32, scales);
+        for (std::size_t b = 0; b < count; ++b) {
+            to[block * b] = scales[b];
+            for (std::size_t i = 0; i < 16; ++i)
+                to[block * b + 1 + i] = number(&codes[16 * b], i) | number(&codes[16 * b], i + 16)
+                                                                        << 4;
+        }
+    }
+    WeightMatrix matrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type) const override {
+        return weight_matrix(out, in, type);
+    }
+    std::vector<std::string> names() const override {
+        std::vector<std::string> result;
+        for (const auto& item : tensors_) result.push_back(item.first);
+        return result;
+    }
+
+  private:
+    static constexpr const char* blocks_end = "_blocks";
+    static constexpr const char* scales_end = "_scales";
+    struct Tensor {
+        std::string file;                // its name there, or what the two names begin with
+        std::vector<std::size_t> shape;  // of mxfp4; none: as in the file
+        bool packed() const noexcept { return !shape.empty(); }
+    };
+
+    static std::string inner_name(const std::string& file) {
+        constexpr std::string_view outside = "language_model.";
+        constexpr std::string_view inside = "model.language_model.";
+        if (file.starts_with(outside)) return file.substr(outside.size());
+        if (file.starts_with(inside)) return "model." + file.substr(inside.size());
+        return file;
+    }
+    // Number `i` of a file's block of 32, in the low half of a byte.
+    static std::byte number(const std::byte* block, std::size_t i) noexcept {
+        return (block[i / 2] >> (i % 2 * 4)) & std::byte{0x0F};
+    }
+    // Two tensors become one.
+    void pack(const std::string& blocks_name) {
+        const std::string name = blocks_name.substr(0, blocks_name.size() - 7);
+        const auto blocks = tensors_.find(blocks_name);
+        const auto scales = tensors_.find(name + scales_end);
+        if (scales == tensors_.end()) return;
+        const std::string& file = blocks->second.file;
+        std::vector<std::size_t> shape = *files_.shape(file);
+        const std::vector<std::size_t>& powers = *files_.shape(scales->second.file);
+        const bool fits = shape.size() >= 3 && shape.size() == powers.size() + 1 &&
+                          shape.back() == 16 &&
+                          std::equal(powers.begin(), powers.end(), shape.begin()) &&
+                          files_.dtype(file) == "U8" && files_.dtype(scales->second.file) == "U8";
+        require(fits, ErrorCode::bad_file, "tensors \"", name.substr(0, 100), blocks_end, "\" and ",
+                scales_end, " are no mxfp4: bytes [..][in / 32][16] and [..][in / 32] are needed");
+        shape.pop_back();
+        shape.back() = checked_mul(shape.back(), 32, name);
+        Tensor both{file.substr(0, file.size() - 7), std::move(shape)};
+        tensors_.erase(blocks), tensors_.erase(scales);
+        require(tensors_.emplace(name, std::move(both)).second, ErrorCode::bad_file, "tensor \"",
+                name.substr(0, 100), "\" is there twice");
+    }
+
+    SafetensorsSource files_;
+    std::map<std::string, Tensor, std::less<>> tensors_;
+};
+
+}}  // namespace cairn
