@@ -108,13 +108,13 @@ TEST_CASE("rows that lean on rows which the layer before has not are refused",
         const Step all(random, 200);
         CacheSet<AnyCache> saved = cache_set_of(spec, heads, 2);
         std::vector<std::byte> first, second;
-        for (const int end : {60, 200}) {
+        for (const int end : {80, 200}) {
             for (int layer = 0; layer < 2; ++layer) {
                 const int begin = saved[layer].committed();
                 const auto [k, v] = step_rows(all, begin, end - begin);
                 saved[layer].append(k, v);
             }
-            if (end == 60) first = archived(saved[0]);
+            if (end == 80) first = archived(saved[0]);
         }
         second = archived(saved[1]);
         // The leader as it was early, its follower as it was late.
