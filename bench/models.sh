@@ -11,6 +11,14 @@ make_models() {
       "$root/build/bench/bench/random_model" llama-1b $type "$models/llama-1b.$type.gguf"
   done
 }
+# make_other_models: random ones in the shapes of other architectures, for bench/peers.
+make_other_models() {
+  local models=$root/build/models shape
+  for shape in qwen3-0.6b qwen3-30b-a3b deepseek-v2-lite; do
+    [ "$models/$shape.q4_0.gguf" -nt "$root/bench/random_model.cpp" ] ||
+      "$root/build/bench/bench/random_model" $shape q4_0 "$models/$shape.q4_0.gguf"
+  done
+}
 # plot: the plots of bench/results, with the Python that has matplotlib.
 plot() {
   local plotter=python3

@@ -24,11 +24,17 @@ FILES = [  # name, file, tokens decoded, bars of decode and of prefill against l
     ("1B shape Q4_K", "llama-1b.q4_k.gguf", 24, 1.2, 2.0),
     ("1B shape Q6_K", "llama-1b.q6_k.gguf", 24, 1.2, 2.0),
 ]
+MODELS = [  # the same of other architectures
+    ("Gemma 3 270M Q4_K_M", "gemma-3-270m-q4_k_m.gguf", 48, 1.05, 2.0),
+    ("Qwen3 0.6B Q4_0", "qwen3-0.6b.q4_0.gguf", 32, 1.05, 2.0),
+    ("Qwen3 30B-A3B Q4_0", "qwen3-30b-a3b.q4_0.gguf", 32, 1.0, 1.5),
+    ("DeepSeek V2-Lite Q4_0", "deepseek-v2-lite.q4_0.gguf", 16, 1.0, 1.5),
+]
 SMALL, LARGE = FILES[0][:2], FILES[5][:2]
 CACHES = ["f16", "q8_0", "q4_0"]
 LONG = {SMALL: [1000, 4000, 8000], LARGE: [1000, 4000, 8000, 16000]}
 TOGETHER = [1, 2, 4, 8, 16]
-PARTS = ["speed", "long", "prefill", "batches", "first", "texts", "table"]
+PARTS = ["speed", "long", "prefill", "batches", "first", "models", "texts", "table"]
 SHORT = [("speed", SMALL[0], "decode"), ("speed", SMALL[0], "prefill 256"), ("long", SMALL[0], "q8_0 @8000"), ("speed", LARGE[0], "decode"),
          ("speed", LARGE[0], "prefill 256"), ("long", LARGE[0], "q8_0 @16000"), ("prefill", "SmolLM2 Q8_0", "4096 f16"),
          ("batches", SMALL[0], "16 together"), ("first", SMALL[0], "1000 + 50")]
@@ -264,6 +270,20 @@ class Peers:
             self.line("first", name, "1000 + 50", rates, {LLAMA: 1.0, IK: 1.0}, milliseconds=times,
                       note=", ".join(f"{program} {ms:.0f} ms" for program, ms in times.items()))
 
+    def models(self):
+        e = self.engines
+        self.head("other architectures: prefill of 256 tokens and decode behind an empty f16 cache, tokens/s")
+        for name, file, decode, bar_decode, bar_prefill in MODELS:
+            if not self.wanted(name):
+                continue
+            if not os.path.exists(e.path(file)):
+                print(f"{name}: not here (cmake/fetch_model.sh gemma3 fetches it)")
+                continue
+            answers = self.rounds({LLAMA: lambda: e.llama_bench(file, 256, decode, 0, "-fa", "1"), "Cairn": lambda: e.cairn(file, 256, decode)})
+            for at, what, bar in ((1, "decode", bar_decode), (0, "prefill 256", bar_prefill)):
+                rates = {program: [x[0][at] for x in rows] for program, rows in answers.items()}
+                self.line("models", name, what, rates, {LLAMA: bar})
+
     def table(self):
         """What was measured as tables of Markdown: a short one for README, and one of each part."""
         def rows_of(part):
@@ -275,7 +295,7 @@ class Peers:
                 return f"prefill {row['what']}"
             return row["what"].replace("1000 + 50", "50 new behind 1000")
         short = [row for part, name, what in SHORT for row in rows_of(part) if (row["name"], row["what"]) == (name, what)]
-        for title, rows in [("in short", short), *((part, rows_of(part)) for part in PARTS[:5])]:
+        for title, rows in [("in short", short), *((part, rows_of(part)) for part in PARTS[:6])]:
             print(f"\n{title}\n\n| | | Cairn | {' | '.join(PEERS)} | |\n|---|---|---|---|---|---|---|")
             for row in rows:
                 below = [p for p in PEERS if title != "in short" and row["ratios"].get(p, 0) < row["bars"].get(p, 0)]

@@ -91,6 +91,18 @@ TEST_CASE("AdaKV spreads a layer's budget over its heads, and leaves every head 
     }
 }
 
+TEST_CASE("AdaKV: budgets whose sum is more than an int are summed up", "[keep]") {
+    // Three of these are 2^32 + 2.
+    std::vector<int> budgets(3, 1431655766);
+    const std::vector<int> positions = {0, 1, 2, 3, 4};
+    const std::vector<float> scores = {0.5F, 0.1F, 0.4F, 0.2F, 0.3F};
+    std::vector<HeldRows> heads;
+    for (int h = 0; h < 3; ++h) heads.push_back({h, 0, 5, 5, budgets[0], positions, scores});
+    std::vector<RankedRow> room(15);
+    SpreadHeads(std::make_shared<ObservedRows>(2), 20).spread(heads, budgets, room);
+    CHECK(budgets == std::vector<int>{5, 5, 5});
+}
+
 TEST_CASE("budgets by head and layer: the cut of a prompt changes no bit", "[keep]") {
     Random random(82);
     const Spoken t(random, 150);

@@ -1,5 +1,7 @@
 // What stands in a session file below its checksums: a byte that chooses the kind of cache, then
-// the cache's archive. What loads must be usable. CAIRN_FUZZ_SEEDS=FOLDER writes the seeds.
+// the cache's archive. What loads must be usable. Kinds whose rows lean on those of the layer
+// before are a second layer behind a first one of some rows. CAIRN_FUZZ_SEEDS=FOLDER writes the
+// seeds.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -10,6 +12,7 @@
 #include <vector>
 
 #include <cairn/attention/engine.hpp>
+#include <cairn/cache/cache_set.hpp>
 #include <cairn/cache/cache_spec.hpp>
 #include <cairn/numeric/random.hpp>
 
@@ -27,10 +30,32 @@ constexpr const char* specs[] = {"contiguous:f32",
                                  "tiered=8:q5_1",
                                  "contiguous:f16:window=20,sinks=2",
                                  "paged=16:f32:h2o=12,recent=4",
-                                 "contiguous:int8:hashevict=20"};
+                                 "contiguous:int8:hashevict=20",
+                                 "contiguous:uniform=4,across=1",
+                                 "paged=32:xlayers,km=1,vm=1,group=32,recent=32",
+                                 "paged=16:f16:expected=12,queries=8",
+                                 "contiguous:uniform=3,across=1:all:quest=48,page=16,full=0"};
 constexpr std::size_t kinds = sizeof specs / sizeof *specs;
 const HeadLayout layout{2, 1, 4, 4};
 constexpr int capacity = 200;
+constexpr int leader_rows = 100;
+
+/// The caches of a kind's layers; what is fuzzed is the last one.
+CacheSet<AnyCache> caches_of(std::size_t kind) {
+    const CacheSpec spec = CacheSpec::parse(specs[kind]);
+    const bool based = std::strstr(specs[kind], "across") || std::strstr(specs[kind], "xlayers");
+    CacheSet<AnyCache> set;
+    for (int layer = 0; layer < (based ? 2 : 1); ++layer)
+        set.add(spec.make(layout, capacity, layer));
+    Random random(3);
+    for (int i = 0; based && i < leader_rows; ++i) {
+        float x[4];
+        for (float& v : x) v = static_cast<float>(random.normal());
+        set[0].stage({x, 4, 1}, {x, 4, 1});
+        set[0].commit(1);
+    }
+    return set;
+}
 
 class Reader final : public CacheArchive {
   public:
@@ -65,9 +90,11 @@ class Writer final : public CacheArchive {
     std::string* to_;
 };
 
-void append(AnyCache& cache, int rows) {
+void append(CacheSet<AnyCache>& set, int rows) {
     static const std::vector<float> x(4, 0.5F);
-    for (int i = 0; i < rows && cache.length() < cache.capacity(); ++i) {
+    AnyCache& cache = set[set.layers() - 1];
+    const int most = set.layers() > 1 ? leader_rows : cache.capacity();
+    for (int i = 0; i < rows && cache.length() < most; ++i) {
         cache.stage({x.data(), 4, 1}, {x.data(), 4, 1});
         cache.commit(1);
     }
@@ -95,8 +122,10 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
     if (folder == nullptr) return 0;
     for (std::size_t kind = 0; kind < kinds; ++kind) {
         Random random(kind);
-        AnyCache cache = CacheSpec::parse(specs[kind]).make(layout, capacity);
-        for (int i = 0; i < (kind == 3 || kind == 4 ? 150 : 24); ++i) {
+        CacheSet<AnyCache> set = caches_of(kind);
+        AnyCache& cache = set[set.layers() - 1];
+        if (kind == 11) cache.expect_prompt(40);  // its notes stand in a file before the end
+        for (int i = 0; i < (kind == 3 || kind == 4 ? 150 : kind == 10 ? 80 : 24); ++i) {
             float x[4];
             for (float& v : x) v = static_cast<float>(random.normal());
             cache.stage({x, 4, 1}, {x, 4, 1});
@@ -114,19 +143,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return fuzz(data, size, [](std::string_view text) {
         if (text.empty()) return;
         const std::size_t kind = static_cast<unsigned char>(text[0]) % kinds;
-        AnyCache cache = CacheSpec::parse(specs[kind]).make(layout, capacity);
+        CacheSet<AnyCache> set = caches_of(kind);
+        AnyCache& cache = set[set.layers() - 1];
         Reader reader(text.substr(1));
         try {
             cache.archive(reader);
         } catch (const Error& error) {
             cache.clear();
-            append(cache, 3);
+            append(set, 3);
             if (cache.committed() != 3) std::abort();
             if (error.code() == ErrorCode::capacity) return;
             throw;
         }
         const int loaded = cache.committed();
-        append(cache, 3);
+        append(set, 3);
         if (cache.committed() > 0) {
             Context context;
             const float q[8] = {1, 0, 0, 0, 1, 1, 0, 0};
@@ -137,13 +167,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             for (const float x : out)
                 if (!(x - x == 0.0F) && largest(cache) < 1e30F) std::abort();
         }
-        AnyCache branch = cache.fork();
-        append(branch, 40);
+        CacheSet<AnyCache> branches = set.branch([](const AnyCache& c) { return c.fork(); });
+        AnyCache& branch = branches[branches.layers() - 1];
+        append(branches, 40);
         for (const int n : {loaded, loaded / 2, 1})
             if (branch.can_truncate(n)) branch.truncate(n);
-        append(branch, 20);
+        append(branches, 20);
         branch.clear();
-        append(branch, 5);
+        append(branches, 5);
         if (branch.committed() != 5) std::abort();
     });
 }

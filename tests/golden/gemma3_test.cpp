@@ -123,7 +123,7 @@ TEST_CASE("Gemma 3: along a text longer than its windows logits and perplexity a
     const double fast = std::exp(fast_loss / scored);
     INFO("perplexity " << accurate << ", fast " << fast);
     CHECK(std::abs(accurate / golden["perplexity"].get<double>() - 1.0) < 1e-4);
-    // Within 0.1 % on long texts (docs/performance.md); so few tokens differ by a little more.
+    // Rounded activations: docs/performance.md has a longer text.
     CHECK(std::abs(fast / accurate - 1.0) < 3e-3);
 }
 
