@@ -43,6 +43,13 @@ void check_standard(const std::string& path, const Json& item) {
         same_bits(paged.prefill(Tokens(tokens).subspan(7)), std::span(logits).last(vocabulary)));
 }
 
+// A Qwen3 of three layers whose last attends the keys and values of its first.
+StandardConfig read_shared_qwen3(ModelNumbers& n) {
+    StandardConfig c = read_qwen3_config(n);
+    c.layers.back().reads = 0;
+    return c;
+}
+
 }  // namespace
 
 TEST_CASE("architectures of the standard parts agree with Hugging Face",
@@ -85,8 +92,8 @@ TEST_CASE("architectures of the standard parts are exported, or the error says w
         ++written;
     }
     std::filesystem::remove(to);
-    CHECK(written == 27);
-    CHECK(refused == 13);
+    CHECK(written == 28);
+    CHECK(refused == 12);
 }
 
 TEST_CASE("hostile numbers of the standard parts end in one error that names them",
@@ -154,6 +161,33 @@ TEST_CASE("of a model that sees pictures the text part is read", "[golden][archi
     CHECK(loaded.end_of_text == std::vector<Token>{2, 5});
     CHECK(loaded.unread == std::vector<std::string>{"vision_tower.post_layernorm.weight"});
     CHECK(loaded.model.context() == 131072);
+}
+
+TEST_CASE("a layer of a recipe attends another one's cache, and stages nothing",
+          "[golden][architectures]") {
+    register_architecture("qwen3_shared", standard_reader<read_shared_qwen3>);
+    const std::string from = std::string(CAIRN_TEST_DATA) + "/architectures/qwen3-window";
+    const Folder folder("-shared");
+    std::filesystem::copy_file(from + "/model.safetensors", folder.path / "model.safetensors");
+    Json config = Json::parse(read_text(from + "/config.json", 1 << 20));
+    config["model_type"] = "qwen3_shared";
+    std::ofstream(folder.file("config.json")) << config.dump();
+    const LoadedModel loaded = load_model(folder.path.string());
+    CHECK(loaded.model.leader(2) == 0);
+    CHECK(loaded.unread.size() == 3);  // its own keys, values and norm of keys
+    std::vector<Token> tokens;
+    for (Token t = 0; t < 40; ++t) tokens.push_back((7 * t + 3) % 41);
+    const auto vocabulary = static_cast<std::size_t>(loaded.model.vocabulary());
+    const auto logits = standard_logits(loaded, tokens, Compute::fast);
+    CHECK_FALSE(same_bits(logits, standard_logits(load_model(from), tokens, Compute::fast)));
+    auto single = loaded.model.session<KvCache<Paged<F32>>>(64);
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+        REQUIRE(same_bits(single.decode(tokens[i]),
+                          std::span(logits).subspan(i * vocabulary, vocabulary)));
+    auto whole = load_model(from).model.session<KvCache<>>(64);
+    auto shared = loaded.model.session<KvCache<>>(64);
+    whole.prefill(tokens), shared.prefill(tokens);
+    CHECK(3 * shared.payload_bytes() == 2 * whole.payload_bytes());
 }
 
 TEST_CASE("longrope: a session's capacity chooses how its rows are turned, for good",
