@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include <cairn/io/folder_tensors.hpp>
 #include <cairn/io/gguf_export.hpp>
 #include <cairn/io/hf_config.hpp>
 #include <cairn/io/io.hpp>
@@ -188,6 +189,52 @@ TEST_CASE("a layer of a recipe attends another one's cache, and stages nothing",
     auto shared = loaded.model.session<KvCache<>>(64);
     whole.prefill(tokens), shared.prefill(tokens);
     CHECK(3 * shared.payload_bytes() == 2 * whole.payload_bytes());
+}
+
+TEST_CASE("mxfp4 of a folder: what does not fit together is refused", "[golden][architectures]") {
+    const Folder folder("-mxfp4");
+    // Tensors of zeros: name, dtype, shape as text, bytes.
+    struct Zeros {
+        const char *name, *dtype, *shape;
+        std::size_t bytes;
+    };
+    const auto open = [&](std::initializer_list<Zeros> tensors) {
+        std::string header = "{";
+        std::size_t at = 0;
+        for (const Zeros& t : tensors) {
+            const std::string end = std::to_string(at + t.bytes);
+            header += (at > 0 ? ",\"" : "\"") + std::string(t.name) + "\":{\"dtype\":\"" + t.dtype +
+                      "\",\"shape\":" + t.shape + ",\"data_offsets\":[" + std::to_string(at) + "," +
+                      end + "]}";
+            at += t.bytes;
+        }
+        header += "}";
+        const std::uint64_t size = header.size();
+        std::ofstream file(folder.file("model.safetensors"), std::ios::binary);
+        file.write(reinterpret_cast<const char*>(&size), sizeof size);
+        file << header << std::string(at, '\0');
+        file.close();
+        return FolderTensors(folder.path);
+    };
+    const FolderTensors good =
+        open({{"a_blocks", "U8", "[2,3,2,16]", 192}, {"a_scales", "U8", "[2,3,2]", 12}});
+    CHECK(good.names() == std::vector<std::string>{"a"});
+    CHECK(*good.shape("a") == std::vector<std::size_t>{2, 3, 64});
+    CHECK(good.type("a") == ElementType::mxfp4);
+    // Blocks without scales are a tensor like any other.
+    CHECK(open({{"a_blocks", "U8", "[2,3,2,16]", 192}}).shape("a") == nullptr);
+    const auto refused = [&](std::initializer_list<Zeros> tensors) {
+        return code_of([&] { open(tensors); });
+    };
+    const Zeros blocks{"a_blocks", "U8", "[2,3,2,16]", 192};
+    CHECK(refused({blocks, {"a_scales", "U8", "[2,3,1]", 6}}) == ErrorCode::bad_file);
+    CHECK(refused({blocks, {"a_scales", "F16", "[2,3,2]", 24}}) == ErrorCode::bad_file);
+    CHECK(refused({{"a_blocks", "U8", "[2,3,4,8]", 192}, {"a_scales", "U8", "[2,3,4]", 24}}) ==
+          ErrorCode::bad_file);
+    CHECK(refused({{"a", "F32", "[1]", 4}, blocks, {"a_scales", "U8", "[2,3,2]", 12}}) ==
+          ErrorCode::bad_file);
+    CHECK(refused({{"language_model.model.b", "F32", "[1]", 4},
+                   {"model.language_model.b", "F32", "[1]", 4}}) == ErrorCode::bad_file);
 }
 
 TEST_CASE("longrope: a session's capacity chooses how its rows are turned, for good",
