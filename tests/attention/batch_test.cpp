@@ -63,6 +63,7 @@ TEST_CASE("a batch of branches gives each the bits it gets alone", "[batch]") {
             for (int h = 0; h < layout.heads; ++h)
                 slopes.push_back(0.1F / static_cast<float>(h + 1));
             parameters.alibi = slopes;
+            parameters.sinks = slopes;
         }
         const RotaryHalf rotary(RotarySettings{layout.key_dim, 1e4, 2000, {}, {}});
         if (random.below(2) == 0) parameters.rotation = &rotary;

@@ -30,6 +30,12 @@ TEST_CASE("the reference gives what the definition says by hand", "[reference]")
     parameters.alibi = slopes;  // the key one before counts half
     out = reference_attention<double>(q, k, v, layout, parameters);
     CHECK(out(1, 0) == Approx((0.5 + 3.0 * 5.0) / 3.5).epsilon(1e-6));
+    parameters.alibi = {};
+    const float sinks[] = {static_cast<float>(std::log(2.0)), -1e9F};
+    parameters.sinks = sinks;  // takes the part of a key of weight 2 whose value is nothing
+    out = reference_attention<double>(q, k, v, layout, parameters);
+    CHECK(out(1, 0) == Approx((1.0 + 3.0 * 5.0) / 6.0).epsilon(1e-6));
+    CHECK(out(1, 1) == Approx(3.0));
     CHECK(code_of([&] { reference_attention<double>(q, k, v.topRows(1), layout, parameters); }) ==
           ErrorCode::shape_mismatch);
 }

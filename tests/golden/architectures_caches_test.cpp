@@ -26,10 +26,10 @@ std::vector<std::string> golden_folders() {
 /// One model over one cache, and the logits that everything else is held against.
 class ArchitectureCase {
   public:
-    ArchitectureCase(const LoadedModel& loaded, const char* cache, int tokens, int capacity)
+    ArchitectureCase(const LoadedModel& loaded, const char* cache, int tokens, int room)
         : loaded_(loaded),
           spec_(CacheSpec::parse(cache)),
-          capacity_(capacity),
+          capacity_(room),
           width_(static_cast<std::size_t>(loaded.model.vocabulary())) {
         Random random(7);
         tokens_ = random_tokens(random, tokens, loaded.model.vocabulary());

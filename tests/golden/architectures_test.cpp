@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include <cairn/io/folder_tensors.hpp>
 #include <cairn/io/gguf_export.hpp>
 #include <cairn/io/hf_config.hpp>
 #include <cairn/io/io.hpp>
@@ -41,6 +42,13 @@ void check_standard(const std::string& path, const Json& item) {
     paged.prefill(Tokens(tokens).first(7));
     REQUIRE(
         same_bits(paged.prefill(Tokens(tokens).subspan(7)), std::span(logits).last(vocabulary)));
+}
+
+// A Qwen3 of three layers whose last attends the keys and values of its first.
+StandardConfig read_shared_qwen3(ModelNumbers& n) {
+    StandardConfig c = read_qwen3_config(n);
+    c.layers.back().reads = 0;
+    return c;
 }
 
 }  // namespace
@@ -85,8 +93,8 @@ TEST_CASE("architectures of the standard parts are exported, or the error says w
         ++written;
     }
     std::filesystem::remove(to);
-    CHECK(written == 25);
-    CHECK(refused == 15);
+    CHECK(written == 26);
+    CHECK(refused == 14);
 }
 
 TEST_CASE("hostile numbers of the standard parts end in one error that names them",
@@ -154,6 +162,79 @@ TEST_CASE("of a model that sees pictures the text part is read", "[golden][archi
     CHECK(loaded.end_of_text == std::vector<Token>{2, 5});
     CHECK(loaded.unread == std::vector<std::string>{"vision_tower.post_layernorm.weight"});
     CHECK(loaded.model.context() == 131072);
+}
+
+TEST_CASE("a layer of a recipe attends another one's cache, and stages nothing",
+          "[golden][architectures]") {
+    register_architecture("qwen3_shared", standard_reader<read_shared_qwen3>);
+    const std::string from = std::string(CAIRN_TEST_DATA) + "/architectures/qwen3-window";
+    const Folder folder("-shared");
+    std::filesystem::copy_file(from + "/model.safetensors", folder.path / "model.safetensors");
+    Json config = Json::parse(read_text(from + "/config.json", 1 << 20));
+    config["model_type"] = "qwen3_shared";
+    std::ofstream(folder.file("config.json")) << config.dump();
+    const LoadedModel loaded = load_model(folder.path.string());
+    CHECK(loaded.model.leader(2) == 0);
+    CHECK(loaded.unread.size() == 3);  // its own keys, values and norm of keys
+    std::vector<Token> tokens;
+    for (Token t = 0; t < 40; ++t) tokens.push_back((7 * t + 3) % 41);
+    const auto vocabulary = static_cast<std::size_t>(loaded.model.vocabulary());
+    const auto logits = standard_logits(loaded, tokens, Compute::fast);
+    CHECK_FALSE(same_bits(logits, standard_logits(load_model(from), tokens, Compute::fast)));
+    auto single = loaded.model.session<KvCache<Paged<F32>>>(64);
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+        REQUIRE(same_bits(single.decode(tokens[i]),
+                          std::span(logits).subspan(i * vocabulary, vocabulary)));
+    auto whole = load_model(from).model.session<KvCache<>>(64);
+    auto shared = loaded.model.session<KvCache<>>(64);
+    whole.prefill(tokens), shared.prefill(tokens);
+    CHECK(3 * shared.payload_bytes() == 2 * whole.payload_bytes());
+}
+
+TEST_CASE("mxfp4 of a folder: what does not fit together is refused", "[golden][architectures]") {
+    const Folder folder("-mxfp4");
+    // Tensors of zeros: name, dtype, shape as text, bytes.
+    struct Zeros {
+        const char *name, *dtype, *shape;
+        std::size_t bytes;
+    };
+    const auto open = [&](std::initializer_list<Zeros> tensors) {
+        std::string header = "{";
+        std::size_t at = 0;
+        for (const Zeros& t : tensors) {
+            const std::string end = std::to_string(at + t.bytes);
+            header += (at > 0 ? ",\"" : "\"") + std::string(t.name) + "\":{\"dtype\":\"" + t.dtype +
+                      "\",\"shape\":" + t.shape + ",\"data_offsets\":[" + std::to_string(at) + "," +
+                      end + "]}";
+            at += t.bytes;
+        }
+        header += "}";
+        const std::uint64_t size = header.size();
+        std::ofstream file(folder.file("model.safetensors"), std::ios::binary);
+        file.write(reinterpret_cast<const char*>(&size), sizeof size);
+        file << header << std::string(at, '\0');
+        file.close();
+        return FolderTensors(folder.path);
+    };
+    const FolderTensors good =
+        open({{"a_blocks", "U8", "[2,3,2,16]", 192}, {"a_scales", "U8", "[2,3,2]", 12}});
+    CHECK(good.names() == std::vector<std::string>{"a"});
+    CHECK(*good.shape("a") == std::vector<std::size_t>{2, 3, 64});
+    CHECK(good.type("a") == ElementType::mxfp4);
+    // Blocks without scales are a tensor like any other.
+    CHECK(open({{"a_blocks", "U8", "[2,3,2,16]", 192}}).shape("a") == nullptr);
+    const auto refused = [&](std::initializer_list<Zeros> tensors) {
+        return code_of([&] { open(tensors); });
+    };
+    const Zeros blocks{"a_blocks", "U8", "[2,3,2,16]", 192};
+    CHECK(refused({blocks, {"a_scales", "U8", "[2,3,1]", 6}}) == ErrorCode::bad_file);
+    CHECK(refused({blocks, {"a_scales", "F16", "[2,3,2]", 24}}) == ErrorCode::bad_file);
+    CHECK(refused({{"a_blocks", "U8", "[2,3,4,8]", 192}, {"a_scales", "U8", "[2,3,4]", 24}}) ==
+          ErrorCode::bad_file);
+    CHECK(refused({{"a", "F32", "[1]", 4}, blocks, {"a_scales", "U8", "[2,3,2]", 12}}) ==
+          ErrorCode::bad_file);
+    CHECK(refused({{"language_model.model.b", "F32", "[1]", 4},
+                   {"model.language_model.b", "F32", "[1]", 4}}) == ErrorCode::bad_file);
 }
 
 TEST_CASE("longrope: a session's capacity chooses how its rows are turned, for good",

@@ -91,8 +91,9 @@ TEST_CASE("what is not known is named, never guessed", "[hf_config]") {
         CHECK(
             std::string(failure.what()) ==
             "config.json: the architecture \"gpt3\" is not known; known: gpt2, gptj, deepseek_v2, "
-            "llama, mistral, qwen2, mixtral, qwen3, qwen3_moe, gemma2, gemma3_text, phi3, smollm3, "
-            "olmo2, olmo3, granite, gpt_neox, gpt_bigcode, starcoder2, cohere, stablelm, bloom, "
+            "deepseek_v3, llama, mistral, qwen2, mixtral, qwen3, qwen3_moe, gemma2, gemma3_text, "
+            "phi3, smollm3, gpt_oss, olmo2, olmo3, granite, gpt_neox, gpt_bigcode, starcoder2, "
+            "cohere, stablelm, bloom, "
             "mpt; "
             "docs/extend.md shows how a program adds one");
     }

@@ -1,5 +1,6 @@
 // Models from a path: what a program asks of one, and vocabularies that are padded.
 #include <cairn/cache/cache_spec.hpp>
+#include <cairn/io/generation_config.hpp>
 #include <cairn/io/gguf_export.hpp>
 #include <cairn/io/io.hpp>
 #include <cairn/io/json.hpp>
@@ -131,4 +132,34 @@ TEST_CASE("ids that no token has are never sampled", "[model_file]") {
     const LoadedModel gguf = load_model(path);
     CHECK(std::vector<Token>(gguf.model.unused().begin(), gguf.model.unused().end()) ==
           std::vector<Token>{1020, 1023});
+}
+
+TEST_CASE("generation_config.json: ends of texts count, sampling is offered", "[model_file]") {
+    const Folder folder("-generation");
+    const auto write = [&](const std::string& text) {
+        OutputFile file(folder.file("generation_config.json"));
+        file.write(std::as_bytes(std::span(text)));
+        file.finish();
+        return read_generation_config(folder.path);
+    };
+    const auto refused = [&](const std::string& text) { return code_of([&] { write(text); }); };
+    const GenerationConfig none = read_generation_config(folder.path);
+    CHECK(none.end_of_text.empty());
+    CHECK(none.sampling.temperature == 0.0F);
+    const GenerationConfig greedy =
+        write(R"({"eos_token_id": 7, "temperature": 0.3, "repetition_penalty": 1.25})");
+    CHECK(greedy.end_of_text == std::vector<Token>{7});
+    CHECK(greedy.sampling.temperature == 0.0F);
+    CHECK(greedy.sampling.repetition_penalty == 1.25F);
+    const GenerationConfig sampled = write(
+        R"({"eos_token_id": [3, 9], "do_sample": true, "temperature": 0.6, "top_p": 0.9, "top_k": null})");
+    CHECK(sampled.end_of_text == std::vector<Token>{3, 9});
+    CHECK(sampled.sampling.temperature == 0.6F);
+    CHECK(sampled.sampling.top_p == 0.9F);
+    CHECK(sampled.sampling.top_k == 50);
+    for (const char* text :
+         {"[]", "7", R"({"do_sample": 3})", R"({"do_sample": true, "temperature": -1})",
+          R"({"do_sample": true, "top_p": 1e300})", R"({"do_sample": true, "top_k": 1.5})",
+          R"({"eos_token_id": []})", R"({"eos_token_id": "a"})", R"({"repetition_penalty": 0})"})
+        CHECK(refused(text) == ErrorCode::bad_config);
 }

@@ -21,6 +21,7 @@
 #include "cairn/io/gguf_writer.hpp"
 #include "cairn/io/hf_config.hpp"
 #include "cairn/io/gguf_source.hpp"
+#include "cairn/io/picked_rows.hpp"
 #include "cairn/io/folder_tensors.hpp"
 #include "cairn/io/tokenizer_json.hpp"
 #endif
@@ -239,6 +240,7 @@ inline void add_line(GgufExport& to, const TensorTable& table, const TensorEntry
     if (!line.stacked() && source.shape(name) == nullptr) return;  // optional
     if (shape.empty()) shape = *source.shape(name);
     const std::size_t columns = shape.back();
+    if (line.step > 0) return to.add(line.gguf, std::move(shape), picked_rows(source, name, line));
     GgufExport::ReadRows read = to.plain_rows(source, name, columns);
     if (from->stacked()) read = stacked_rows(source, *from, columns);
     if (from->transposed) read = turned_rows(source, name, columns, shape[0]);

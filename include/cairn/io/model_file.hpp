@@ -3,6 +3,7 @@
 // one that cannot be reached, as behind a loop of links, does not count as absent.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <limits>
@@ -24,6 +25,7 @@
 #if !defined(CAIRN_EXTERN_IO) || defined(CAIRN_IO_IMPLEMENTATION)
 #include "cairn/io/chat_template.hpp"
 #include "cairn/io/gguf_config.hpp"
+#include "cairn/io/generation_config.hpp"
 #include "cairn/io/hf_config.hpp"
 #include "cairn/io/folder_tensors.hpp"
 #include "cairn/io/tokenizer_gguf.hpp"
@@ -86,6 +88,11 @@ inline AnyModel build_model(const ModelRecipe& recipe, const TensorSource& sourc
     const std::string text = read_json_file(config_path, limits);
     const FolderTensors source(folder, limits);
     HfConfig config = parse_hf_config(text, config_path, limits, source);
+    for (const Token id : known_end_of_text(read_generation_config(folder, limits).end_of_text,
+                                            config.vocabulary(), config.notes))
+        if (std::find(config.end_of_text.begin(), config.end_of_text.end(), id) ==
+            config.end_of_text.end())
+            config.end_of_text.push_back(id);
     std::optional<Tokenizer> tokenizer;
     const std::filesystem::path path = folder / "tokenizer.json";
     if (name_exists(path.string())) {

@@ -258,7 +258,8 @@ class MultiHead {
         const int window = settings_.mask.window();
         to.setting("attention window", &window, sizeof window);
         std::vector<float> numbers{settings_.scale, settings_.soft_cap};
-        numbers.insert(numbers.end(), settings_.alibi.begin(), settings_.alibi.end());
+        for (const auto* more : {&settings_.alibi, &settings_.sinks})
+            numbers.insert(numbers.end(), more->begin(), more->end());
         if (follows())
             to.setting("layers that share a cache", &settings_.leader, sizeof settings_.leader);
         to.setting("attention scale, cap or bias", numbers.data(), numbers.size() * sizeof(float));

@@ -74,6 +74,7 @@ struct StandardLayer {
     int window = 0;        ///< keys a query sees; 0: all
     int rotation = 0;      ///< index into `rotations`; below 0: none
     bool experts = false;  ///< in place of the one feed-forward
+    int reads = -1;        ///< the layer whose keys and values it attends; below 0: its own
 };
 
 /// Experts of layers that have them; a star in Hugging Face's names is an expert's number.

@@ -51,7 +51,8 @@ class StandardTable {
         const std::ptrdiff_t width = c_.shape.width;
         const std::ptrdiff_t head = heads.key_dim;
         const std::ptrdiff_t q = heads.heads * head;
-        const std::ptrdiff_t k = heads.kv_heads * head;
+        const bool own = c_.layers[static_cast<std::size_t>(i)].reads < 0;
+        const std::ptrdiff_t k = own ? heads.kv_heads * head : 0;
         const RowMoves paired{c_.pairing == Pairing::interleaved_in_gguf ? head : 0};
         norm(i, n.attention_norm);
         if (n.qkv.given()) {
@@ -59,11 +60,11 @@ class StandardTable {
             linear(i, n.qkv, q + 2 * k, width, c_.qkv_bias, moved);
         } else {
             linear(i, n.q, q, width, c_.qkv_bias, paired);
-            linear(i, n.k, k, width, c_.qkv_bias, paired);
-            linear(i, n.v, k, width, c_.qkv_bias);
+            if (own) linear(i, n.k, k, width, c_.qkv_bias, paired);
+            if (own) linear(i, n.v, k, width, c_.qkv_bias);
         }
         query_key_norm(i, n.q_norm, heads.heads);
-        query_key_norm(i, n.k_norm, heads.kv_heads);
+        if (own) query_key_norm(i, n.k_norm, heads.kv_heads);
         linear(i, n.out, width, q, c_.out_bias);
         add_tensor(i, n.sinks, "", {heads.heads}, Need::always, {});
         norm(i, n.attention_post_norm);
@@ -221,19 +222,20 @@ class StandardLoader {
         part.weight = norm_weight(whole(name));
         return part;
     }
-    std::shared_ptr<const ProjectedStep> projected() {
+    std::shared_ptr<const ProjectedStep> projected(bool own) {
         const HeadLayout& heads = c_.shape.heads;
         if (c_.clamp > 0.0F) return std::make_shared<ClampedProjections>(heads, c_.clamp);
         if (c_.query_key_norm == QueryKeyNormKind::none) return nullptr;
         const bool rms = c_.norm == NormKind::rms || c_.norm == NormKind::rms_plus_one;
         auto q = query_key_part(c_.names.q_norm, heads.heads);
-        auto k = query_key_part(c_.names.k_norm, heads.kv_heads);
+        auto k = own ? query_key_part(c_.names.k_norm, heads.kv_heads) : q;  // not used
         return std::make_shared<QueryKeyNorms>(
             rms ? QueryKeyNorms::Kind::rms : QueryKeyNorms::Kind::layer_without_bias, std::move(q),
             std::move(k), c_.epsilon);
     }
-    JoinedLinear qkv() {
+    JoinedLinear qkv(bool own) {
         const StandardNames& n = c_.names;
+        if (!n.qkv.given() && !own) return reader_.linear(whole(n.q));
         if (!n.qkv.given()) return reader_.joined({whole(n.q), whole(n.k), whole(n.v)});
         const bool by_head =
             c_.joined == JoinedRows::by_head && reader_.format() == ModelFormat::hugging_face;
@@ -290,14 +292,16 @@ class StandardLoader {
         settings.soft_cap = c_.attention_cap;
         settings.alibi = alibi_;
         if (n.sinks.given()) settings.sinks = reader_.vector(whole(n.sinks));
-        settings.projected = projected();
+        const bool own = layer.reads < 0;
+        settings.leader = layer.reads;
+        settings.projected = projected(own);
         const AnyRotation turn = layer.rotation < 0
                                      ? AnyRotation()
                                      : rotations_[static_cast<std::size_t>(layer.rotation)];
         BlockParts parts;
         parts.residual = c_.residual;
         parts.attention_norm = norm(n.attention_norm);
-        JoinedLinear in = qkv();
+        JoinedLinear in = qkv(own);
         parts.attention = MultiHead<AnyRotation>(c_.shape.heads, std::move(in),
                                                  reader_.linear(whole(n.out)), turn, settings);
         parts.attention_post_norm = norm(n.attention_post_norm);

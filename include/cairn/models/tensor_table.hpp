@@ -41,7 +41,8 @@ struct TensorLine {
     /// Rows of a head whose halves GGUF files mix: row 2i + j comes from row j * head / 2 + i. 0:
     /// rows keep their order. Loading leaves rows as they are; only an export moves them.
     std::ptrdiff_t head = 0;
-    /// For an export: the tensor that stands for this one where it is not needed.
+    /// For an export: the tensor (of the same layer) that stands for this one where it is not
+    /// needed.
     std::string_view stand_in{};
     /// Width of a head where Hugging Face's rows are queries, keys and values of one head after the
     /// other, and GGUF's all queries, all keys, all values. 0: alike in both. Only an export moves
@@ -49,6 +50,11 @@ struct TensorLine {
     std::ptrdiff_t by_head = 0;
     /// GGUF files hold this much more than Hugging Face's: Gemma's norms.
     float more = 0.0F;
+    /// For an export of a tensor that only GGUF files have: its outputs are every `step`th of
+    /// `stand_in`'s from `first` on, which holds [stack][in][out] where this one is `transposed`.
+    /// 0: all of them, alike.
+    int first = 0;
+    int step = 0;
 };
 
 /// A line as a table keeps it.
@@ -62,6 +68,8 @@ struct TensorEntry {
     std::string stand_in{};
     std::ptrdiff_t by_head = 0;
     float more = 0.0F;
+    int first = 0;
+    int step = 0;
     std::vector<float> numbers{};  ///< for an export: of a tensor that only GGUF files have
 
     /// What recipes call it: its Hugging Face name, or the other where there is none.
@@ -169,9 +177,11 @@ class TensorTable {
         entry.need = line.need;
         entry.transposed = line.transposed;
         entry.head = line.head;
-        entry.stand_in = line.stand_in;
+        if (!line.stand_in.empty()) entry.stand_in.append(hf).append(line.stand_in);
         entry.by_head = line.by_head;
         entry.more = line.more;
+        entry.first = line.first;
+        entry.step = line.step;
         require(index_.emplace(entry.name(), lines_.size()).second, ErrorCode::invalid_argument,
                 "recipe: tensor ", entry.name(), " is in the table twice");
         require(!entry.stacked() || (entry.shape.size() >= 2 && !entry.transposed),
