@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """CTranslate2 and onnxruntime-genai, which read no GGUF, against Cairn, in turns: prefill of 256 tokens and decoding.
 
-  bench/converted_peers.py build/bench/bench/model_speed build/models/smollm2.q8_0.gguf [--rounds 3] [--folder DIR]
+  bench/converted_peers.py build/bench/bench/model_speed build/models/smollm2.q8_0.gguf [FILE...] [--rounds 3] [--folder DIR]
 
 Both are given a Llama of SmolLM2's shape with random weights, made by Hugging Face transformers and converted offline:
 to int8 for CTranslate2, to int4 in blocks of 32 for onnxruntime-genai (its builder's `-p int4 -e cpu`). Wants a Python
@@ -93,7 +93,7 @@ class OnnxGenai:
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("model_speed")
-    p.add_argument("file", help="the GGUF file that Cairn reads")
+    p.add_argument("files", nargs="+", help="the GGUF files that Cairn reads")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--folder", default="build/converted", help="where the models are made")
     a = p.parse_args()
@@ -111,15 +111,15 @@ def main():
             print(f"left out: {engine.__name__}: this Python has no {', '.join(missing)}", flush=True)
         else:
             peers.append(engine(a.folder, llama, threads))
-    rates = {name: [] for name in [peer.name for peer in peers] + ["Cairn"]}
+    rates = {name: [] for name in [peer.name for peer in peers] + [os.path.basename(file) for file in a.files]}
     for at in range(-1, a.rounds):  # the first round warms up
         for peer in peers:
             rate = peer.rates([100 + (7 * i + 31 * at) % 40000 for i in range(PROMPT)])
             rates[peer.name] += [rate] if at >= 0 else []
-        if at >= 0:
-            depths = json.loads(command([a.model_speed, a.file, "--prefill", str(PROMPT), "--decode", str(TOKENS), "--threads", str(threads),
+        for file in a.files if at >= 0 else []:
+            depths = json.loads(command([a.model_speed, file, "--prefill", str(PROMPT), "--decode", str(TOKENS), "--threads", str(threads),
                                          "--depth", f"0,{PROMPT}"]))["depths"]
-            rates["Cairn"].append((depths[0]["prefill_tokens_per_second"][0], depths[1]["decode_tokens_per_second"][0]))
+            rates[os.path.basename(file)].append((depths[0]["prefill_tokens_per_second"][0], depths[1]["decode_tokens_per_second"][0]))
     print(f"{processor()}, {threads} threads, medians of {a.rounds} rounds: prefill of {PROMPT} tokens, decode of {TOKENS} behind them, tokens/s")
     for name, pairs in rates.items():
         print(f"{name:32} {statistics.median(x for x, _ in pairs):8.0f} {statistics.median(y for _, y in pairs):8.1f}", flush=True)
