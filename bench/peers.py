@@ -51,9 +51,10 @@ class Engines:
         self.llama = os.path.dirname(glob.glob(os.path.join(root, place), recursive=True)[0])
         there = {name: os.path.exists(self.python(name, "ready")) for name in ("ik", "ik-native", "openvino")}
         self.pythons = {IK: "ik" if there["ik"] else None, OPENVINO: "openvino" if there["openvino"] and not isa else None}
-        self.native_ik = there["ik-native"] and not isa
+        native = self.python("ik-native", "build/src/libllama.so")
+        self.native_ik = there["ik-native"] and not isa and os.path.exists(native)
         if self.native_ik:
-            os.environ["IK_LLAMA_CPP_LIB_PATH"] = self.python("ik-native", "build/src/libllama.so")
+            os.environ["IK_LLAMA_CPP_LIB_PATH"] = native
 
     def python(self, name, file="bin/python"):
         return os.path.join(self.root, "build", name, file)

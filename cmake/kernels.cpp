@@ -16,6 +16,8 @@ template void Table::scores_rows<ElementType::f32>(const RowsIn&, const float*, 
                                                    float*, std::ptrdiff_t) const;
 template void Table::weigh_rows<ElementType::f32>(const RowsIn&, const float*, std::ptrdiff_t, int,
                                                   float*, std::ptrdiff_t) const;
+template void Table::scores_tiles<ElementType::f32>(const RowsIn&, const float*, std::ptrdiff_t,
+                                                    int, float*, std::ptrdiff_t) const;
 template void Table::encode<ElementType::f32>(const float*, std::ptrdiff_t, std::byte*) const;
 template void Table::decode<ElementType::f32>(const std::byte*, std::ptrdiff_t, float*) const;
 template void Table::scores_tiles<ElementType::f16>(const RowsIn&, const float*, std::ptrdiff_t,

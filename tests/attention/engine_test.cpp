@@ -214,3 +214,37 @@ TEST_CASE("scores are of all rows, however many intervals they come in", "[engin
     CHECK(same_bits(heard(SplinterKeep{}, Serial::instance()), whole));
     CHECK(same_bits(heard(SplinterKeep{}, two), whole));
 }
+
+TEST_CASE("a prompt over encoded rows has the bits of its rows in any cut", "[engine]") {
+    // Many queries read rows that were unpacked for them, few read them as they are.
+    Random random(76);
+    ThreadPool pool(2);
+    for (const char* spec :
+         {"contiguous:q8_0", "paged=16:q5_1", "contiguous:q4_0+rot", "tiered=100:int8",
+          "contiguous:int4:window=100,sinks=4", "paged=32:kivi4", "contiguous:kivi2",
+          "contiguous,disk=64:fp8_e4m3", "paged=17:k=f32,v=q4_0", "contiguous:k=iq4_nl,v=f16"})
+        for (int round = 0; round < 2; ++round) {
+            Problem p = random_problem(random, 300);
+            p.parameters.alibi = {};
+            const auto rows = p.q.rows();
+            if (std::string_view(spec).find("+rot") != std::string_view::npos)
+                p.layout.key_dim = p.layout.value_dim = 64;
+            if (std::string_view(spec).find("window") != std::string_view::npos)
+                p.parameters.mask = Mask::causal();
+            p.q = random_matrix(random, rows, p.layout.heads * p.layout.key_dim);
+            p.k = random_matrix(random, rows, p.layout.kv_heads * p.layout.key_dim);
+            p.v = random_matrix(random, rows, p.layout.kv_heads * p.layout.value_dim);
+            INFO(spec << ", " << rows << " rows");
+            const auto cache = [&] {
+                return CacheSpec::parse(spec).make(p.layout, static_cast<int>(rows) + 1);
+            };
+            Context serial;
+            const RowMatrix whole = run(p, cache(), serial, nullptr);
+            for (const kernels::Table* table : kernels::available()) {
+                const kernels::Override use(*table);
+                Context context(pool);
+                INFO(table->name);
+                REQUIRE(same_bits(whole, run(p, cache(), context, round == 0 ? &random : nullptr)));
+            }
+        }
+}

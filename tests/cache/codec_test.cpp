@@ -169,6 +169,22 @@ TEST_CASE("products with encoded rows are those of the decoded rows, by bits, ev
                                     queries, o.data(), dims);
                 }
                 REQUIRE(same_bits(o, weighed));
+                if (n.keys->unpacked != nullptr) {
+                    Encoded floats(*n.keys->unpacked, dims, keys.lane, rows);
+                    n.keys->unpack(keys.rows(), dims,
+                                   reinterpret_cast<float*>(floats.bytes.data()));
+                    RowMatrix once(queries, rows);
+                    floats.codec->scores(floats.rows(), dims, q.data(), dims, queries, once.data(),
+                                         rows);
+                    REQUIRE(same_bits(once, scored));
+                    Encoded more(*n.values->unpacked, dims, 0, rows);
+                    n.values->unpack(values.rows(), dims,
+                                     reinterpret_cast<float*>(more.bytes.data()));
+                    once = start;
+                    more.codec->weigh(more.rows(), dims, dims, p.data(), rows, queries, once.data(),
+                                      dims);
+                    REQUIRE(same_bits(once, weighed));
+                }
                 if (n.keys->rows_per_unit > 1)
                     REQUIRE(same_bits(s, scored));
                 else

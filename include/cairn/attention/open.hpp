@@ -68,6 +68,10 @@ class OpenSegment {
         if (scratch_.room.made_values > 0)
             make(*values_here_, Made::values, kv_head, low, layout_.value_dim, scratch_.made_values,
                  seen);
+        if (scratch_.room.unpacked_keys > 0)
+            unpack(*keys_here_, low, layout_.key_dim, scratch_.unpacked_keys, seen);
+        if (scratch_.room.unpacked_values > 0)
+            unpack(*values_here_, low, layout_.value_dim, scratch_.unpacked_values, seen);
         return true;
     }
     const RunList& keys() const noexcept { return *keys_; }
@@ -96,16 +100,43 @@ class OpenSegment {
             for (int row = run.begin; row < run.end; row += SegmentRoom::piece)
                 make_piece(run, row, std::min(row + SegmentRoom::piece, run.end), part, kv_head,
                            dims, to + std::ptrdiff_t{row - low} * dims);
-            run.codec = run.made;
             run.kind = RowKind::ready;
             run.rotated = false;
             run.dims = 0;
-            run.data = reinterpret_cast<std::byte*>(to);
-            run.block_table = nullptr;
-            run.block_size = segment_rows;
-            run.block_bytes = 0;
-            run.stride = std::ptrdiff_t{dims} * std::ptrdiff_t{sizeof(float)};
+            lay(run, *run.made, dims, to);
         }
+    }
+    // Makes encoded runs of a list runs of floats in the scratch: those that any query sees. Runs
+    // that share a unit with one before (rows of a chunk in two forms, by age) stay as they are.
+    template <class Seen>
+    void unpack(RunList& runs, int low, int dims, float* to, const Seen& seen) const {
+        int taken = low;
+        for (int i = 0; i < runs.size(); ++i) {
+            Run& run = runs[i];
+            const int unit = run.codec->rows_per_unit;
+            if (!scratch_.room.unpacks_run(run)) continue;
+            const SeenRows rows = seen(run);
+            if (rows.empty() || rows.begin / unit * unit < taken) continue;
+            taken = (rows.end + unit - 1) / unit * unit;
+            const Codec& codec = *run.codec->unpacked;
+            const auto floats = static_cast<std::ptrdiff_t>(codec.unit_bytes(dims) / sizeof(float));
+            for_each_block(run, rows.begin, rows.end, [&](const Rows& from, int row) {
+                run.codec->unpack(from, dims,
+                                  to + (row - from.lane - low) / codec.rows_per_unit * floats);
+            });
+            run.begin = rows.begin;
+            run.end = rows.end;
+            lay(run, codec, dims, to);
+        }
+    }
+    // The rows of a segment side by side in the scratch.
+    static void lay(Run& run, const Codec& codec, int dims, float* at) {
+        run.codec = &codec;
+        run.data = reinterpret_cast<std::byte*>(at);
+        run.block_table = nullptr;
+        run.block_size = segment_rows;
+        run.block_bytes = 0;
+        run.stride = static_cast<std::ptrdiff_t>(codec.unit_bytes(dims));
     }
     void make_piece(const Run& run, int begin, int end, Made part, int kv_head, int dims,
                     float* to) const {

@@ -40,6 +40,7 @@ class Reducer {
           tiling_(layout, members[0].queries.rows) {
         room_.failed = &failed_;
         room_.fast = context.attention == Compute::fast;
+        room_.unpacks = tiling_.strands() > 1 && tiles() >= 8 * executor_.workers();
         const int window = parameters.mask.window();
         for (Member& member : members_) {
             find_wanted(member, layout, window, room_, frame_);
@@ -107,8 +108,10 @@ class Reducer {
                                         : 1;
         const int blocks = (strands + block - 1) / block;
         state_floats_ = TileState::floats(layout_.value_dim);
+        query_floats_ =
+            block > 1 ? tile_queries * round_up(static_cast<std::size_t>(layout_.key_dim), 16) : 0;
         const std::size_t floats =
-            scratch_floats_ + static_cast<std::size_t>(block) * state_floats_;
+            scratch_floats_ + static_cast<std::size_t>(block) * (state_floats_ + query_floats_);
         float* scratch = frame_.floats(static_cast<std::size_t>(executor_.workers()) * floats);
         auto task = [&](int i, int worker) {
             float* at = scratch + static_cast<std::size_t>(worker) * floats;
@@ -122,10 +125,13 @@ class Reducer {
     }
     // The tiles of strands [begin, end) of a strip, segment by segment; `at`: the worker's scratch.
     void walk_tiles(const Member& m, int strip, int begin, int end, int worker, float* at) const {
-        const TileScratch space(at, layout_, room_);
-        const auto state = [&](int t) {
-            return TileState(at + scratch_floats_ + static_cast<std::size_t>(t) * state_floats_);
+        TileScratch space(at, layout_, room_);
+        // Of every tile its state and, where one form of them is all, its queries.
+        const auto place = [&](int t) {
+            return at + scratch_floats_ +
+                   static_cast<std::size_t>(t) * (state_floats_ + query_floats_);
         };
+        const auto state = [&](int t) { return TileState(place(t)); };
         const int window = parameters_.mask.window();
         RunList keys(space.list(0));
         RunList values(space.list(1));
@@ -137,7 +143,10 @@ class Reducer {
             tiles[t] = tiling_.tile(strip, begin + t, m.queries.position);
             state(t).clear(tile_queries);
         }
-        int loaded = -1;
+        const bool kept =
+            n > 1 && room_.quantise == nullptr && !room_.rounds &&
+            std::none_of(keys.begin(), keys.end(), [](const Run& run) { return run.displaced(); });
+        bool ready[most_block] = {};  // whether a tile's queries are in the scratch
         for (int s = 0; s < m.segments; ++s) {
             const int low = m.wanted[s] * segment_rows;
             bool open = false;
@@ -146,9 +155,12 @@ class Reducer {
                 open = open || segment.open(keys, values, tiles[0], tiles[n - 1],
                                             tiling_.kv_head(strip), low);
                 if (!open) return;
-                if (loaded != t)
+                if (kept) space.q = place(t) + state_floats_;
+                if (!ready[t]) {
                     load_queries(m.queries, tiles[t], layout_, parameters_, keys, space);
-                loaded = t;
+                    if (!kept) std::fill_n(ready, n, false);
+                    ready[t] = true;
+                }
                 attend_rows(segment.keys(), segment.values(), tiles[t], layout_, parameters_, low,
                             space);
                 state(t).add(tiles[t].count(), layout_.value_dim, space.max, space.sum, space.out);
@@ -310,6 +322,7 @@ class Reducer {
     int state_queries_ = 0;
     int part_queries_ = 0;
     std::size_t state_floats_ = 0;
+    std::size_t query_floats_ = 0;
     std::size_t part_floats_ = 0;
     float* states_ = nullptr;  // [members][strips]
     float* parts_ = nullptr;   // of a round: [strips][items]

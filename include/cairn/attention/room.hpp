@@ -59,6 +59,9 @@ struct SegmentRoom {
     std::size_t values = 0;
     int made_keys = 0;  ///< rooms for rows that are made; 0 for both: all rows are ready
     int made_values = 0;
+    bool unpacks = false;   ///< encoded rows are wanted as floats: many queries read each
+    int unpacked_keys = 0;  ///< rooms for those; 0 for both: there are none
+    int unpacked_values = 0;
     std::size_t codec = 0;              ///< floats of codecs' scratch
     std::size_t input = 0;              ///< floats of the rows that are made at once
     bool fast = false;                  ///< scores in integers are wanted where codecs have them
@@ -70,7 +73,14 @@ struct SegmentRoom {
     static constexpr int piece = 32;
 
     /// Whether a segment's rows must be brought or made before they are multiplied.
-    bool opens() const noexcept { return keys + values > 0 || made_keys + made_values > 0; }
+    bool opens() const noexcept {
+        return keys + values > 0 || made_keys + made_values + unpacked_keys + unpacked_values > 0;
+    }
+    /// Whether a run is unpacked before it is multiplied.
+    bool unpacks_run(const Run& run) const noexcept {
+        return unpacks && run.kind == RowKind::ready && run.dims == 0 &&
+               run.codec->unpacked != nullptr && !(fast && run.codec->quantise_query != nullptr);
+    }
     /// Room for what a cache of these runs needs.
     [[gnu::noinline]] void add(const RunList& key_runs, const RunList& value_runs,
                                const HeadLayout& layout) {
@@ -92,6 +102,12 @@ struct SegmentRoom {
         for (const Run& run : value_runs) need(run, values, layout.value_dim);
         made_keys = std::max(made_keys, RowRooms::of(key_runs, Made::keys));
         made_values = std::max(made_values, RowRooms::of(value_runs, Made::values));
+        const auto unpacked = [&](const RunList& of) {
+            return int{std::any_of(of.begin(), of.end(),
+                                   [&](const Run& run) { return unpacks_run(run); })};
+        };
+        unpacked_keys = std::max(unpacked_keys, unpacked(key_runs));
+        unpacked_values = std::max(unpacked_values, unpacked(value_runs));
     }
     std::size_t list_floats() const noexcept {
         return round_up(static_cast<std::size_t>(runs) * sizeof(Run), 64) / sizeof(float);
@@ -116,8 +132,9 @@ struct SegmentRoom {
     std::size_t floats(const HeadLayout& layout) const noexcept {
         return 4 * list_floats() + 2 * block_floats(layout) + 2 * rounded_floats(layout) +
                codec_floats() + input_floats() + fetched_floats() +
-               static_cast<std::size_t>(made_keys) * made_floats(layout.key_dim) +
-               static_cast<std::size_t>(made_values) * made_floats(layout.value_dim);
+               static_cast<std::size_t>(made_keys + unpacked_keys) * made_floats(layout.key_dim) +
+               static_cast<std::size_t>(made_values + unpacked_values) *
+                   made_floats(layout.value_dim);
     }
 };
 

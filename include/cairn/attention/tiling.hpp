@@ -85,6 +85,8 @@ struct TileScratch {
     float* input;                            // rows that keys or values are made of
     float* made_keys;                        // rooms of rows that were made
     float* made_values;
+    float* unpacked_keys;  // the room of rows that were unpacked
+    float* unpacked_values;
     std::byte* keys;  // room of a fetch
     std::byte* values;
     SegmentRoom room;
@@ -115,8 +117,12 @@ struct TileScratch {
         keys = reinterpret_cast<std::byte*>(input + room.input_floats());
         values = keys + room.keys;
         made_keys = input + room.input_floats() + room.fetched_floats();
-        made_values = made_keys + static_cast<std::size_t>(room.made_keys) *
-                                      SegmentRoom::made_floats(layout.key_dim);
+        unpacked_keys = made_keys + static_cast<std::size_t>(room.made_keys) *
+                                        SegmentRoom::made_floats(layout.key_dim);
+        made_values = unpacked_keys + static_cast<std::size_t>(room.unpacked_keys) *
+                                          SegmentRoom::made_floats(layout.key_dim);
+        unpacked_values = made_values + static_cast<std::size_t>(room.made_values) *
+                                            SegmentRoom::made_floats(layout.value_dim);
     }
     /// Room of one of the lists: keys and values of a KV head, the same of a segment.
     std::span<Run> list(int which) const noexcept {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cairn/cache/codec/unpacked.hpp"
 #include "cairn/cache/seam/codec_policy.hpp"
 #include "cairn/kernels/cached/products.hpp"
 #include "cairn/numeric/float8.hpp"
@@ -258,7 +259,8 @@ class BlockCodec final : public Codec {
                  .rows_per_unit = of_keys ? kernels::key_tile : 1,
                  .finite_only = true,
                  .quantise_query =
-                     of_keys && F.integers() ? &kernels::cached::quantise_query : nullptr}) {}
+                     of_keys && F.integers() ? &kernels::cached::quantise_query : nullptr,
+                 .unpacked = &unpacked_rows<of_keys>}) {}
     constexpr ~BlockCodec() override = default;
     constexpr std::size_t unit_bytes(int dims) const override {
         const int width = checked_width(dims, F.blocks(max_row) == 1 ? max_block : max_row);
@@ -304,6 +306,11 @@ class BlockCodec final : public Codec {
                         values.beside, values.beside_bytes},
                        p, p_stride, queries, o, o_stride);
         }
+    }
+    void unpack(const Rows& from, int dims, float* to) const override {
+        const auto& products = kernels::cached::products_for<F>(kernels::active());
+        (of_keys ? products.unpack_keys : products.unpack_values)(
+            {from.unit, from.stride, from.lane, from.count, dims}, to);
     }
     void copy_row(const Rows& from, const Rows& to, int dims) const override {
         copy_block_row(F, from, to, dims, of_keys);

@@ -23,7 +23,8 @@ class ChannelCodec final : public Codec {
                  .rows_per_unit = group,
                  .movable = false,
                  .whole_units = true,
-                 .finite_only = true}) {}
+                 .finite_only = true,
+                 .unpacked = &unpacked_rows<true>}) {}
     constexpr ~ChannelCodec() override = default;
     std::size_t unit_bytes(int dims) const override {
         return static_cast<std::size_t>(
@@ -69,6 +70,11 @@ class ChannelCodec final : public Codec {
         kernels::cached::channel_products_for<bits>(kernels::active())
             .scores({keys.unit, keys.stride, keys.lane, keys.count, dims, keys.ahead}, q, q_stride,
                     queries, s, s_stride);
+    }
+
+    void unpack(const Rows& from, int dims, float* to) const override {
+        kernels::cached::channel_products_for<bits>(kernels::active())
+            .unpack_keys({from.unit, from.stride, from.lane, from.count, dims}, to);
     }
 
   private:

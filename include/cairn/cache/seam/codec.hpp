@@ -60,6 +60,9 @@ struct CodecTraits {
     /// Another codec that reads the same units, to fewer bits and at less cost: what drafts of
     /// speculation see of the rows. Null: there is none.
     const class Codec* coarse = nullptr;
+    /// How rows lie that `unpack` wrote: products with them have the same bits, at less cost where
+    /// many queries read a row. Null: unpack does not work.
+    const class Codec* unpacked = nullptr;
     bool rounds = false;  ///< rounded_scores works, or, of values, rounded_weigh
 };
 
@@ -126,6 +129,12 @@ class Codec : public CodecTraits {
                                std::ptrdiff_t o_stride) const {
         (void)values, (void)lead, (void)p, (void)p_stride, (void)queries, (void)o, (void)o_stride;
         fail(ErrorCode::unsupported, "rows of ", name, " have no sums with rounded weights");
+    }
+    /// Writes rows as floats, as `unpacked` reads them: `to` is the unit of the first one, whole
+    /// units are written. Called only where `unpacked`.
+    virtual void unpack(const Rows& from, int dims, float* to) const {
+        (void)from, (void)dims, (void)to;
+        fail(ErrorCode::unsupported, "rows of ", name, " are not unpacked");
     }
     /// Copies the first row of `from` over the first row of `to`, byte for byte. Called only where
     /// `movable`; as it stands here for units of one row.

@@ -198,6 +198,33 @@ void cached_scores(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int
     CAIRN_EACH_QUERIES(score_rows_of, F, k, q, q_stride, s, s_stride)
 }
 
+// Tiles as floats [tile][dim][16 positions], whole ones: a prompt's queries read them many times.
+template <RowLayout F>
+void unpack_keys(const RowsIn& k, float* to) {
+    const std::byte* tile = k.unit;
+    for (int at = -k.lane; at < k.count; at += key_tile, tile += k.stride) {
+        const std::byte* unit = tile;
+        for (int b = 0; b < F.blocks(k.dims); ++b) {
+            V scale = splat(0.0F);
+            V least = scale;
+            if constexpr (F.scaled()) {
+                scale = load(reinterpret_cast<const half_t*>(unit));
+                if constexpr (F.least)
+                    least = load(reinterpret_cast<const half_t*>(unit + 2 * key_tile));
+                else if constexpr (F.offset != 0)
+                    least = least_of<F>(scale);
+            }
+            const int n = F.block_dims(k.dims, b);
+            for (int d = 0; d < n; d += 2) {
+                V value[2];
+                key_lanes<F>(unit + F.parameter_bytes() * key_tile, d, scale, least, value);
+                for (int x = 0; x < 2 && d + x < n; ++x, to += key_tile) store(to, value[x]);
+            }
+            unit += F.parameter_bytes() * key_tile + F.tile_code_bytes(k.dims);
+        }
+    }
+}
+
 // U vectors of a row's codes from vector `first` on, which is even where there are several.
 template <RowLayout F, int U>
 CAIRN_INLINE void value_lanes(const std::byte* codes, int first, V scale, V least, V* to) {
@@ -318,6 +345,36 @@ void cached_weigh(const RowsIn& v, const float* p, std::ptrdiff_t p_stride, int 
     CAIRN_EACH_QUERIES(weigh_rows_of, F, v, p, p_stride, o, o_stride)
 }
 
+// Rows as floats, padded to whole vectors.
+template <RowLayout F>
+void unpack_values(const RowsIn& v, float* to) {
+    constexpr bool whole = !F.scaled() || F.group == 0;
+    constexpr int block_bytes = F.parameter_bytes() + F.group * F.bits / 8;
+    const std::byte* row = v.unit;
+    for (int j = 0; j < v.count; ++j, row += v.stride)
+        for (int d = 0; d < v.dims; d += 32) {
+            const std::byte* at = whole ? row : row + d / 32 * block_bytes;
+            V scale = splat(1.0F);
+            V least = scale;
+            if constexpr (F.scaled()) {
+                scale = splat_half(at);
+                if constexpr (F.least)
+                    least = splat_half(at + 2);
+                else if constexpr (F.offset != 0)
+                    least = least_of<F>(scale);
+            }
+            V value[2];
+            const std::byte* codes = at + F.parameter_bytes();
+            const int first = whole ? d / 16 : 0;
+            const bool both = v.dims - d > 16;
+            if (both || F.bits == 5)
+                value_lanes<F, 2>(codes, first, scale, least, value);
+            else
+                value_lanes<F, 1>(codes, first, scale, least, value);
+            for (int x = 0; x <= int{both}; ++x, to += 16) store(to, value[x]);
+        }
+}
+
 // 32 numbers in two planes of 4 bits: the code is 16 * upper + lower, in 16ths of the scale from
 // half a scale below the least.
 CAIRN_INLINE void plane_lanes(const std::byte* upper, const std::byte* lower, V scale, V least,
@@ -409,6 +466,23 @@ template <int bits, int Q>
                                                        ChannelScore<bits, Q>{k, q, q_stride});
 }
 
+// Units as two tiles of floats each, as unpack_keys leaves them.
+template <int bits>
+void unpack_channels(const RowsIn& k, float* to) {
+    const int dims = k.dims;
+    const std::byte* unit = k.unit;
+    for (int at = -k.lane; at < k.count; at += channel_group, unit += k.stride) {
+        for (int d = 0; d < dims; ++d) {
+            V value[2];
+            channel_lanes<bits>(unit + 4 * dims, d, dims * 16, splat_half(unit + 2 * d),
+                                splat_half(unit + 2 * (dims + d)), value);
+            store(to + d * key_tile, value[0]);
+            store(to + (dims + d) * key_tile, value[1]);
+        }
+        to += 2 * dims * key_tile;
+    }
+}
+
 template <int bits>
 void channel_scores(const RowsIn& k, const float* q, std::ptrdiff_t q_stride, int queries, float* s,
                     std::ptrdiff_t s_stride) {
@@ -483,8 +557,9 @@ inline void plane_weigh(const RowsIn& v, const float* p, std::ptrdiff_t p_stride
 
 // The products of a format.
 template <RowLayout F>
-inline constexpr Products products{cached_scores<F>, cached_weigh<F>};
+inline constexpr Products products{cached_scores<F>, cached_weigh<F>, unpack_keys<F>,
+                                   unpack_values<F>};
 // Keys by channel; of 8 bits, in two planes, values as well.
 template <int bits>
-inline constexpr Products channel_products{channel_scores<bits>,
-                                           bits == 8 ? &plane_weigh : nullptr};
+inline constexpr Products channel_products{channel_scores<bits>, bits == 8 ? &plane_weigh : nullptr,
+                                           unpack_channels<bits>, nullptr};

@@ -87,6 +87,10 @@ struct Products {
                    std::ptrdiff_t s_stride);
     void (*weigh)(const RowsIn&, const float* p, std::ptrdiff_t p_stride, int queries, float* o,
                   std::ptrdiff_t o_stride);
+    /// The rows as floats: keys in whole tiles [dim][16 positions], the first row's at `to`; values
+    /// padded to 16 numbers.
+    void (*unpack_keys)(const RowsIn&, float* to);
+    void (*unpack_values)(const RowsIn&, float* to);
 };
 
 /// The codes of IQ4_NL.
