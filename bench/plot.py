@@ -212,17 +212,30 @@ def codecs(folder):
 
 
 def recall(folder):
+    """Keeps forget, a read does not: the question inside the prompt, and one that comes later."""
     with open(os.path.join(folder, "recall.json")) as f:
         data = json.load(f)
-    figure, axis = plt.subplots(figsize=(8, 4))
-    colours = ["#808890", "#c0a020", "#e8710a", "#1a9c8c", "#4c8ee8", "#b04ad8"]
-    for row, colour in zip(data["keeps"], colours):
+    colours = {"recent only": "#808890", "window + 4 sinks": "#a0a8b0", "h2o": "#e8710a", "snapkv": "#1a9c8c", "nacl": "#4c8ee8",
+               "hashevict": "#b04ad8", "keydiff": "#c0a020", "expected": "#d04060", "adakv": "#60a030", "pyramidkv": "#8070d0"}
+    figure, panels = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    titles = ("the question stands in the prompt", "the question comes later")
+    for axis, title in zip(panels, titles):
+        axis.set_title(title, color=GREY, fontsize=10)
+        axis.axhline(100 * data["full"], linestyle=":", color=GREY)
+        axis.set_xlabel("% of the rows that stay, or are read")
+    for row in data["keeps"]:
+        name = row["keep"].split(",")[0]
         x = sorted(map(int, row["recall"]))
-        axis.plot(x, [100 * row["recall"][str(p)] for p in x], "o-", color=colour, label=row["keep"])
-    axis.plot([20, 70], [100 * data["full"]] * 2, ":", color=GREY, label="all rows")
-    axis.set_xlabel("% of the rows that stay")
-    axis.set_ylabel("recall, %")
-    axis.legend(frameon=False, fontsize=8)
+        panels[int("," in row["keep"])].plot(x, [100 * row["recall"][str(p)] for p in x], "o-", color=colours[name], markersize=4)
+    for row, style in zip(data.get("reads", []), ("s-", "s--", "s:")):
+        x = sorted(map(int, row["recall"]))
+        panels[1].plot(x, [100 * row["recall"][str(p)] for p in x], style, color="#20c0c0", markersize=4,
+                       label=row["read"].replace(", question later", ""))
+    panels[0].set_ylabel("recall, %")
+    for name, colour in colours.items():
+        panels[1].plot([], [], "o-", color=colour, label=name)
+    panels[1].plot([], [], ":", color=GREY, label="all rows")
+    panels[1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
     save(figure, os.path.join(folder, "recall.svg"))
 
 
