@@ -182,7 +182,7 @@ def codecs(folder):
     """Perplexity and KL against bytes a token: every codec, a column a model; the line joins those that lose least."""
     with open(os.path.join(folder, "codecs.json")) as f:
         data = json.load(f)
-    kinds = (("kvquant", "#e8710a", "KVQuant"), ("+inputs", "#1a9c8c", "XQuant, inputs"),
+    kinds = (("kvquant", "#e8710a", "KVQuant"), ("+inputs", "#1a9c8c", "XQuant, inputs"), ("+svd", "#60a830", "XQuant, coordinates"),
              ("xlayers", "#b04ad8", "XQuant, codes shared"), ("kivi", "#c0a020", "KIVI"), ("", "#4c8ee8", "others"))
     figure, rows = plt.subplots(2, len(data["models"]), figsize=(13, 10.5), squeeze=False)
     for m, model in enumerate(data["models"]):
@@ -209,6 +209,35 @@ def codecs(folder):
         rows[0][0].plot([], [], "o", color=colour, label=label)
     rows[0][0].legend(frameon=False, fontsize=8, loc="upper right")
     save(figure, os.path.join(folder, "codecs.svg"))
+
+
+def methods(folder):
+    """What methods gain: n-gram drafts by the length of a round, and reading few rows by pages and budgets."""
+    with open(os.path.join(folder, "methods.json")) as f:
+        data = json.load(f)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    colours = ("#e8710a", "#1a9c8c", "#4c8ee8", "#808890")
+    for row, colour in zip(data["speculation"]["weights"], colours):
+        left.plot(data["speculation"]["guesses"], row["fixed"], "o-", color=colour, label=f"{row['name']}, {row['plain']} tokens/s")
+        left.axhline(row["adaptive"], linestyle=":", color=colour)
+    left.axhline(1, color=GREY, linewidth=0.8)
+    left.set_xticks(data["speculation"]["guesses"])
+    left.set_xlabel("guesses a round; dotted: adaptive")
+    left.set_ylabel("speed with n-gram drafts, plain = 1")
+    left.legend(frameon=False, fontsize=8)
+    whole = data["quest"]["all"]
+    for rows, colour in ((512, "#b04ad8"), (1024, "#e8710a"), (2048, "#1a9c8c"), (4096, "#4c8ee8")):
+        points = [r for r in data["quest"]["reads"] if r["rows"] == rows and r["full"] == 2 and r["speed"]]
+        x, y = [[f(r) for r in points] for f in (lambda r: r["speed"] / whole["speed"], lambda r: 100 * (r["perplexity"] / whole["perplexity"] - 1))]
+        if points:
+            right.plot(x, y, "o-", color=colour, label=f"{rows} rows read")
+        for r, a, b in zip(points, x, y):
+            right.annotate(f"pages of {r['page']}", (a, b), textcoords="offset points", xytext=(5, 4), fontsize=8, color=GREY)
+    right.plot([1], [0], "o", color=GREY, label="all rows")
+    right.set_xlabel("decoding behind 8,000 tokens, all rows = 1")
+    right.set_ylabel("perplexity above that of all rows, %")
+    right.legend(frameon=False, fontsize=8, loc="upper left")
+    save(figure, os.path.join(folder, "methods.svg"))
 
 
 def recall(folder):
@@ -241,6 +270,6 @@ def recall(folder):
 
 if __name__ == "__main__":
     main()
-    for name, draw in (("peers", peers), ("articles", articles), ("caches", caches), ("codecs", codecs), ("recall", recall)):
+    for name, draw in (("peers", peers), ("articles", articles), ("caches", caches), ("codecs", codecs), ("recall", recall), ("methods", methods)):
         if os.path.exists(os.path.join(sys.argv[1], name + ".json")):
             draw(sys.argv[1])
