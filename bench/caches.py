@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures every cache on one model and prints the table of docs/caches.md.  caches.py ROOT MODEL TEXT TOKENS [SPEC...]"""
+"""Measures every cache on one model and prints the table of docs/caches.md.  caches.py ROOT MODEL TEXT TOKENS [SPEC...|keeps]"""
 import json
 import os
 import statistics
@@ -67,6 +67,17 @@ def write(path, value):
         f.write("\n")
 
 
+def print_keeps(programs, model, ids):
+    """Quality alone, of every keep on the same tokens: seconds a row, where speeds take minutes."""
+    print("| rows that stay | KL | same best | perplexity |\n|---|---:|---:|---:|")
+    for cache in ["contiguous:f16"] + KEEPS:
+        count = len(ids)
+        q = json.loads(run(f"{programs}/bin/score", "--model", model, "--tokens", ",".join(map(str, ids)), "--compare-cache", cache,
+                           "--prompt-tokens", count * 3 // 4, "--json"))
+        change = 100 * (q["perplexity"] / q["perplexity_f32"] - 1)
+        print(f"| `{cache.split(':', 2)[-1]}` | {q['kl']:.5f} | {100 * q['same_best']:.1f} % | {change:+.2f} % |", flush=True)
+
+
 def main():
     root, model, text, count = sys.argv[1:5]
     only = sys.argv[5:]
@@ -77,6 +88,9 @@ def main():
     if len(ids) < count:
         sys.exit(f"error: the text has {len(ids)} tokens, {count} are asked for")
     ids = ids[:count]
+    if only == ["keeps"]:
+        print_keeps(programs, model, ids)
+        return
     if only:
         quality = [measure_quality(programs, model, ids, cache) for cache in only]
         speed = measure_speed(programs, model, [q["cache"] for q in quality])

@@ -18,6 +18,7 @@ PAPERS = ["kvquant4={kvq}", "kvquant3={kvq}", "kvquant2={kvq}",
           "xlayers,bits=3,eta2=0", "xlayers,bits=3,eta2=0+bare", "k=kvquant3={kvq},v=uniform=3",
           "uniform=4+inputs", "uniform=3+inputs", "uniform=2+inputs",
           "uniform=4,across=3+inputs", "uniform=3,across=3+inputs", "uniform=2,across=3+inputs",
+          "kivi4+svd", "kivi2+svd", "xlayers,bits=3,eta2=0+svd", "uniform=3+svd",
           "xlayers,eta2=0", "xlayers", "xlayers,{few}", "xlayers,{few},eta1=0,eta2=0"]
 
 

@@ -182,7 +182,7 @@ def codecs(folder):
     """Perplexity and KL against bytes a token: every codec, a column a model; the line joins those that lose least."""
     with open(os.path.join(folder, "codecs.json")) as f:
         data = json.load(f)
-    kinds = (("kvquant", "#e8710a", "KVQuant"), ("+inputs", "#1a9c8c", "XQuant, inputs"),
+    kinds = (("kvquant", "#e8710a", "KVQuant"), ("+inputs", "#1a9c8c", "XQuant, inputs"), ("+svd", "#60a830", "XQuant, coordinates"),
              ("xlayers", "#b04ad8", "XQuant, codes shared"), ("kivi", "#c0a020", "KIVI"), ("", "#4c8ee8", "others"))
     figure, rows = plt.subplots(2, len(data["models"]), figsize=(13, 10.5), squeeze=False)
     for m, model in enumerate(data["models"]):
@@ -211,23 +211,65 @@ def codecs(folder):
     save(figure, os.path.join(folder, "codecs.svg"))
 
 
+def methods(folder):
+    """What methods gain: n-gram drafts by the length of a round, and reading few rows by pages and budgets."""
+    with open(os.path.join(folder, "methods.json")) as f:
+        data = json.load(f)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    colours = ("#e8710a", "#1a9c8c", "#4c8ee8", "#808890")
+    for row, colour in zip(data["speculation"]["weights"], colours):
+        left.plot(data["speculation"]["guesses"], row["fixed"], "o-", color=colour, label=f"{row['name']}, {row['plain']} tokens/s")
+        left.axhline(row["adaptive"], linestyle=":", color=colour)
+    left.axhline(1, color=GREY, linewidth=0.8)
+    left.set_xticks(data["speculation"]["guesses"])
+    left.set_xlabel("guesses a round; dotted: adaptive")
+    left.set_ylabel("speed with n-gram drafts, plain = 1")
+    left.legend(frameon=False, fontsize=8)
+    whole = data["quest"]["all"]
+    for rows, colour in ((512, "#b04ad8"), (1024, "#e8710a"), (2048, "#1a9c8c"), (4096, "#4c8ee8")):
+        points = [r for r in data["quest"]["reads"] if r["rows"] == rows and r["full"] == 2 and r["speed"]]
+        x, y = [[f(r) for r in points] for f in (lambda r: r["speed"] / whole["speed"], lambda r: 100 * (r["perplexity"] / whole["perplexity"] - 1))]
+        if points:
+            right.plot(x, y, "o-", color=colour, label=f"{rows} rows read")
+        for r, a, b in zip(points, x, y):
+            right.annotate(f"pages of {r['page']}", (a, b), textcoords="offset points", xytext=(5, 4), fontsize=8, color=GREY)
+    right.plot([1], [0], "o", color=GREY, label="all rows")
+    right.set_xlabel("decoding behind 8,000 tokens, all rows = 1")
+    right.set_ylabel("perplexity above that of all rows, %")
+    right.legend(frameon=False, fontsize=8, loc="upper left")
+    save(figure, os.path.join(folder, "methods.svg"))
+
+
 def recall(folder):
+    """Keeps forget, a read does not: the question inside the prompt, and one that comes later."""
     with open(os.path.join(folder, "recall.json")) as f:
         data = json.load(f)
-    figure, axis = plt.subplots(figsize=(8, 4))
-    colours = ["#808890", "#c0a020", "#e8710a", "#1a9c8c", "#4c8ee8", "#b04ad8"]
-    for row, colour in zip(data["keeps"], colours):
+    colours = {"recent only": "#808890", "window + 4 sinks": "#a0a8b0", "h2o": "#e8710a", "snapkv": "#1a9c8c", "nacl": "#4c8ee8",
+               "hashevict": "#b04ad8", "keydiff": "#c0a020", "expected": "#d04060", "adakv": "#60a030", "pyramidkv": "#8070d0"}
+    figure, panels = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    titles = ("the question stands in the prompt", "the question comes later")
+    for axis, title in zip(panels, titles):
+        axis.set_title(title, color=GREY, fontsize=10)
+        axis.axhline(100 * data["full"], linestyle=":", color=GREY)
+        axis.set_xlabel("% of the rows that stay, or are read")
+    for row in data["keeps"]:
+        name = row["keep"].split(",")[0]
         x = sorted(map(int, row["recall"]))
-        axis.plot(x, [100 * row["recall"][str(p)] for p in x], "o-", color=colour, label=row["keep"])
-    axis.plot([20, 70], [100 * data["full"]] * 2, ":", color=GREY, label="all rows")
-    axis.set_xlabel("% of the rows that stay")
-    axis.set_ylabel("recall, %")
-    axis.legend(frameon=False, fontsize=8)
+        panels[int("," in row["keep"])].plot(x, [100 * row["recall"][str(p)] for p in x], "o-", color=colours[name], markersize=4)
+    for row, style in zip(data.get("reads", []), ("s-", "s--", "s:")):
+        x = sorted(map(int, row["recall"]))
+        panels[1].plot(x, [100 * row["recall"][str(p)] for p in x], style, color="#20c0c0", markersize=4,
+                       label=row["read"].replace(", question later", ""))
+    panels[0].set_ylabel("recall, %")
+    for name, colour in colours.items():
+        panels[1].plot([], [], "o-", color=colour, label=name)
+    panels[1].plot([], [], ":", color=GREY, label="all rows")
+    panels[1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
     save(figure, os.path.join(folder, "recall.svg"))
 
 
 if __name__ == "__main__":
     main()
-    for name, draw in (("peers", peers), ("articles", articles), ("caches", caches), ("codecs", codecs), ("recall", recall)):
+    for name, draw in (("peers", peers), ("articles", articles), ("caches", caches), ("codecs", codecs), ("recall", recall), ("methods", methods)):
         if os.path.exists(os.path.join(sys.argv[1], name + ".json")):
             draw(sys.argv[1])

@@ -26,6 +26,15 @@ struct Options : bench::RunOptions {
     bool fixed = false, law = false;
 };
 
+// A draft that promises most and is wrong: what a text costs on which no guess comes true.
+class WrongDraft final : public Draft {
+  public:
+    int outlook(Tokens) override { return outlooks - 1; }
+    void draft(DraftRound& round) override {
+        while (round.left() > 0) round.guess(0);
+    }
+};
+
 AnySession session_over(const AnyModel& model, const std::string& spec, int capacity,
                         Executor& pool) {
     const CacheSpec caches = CacheSpec::parse(spec);
@@ -70,6 +79,8 @@ int run(const Options& o) {
         std::unique_ptr<Draft> draft = std::make_unique<NgramDraft>();
         if (o.draft == "view")
             draft = std::make_unique<ViewDraft<AnySession, AnyModel>>(b, weights);
+        else if (o.draft == "wrong")
+            draft = std::make_unique<WrongDraft>();
         else if (o.draft != "ngram")
             draft = std::make_unique<SessionDraft<AnySession>>(
                 session_over(weights, o.draft, capacity, pool));
@@ -119,7 +130,9 @@ int main(int argc, char** argv) {
     app.add_option("--model", o.model, "The model")->required();
     app.add_option("--text", o.text, "File whose text is the prompt")->required();
     app.add_option("--depth", o.depth, "Tokens of it (0: all)");
-    app.add_option("--draft", o.draft, "ngram, view, or a cache SPEC for a second session");
+    app.add_option(
+        "--draft", o.draft,
+        "ngram, view, wrong (no guess comes true), or a cache SPEC for a second session");
     app.add_option("--draft-model", o.draft_model, "Weights of the draft");
     app.add_option("--cache", o.cache, "Cache of the model that checks")->capture_default_str();
     app.add_option("--plain", o.plain, "Cache of the model without a draft")->capture_default_str();

@@ -1,7 +1,10 @@
 // Multi-head latent attention: both forms against their definitions in double, by bits under every
 // cut, and against multi-head attention where the two are the same.
+#include <cairn/cache/codec/factored.hpp>
 #include <cairn/cache/codec/inputs.hpp>
 #include <cairn/cache/codec/latent.hpp>
+#include <cairn/cache/codec/uniform.hpp>
+#include <cairn/layers/absorbed_heads.hpp>
 #include <cairn/layers/latent_attention.hpp>
 
 #include "layers/layers_support.hpp"
@@ -265,6 +268,48 @@ TEST_CASE("latent attention is multi-head attention where the latent is the inpu
               wanted.cast<double>()) < 1e-5);
 }
 
+TEST_CASE("absorbed heads are multi-head attention whose cache keeps the layer's inputs",
+          "[latent_attention]") {
+    for (const HeadLayout layout : {HeadLayout{3, 3, 6, 7}, HeadLayout{4, 2, 5, 5}}) {
+        Random random(9);
+        const int width = 18, queries = layout.heads * layout.key_dim;
+        const int keys = layout.kv_heads * layout.key_dim;
+        const int values = layout.kv_heads * layout.value_dim;
+        const RowMatrix qkv = random_matrix(random, queries + keys + values, width, 0.4);
+        const RowMatrix out = random_matrix(random, width, layout.heads * layout.value_dim, 0.4);
+        const auto bias = random_vector(random, static_cast<std::size_t>(qkv.rows()), 0.5);
+        const auto projected = [&] { return cairn::Linear(WeightMatrix::from(qkv), bias); };
+        const auto mixed = [&] { return cairn::Linear(WeightMatrix::from(out)); };
+        const auto absorbed = absorbed_heads(layout, projected(), mixed());
+        const RowMatrix x = random_matrix(random, 90, width);
+
+        // The definition, keys and values as they are with their biases.
+        const Wide all =
+            (x.cast<double>() * qkv.cast<double>().transpose()).rowwise() +
+            Eigen::Map<const Eigen::RowVectorXf>(bias.data(), qkv.rows()).cast<double>();
+        const AttentionParameters parameters{.scale = 1.0F / std::sqrt(float(layout.key_dim))};
+        const Wide wanted =
+            reference_attention<double>(all.leftCols(queries), all.middleCols(queries, keys),
+                                        all.rightCols(values), layout, parameters) *
+            out.cast<double>().transpose();
+        const RowMatrix got = exact_through<Contiguous<Latent<F32>>>(absorbed, x);
+        CHECK(far(got, wanted) < 1e-5);
+        CHECK(same_bits(got, exact_through<Paged<F32>>(absorbed, x)));
+
+        // In few bits: the rows that a cache of inputs keeps, and as many bytes; nothing is
+        // rebuilt.
+        const MultiHead<NoRotation> plain(layout, projected(), mixed());
+        const RowMatrix rebuilt = exact_through<Contiguous<Inputs<Uniform>>>(plain, x);
+        CHECK_FALSE(far(rebuilt, wanted) < 1e-3);
+        CHECK(far(exact_through<Contiguous<Latent<Uniform>>>(absorbed, x), rebuilt.cast<double>()) <
+              1e-5);
+        CHECK(KvCache<Contiguous<Latent<Uniform>>>(absorbed.layout(), 128).payload_bytes(100) ==
+              KvCache<Contiguous<Inputs<Uniform>>>(plain.layout(), 128).payload_bytes(100));
+        CHECK(code_of([&] { (void)absorbed_heads({3, 3, 6, 6}, projected(), mixed()); }) ==
+              ErrorCode::shape_mismatch);
+    }
+}
+
 TEST_CASE("latent attention refuses what does not fit", "[latent_attention]") {
     const LatentParts parts;
     const auto absorbed = parts.layer<Absorbed>();
@@ -280,6 +325,8 @@ TEST_CASE("latent attention refuses what does not fit", "[latent_attention]") {
     };
     CHECK(code(absorbed, KvCache<>(direct.layout(), 9)) == ErrorCode::shape_mismatch);
     CHECK(code(absorbed, KvCache<Contiguous<Inputs<F32>>>(absorbed.layout(), 9)) ==
+          ErrorCode::unsupported);
+    CHECK(code(direct, KvCache<Contiguous<Factored<F32>>>(direct.layout(), 9)) ==
           ErrorCode::unsupported);
     HeadLayout other = direct.layout();
     other.input = 20;

@@ -44,7 +44,8 @@ void prefill(const MatrixIn& q, const MatrixIn& k, const MatrixIn& v, C& cache,
             ErrorCode::shape_mismatch, "prefill: q has ", q.rows(), " rows, k ", k.rows(), ", v ",
             v.rows(), ", out ", out.rows());
     // In a cache of inputs k holds the layer's input rows.
-    const bool inputs = cache_wants(cache).keys == RowKind::input;
+    const RowsWanted wanted = cache_wants(cache);
+    const bool inputs = wanted.keys == RowKind::input && wanted.factored == nullptr;
     require(q.cols() == layout.heads * layout.key_dim &&
                 k.cols() == (inputs ? layout.input : layout.kv_heads * layout.key_dim) &&
                 v.cols() == layout.kv_heads * layout.value_dim &&

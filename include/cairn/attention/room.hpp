@@ -89,15 +89,15 @@ struct SegmentRoom {
                     "attend: rows that become keys or values when they are read, and a cache "
                     "that does not say how they lie then");
             fetched = std::max(fetched, round_up(fetch_bytes(run), 64));
+            if (run.kind == RowKind::input)
+                input = std::max(
+                    input, static_cast<std::size_t>(piece) * static_cast<std::size_t>(run.dims));
             codec = std::max(codec, run.codec->scratch_floats(std::max(run.dims, dims)));
         };
         for (const Run& run : key_runs) {
             need(run, keys, layout.key_dim);
             if (fast && run.codec->quantise_query != nullptr) quantise = run.codec->quantise_query;
             rounds |= fast && run.codec->rounds;
-            if (run.kind == RowKind::input)
-                input = std::max(
-                    input, static_cast<std::size_t>(piece) * static_cast<std::size_t>(run.dims));
         }
         for (const Run& run : value_runs) need(run, values, layout.value_dim);
         made_keys = std::max(made_keys, RowRooms::of(key_runs, Made::keys));

@@ -242,7 +242,11 @@ class LatentAttention {
                 "/", layout_.kv_heads, " heads of ", layout_.key_dim, "/", layout_.value_dim,
                 " over a cache of ", held.heads, "/", held.kv_heads, " heads of ", held.key_dim,
                 "/", held.value_dim);
-        if (cache.rows_wanted().keys != RowKind::input) return;
+        const RowsWanted wanted = cache.rows_wanted();
+        if (wanted.keys != RowKind::input) return;
+        require(wanted.factored == nullptr, ErrorCode::unsupported,
+                "latent attention over a cache of coordinates: its rows are as short as they can "
+                "be");
         require(!absorbed, ErrorCode::unsupported,
                 "latent attention in its absorbed form over a cache of inputs: its rows are as "
                 "short as they can be");

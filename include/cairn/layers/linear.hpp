@@ -333,6 +333,17 @@ class JoinedLinear {
                             y.row(r) + at + first - begin);
         });
     }
+    /// The weights [in] of output n, and its bias. Error{invalid_argument} if there is none.
+    float output(std::ptrdiff_t n, float* weights) const {
+        for (const Linear& part : parts_) {
+            if (n >= 0 && n < part.out()) {
+                part.weights().row(n, weights);
+                return part.bias() != nullptr ? part.bias()[n] : 0.0F;
+            }
+            n -= part.out();
+        }
+        fail(ErrorCode::invalid_argument, "joined linear: no such output of ", out_);
+    }
     std::ptrdiff_t in() const noexcept { return parts_.empty() ? 0 : parts_.front().in(); }
     std::ptrdiff_t out() const noexcept { return out_; }
     std::size_t bytes() const noexcept { return sum(&Linear::bytes); }

@@ -4,12 +4,14 @@
 
 #include <cmath>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "cairn/layers/batch_slice.hpp"
+#include "cairn/layers/input_factors.hpp"
 #include "cairn/layers/rotary.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -110,7 +112,9 @@ class MultiHead {
         project(x, slices, qkv, context);
         if (!follows())
             for (const BatchSlice& slice : slices) stage(x, slice, qkv, context);
-        const Maker maker(*this);
+        FactorWeights* const find =
+            slices.empty() ? nullptr : slices[0].cache.rows_wanted().factored;
+        const Maker maker(*this, find != nullptr ? &factors(find) : nullptr);
         AttentionParameters parameters{.scale = settings_.scale,
                                        .mask = settings_.mask,
                                        .soft_cap = settings_.soft_cap,
@@ -171,8 +175,11 @@ class MultiHead {
     // Keys before rotation, and values, of input rows: for caches that keep nothing else.
     class Maker final : public RowMaker {
       public:
-        explicit Maker(const MultiHead& layer) noexcept : layer_(layer) {}
-        int width() const noexcept override { return layer_.layout_.input; }
+        Maker(const MultiHead& layer, const internal::InputFactors* factors) noexcept
+            : layer_(layer), factors_(factors) {}
+        int width() const noexcept override {
+            return factors_ != nullptr ? factors_->width() : layer_.layout_.input;
+        }
         void make(Made what, int kv_head, const float* x, int count, float* out,
                   Context& context) const override {
             const bool keys = what == Made::keys;
@@ -181,15 +188,27 @@ class MultiHead {
             const std::ptrdiff_t begin =
                 layer_.q_width() + (keys ? 0 : layer_.k_width()) + kv_head * dims;
             const Activations made{out, dims, count};
-            layer_.qkv_.forward({const_cast<float*>(x), width(), count}, made, begin, begin + dims,
-                                context);
+            if (factors_ != nullptr)
+                factors_->make(what, x, count, kv_head * dims, dims, made, context);
+            else
+                layer_.qkv_.forward({const_cast<float*>(x), width(), count}, made, begin,
+                                    begin + dims, context);
             internal::require_finite_rows(made, dims, "keys or values of a layer's inputs",
                                           context);
         }
 
       private:
         const MultiHead& layer_;
+        const internal::InputFactors* factors_;
     };
+    // The projections in two steps, found when the first cache wants it.
+    const internal::InputFactors& factors(FactorWeights* find) const {
+        std::call_once(factors_->once, [&] {
+            factors_->found = std::make_unique<const internal::InputFactors>(
+                qkv_, q_width(), k_width(), v_width(), find);
+        });
+        return *factors_->found;
+    }
     // Queries of all rows, keys and values as far as any cache wants them.
     void project(const Activations& x, std::span<const BatchSlice> slices, const Activations& qkv,
                  Context& context) const {
@@ -212,8 +231,10 @@ class MultiHead {
             require(wanted.keys != RowKind::input || held.input == layout_.input,
                     ErrorCode::shape_mismatch, "attention of inputs of ", layout_.input,
                     " over a cache of inputs of ", held.input);
+            require(wanted.factored == slices[0].cache.rows_wanted().factored,
+                    ErrorCode::unsupported, "attention over caches of inputs in two bases at once");
             if (wanted.keys != RowKind::input) any.keys = wanted.keys;
-            any.values = any.values || wanted.values;
+            any.values = any.values || (wanted.values && wanted.factored == nullptr);
         }
         constexpr const char* what = "queries, keys or values";
         if (any.keys != RowKind::input) {
@@ -251,7 +272,12 @@ class MultiHead {
                 });
         }
         TokenRows rows{k, qkv.stride, slice.rows};
-        if (wanted == RowKind::input) rows = {x.row(slice.first_row), x.stride, slice.rows};
+        if (FactorWeights* find = slice.cache.rows_wanted().factored; find != nullptr)
+            factors(find).coordinates({x.row(slice.first_row), x.stride, slice.rows},
+                                      {k, qkv.stride, slice.rows}, {v, qkv.stride, slice.rows},
+                                      context);
+        else if (wanted == RowKind::input)
+            rows = {x.row(slice.first_row), x.stride, slice.rows};
         slice.cache.stage(rows, {v, qkv.stride, slice.rows});
     }
     void name_settings(Fingerprint& to) const {
@@ -280,6 +306,11 @@ class MultiHead {
     Linear out_;
     [[no_unique_address]] R rotation_{};
     AttentionSettings settings_;
+    struct Factors {
+        std::once_flag once;
+        std::unique_ptr<const internal::InputFactors> found;
+    };
+    std::shared_ptr<Factors> factors_ = std::make_shared<Factors>();
 };
 
 }}  // namespace cairn

@@ -17,8 +17,8 @@ struct TwoTiers {
 
     static constexpr CodecFacts over(CodecFacts cold, const CodecFacts& hot) noexcept {
         cold.ages_twice = cold.ages || hot.ages;
-        cold.nests |=
-            hot.nests || hot.leading || hot.turned || hot.kind != RowKind::ready || cold.leading;
+        cold.nests |= hot.nests || hot.leading || hot.turned || hot.kind != RowKind::ready ||
+                      cold.leading || cold.factored;
         cold.ages = true;
         cold.movable = false;
         return cold;

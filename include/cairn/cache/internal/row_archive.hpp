@@ -52,7 +52,7 @@ class RowArchive {
                 .append(plan.pinned_codec->name);
         if (plan.rotated) word += "+rot";
         if (plan.kind == RowKind::bare_key) word += "+bare";
-        if (plan.kind == RowKind::input) word += "+inputs";
+        if (plan.kind == RowKind::input) word += plan.factored != nullptr ? "+svd" : "+inputs";
         return word;
     }
     static constexpr int piece = 128;  // rows; no more than a store takes at once

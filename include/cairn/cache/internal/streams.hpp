@@ -51,11 +51,15 @@ struct CachePlanSpec {
     require(!values.plan.leading || layout.value_dim <= layout.key_dim, ErrorCode::invalid_argument,
             "values of ", layout.value_dim, " numbers are not the leading ones of keys of ",
             layout.key_dim);
-    if (keys.plan.kind == RowKind::input)
+    if (keys.plan.factored != nullptr)
+        result.streams.emplace_back(std::move(keys.plan), 1, layout.kv_heads * layout.key_dim);
+    else if (keys.plan.kind == RowKind::input)
         result.streams.emplace_back(std::move(keys.plan), 1, layout.input);
     else
         result.streams.emplace_back(std::move(keys.plan), layout.kv_heads, layout.key_dim);
-    if (!from_keys)
+    if (values.plan.factored != nullptr)
+        result.streams.emplace_back(std::move(values.plan), 1, layout.kv_heads * layout.value_dim);
+    else if (!from_keys)
         result.streams.emplace_back(std::move(values.plan), layout.kv_heads, layout.value_dim);
     return result;
 }
@@ -103,7 +107,9 @@ class Streams {
     const AgedRows& values() const noexcept { return streams_.back(); }
     bool from_keys() const noexcept { return streams_.size() == 1; }
     /// What a stage is given.
-    RowsWanted rows_wanted() const noexcept { return {keys().plan().kind, !from_keys()}; }
+    RowsWanted rows_wanted() const noexcept {
+        return {keys().plan().kind, !from_keys(), keys().plan().factored};
+    }
     /// False once it was moved from.
     bool valid() const noexcept { return !streams_.empty(); }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cairn/cache/codec/bare_keys.hpp"
+#include "cairn/cache/codec/factored.hpp"
 #include "cairn/cache/codec/inputs.hpp"
 #include "cairn/cache/codec/kivi.hpp"
 #include "cairn/cache/codec/latent.hpp"
@@ -60,6 +61,7 @@ namespace internal {
     words.wrapper<Rotated<AnyCodec>>();
     words.wrapper<BareKeys<AnyCodec>>();
     words.wrapper<Inputs<AnyCodec>>();
+    words.wrapper<Factored<AnyCodec>>();
     words.wrapper<Latent<AnyCodec>>();
     words.keep(KeepAll{});
     words.keep(WindowSinks<1024, 0>{});

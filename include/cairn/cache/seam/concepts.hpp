@@ -22,6 +22,9 @@ struct TokenRows {
 struct RowsWanted {
     RowKind keys = RowKind::ready;
     bool values = true;
+    /// Not null: k and v are the input's coordinates in bases that this finds, one head of as many
+    /// numbers as all KV heads have.
+    FactorWeights* factored = nullptr;
     constexpr bool operator==(const RowsWanted&) const = default;
 };
 

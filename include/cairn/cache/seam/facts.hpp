@@ -15,6 +15,7 @@ struct CodecFacts {
     bool ages_twice = false;        ///< ... and one of the forms is itself a codec whose rows age
     bool turned = false;            ///< rows are turned by a Hadamard matrix first
     bool leading = false;           ///< values have no rows: they are the first numbers of the keys
+    bool factored = false;          ///< rows are coordinates of inputs
     bool based = false;             ///< rows are written and read with those of the layer before
     bool nests = false;             ///< wraps rows that another wrapper made into something else
     RowKind kind = RowKind::ready;  ///< what rows are made into keys or values when they are read
@@ -60,6 +61,7 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
             .movable = !plan.ages() && plan.pinned == 0 && plan.coldest().movable,
             .ages = plan.ages(),
             .turned = plan.rotated,
+            .factored = plan.factored != nullptr,
             .based = based,
             .kind = plan.kind};
 }
@@ -91,6 +93,8 @@ inline CodecFacts facts_of(const StreamPlan& plan) {
          "rows that become keys only when they are read go by position")                      \
     RULE(!f.store.on_disk || (!f.keys.based && !f.values.based),                                    \
          "rows that are read with those of the layer before need these in memory")                  \
+    RULE(f.keys.factored == f.values.factored,                                                      \
+         "coordinates of inputs are kept for keys and values together")                             \
     RULE(f.values.kind != RowKind::bare_key || f.keys.kind == RowKind::bare_key,                    \
          "values are never rotated, so none of them are kept before that")                          \
     RULE(f.values.kind != RowKind::input || f.keys.kind == RowKind::input,                          \

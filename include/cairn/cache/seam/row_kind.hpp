@@ -13,4 +13,8 @@ enum class RowKind : std::uint8_t {
     input,     ///< of the layer: keys and values are projections of it
 };
 
+/// Finds an orthonormal basis of what weights w [out][in] look at: `to` [out][in] gives an input's
+/// coordinates in it, `from` [out][out] the outputs of coordinates, so that w = from * to.
+using FactorWeights = void(const float* w, int out, int in, float* to, float* from);
+
 }}  // namespace cairn

@@ -37,6 +37,9 @@ struct StreamPlan {
     /// How rows that are not `ready` lie in a worker's scratch once they are: F32's rows. It comes
     /// from who keeps such rows, so that other programs compile no product with them.
     const Codec* made = nullptr;
+    /// Of inputs: rows are coordinates in bases that this finds, one row of as many numbers as all
+    /// KV heads have; null: the inputs themselves.
+    FactorWeights* factored = nullptr;
     /// The first `pinned` rows are read in a form of their own whatever their age (attention sinks
     /// in full precision). They are written in the other forms too.
     int pinned = 0;
