@@ -51,6 +51,7 @@ class PageBook final : public RowsRead {
     /// Makes the summaries of these pages: their rows are written, and room was made. Throws
     /// Error{io} where rows are on disk and cannot be read.
     void update(const AgedRows& keys, int begin, int end) {
+        if (begin / page_ == end / page_) return;  // no room was made
         RowReader reader;
         float* summary = room_.data() + page_ * dims_;
         for (int h = 0; h < heads_; ++h)
