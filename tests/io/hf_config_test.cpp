@@ -210,6 +210,9 @@ TEST_CASE("Llama's config, in both spellings of the rotation", "[hf_config]") {
           R"({"type": "yarn", "factor": 4, "attention_factor": 1e300})",
           R"({"type": "yarn", "factor": 4, "original_max_position_embeddings": 0})"})
         CHECK(bad("rope_scaling", value) == ErrorCode::bad_config);
+    CHECK(bad("rope_scaling",
+              R"({"type": "longrope", "short_factor": [1, 1], "long_factor": [2, 2]})") ==
+          ErrorCode::unsupported);
     CHECK(bad("rope_scaling", R"({"type": "yarn", "factor": 4, "truncate": false})") ==
           ErrorCode::unsupported);
     CHECK(config(with("rope_scaling",

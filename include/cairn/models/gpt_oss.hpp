@@ -31,8 +31,8 @@ namespace cairn { inline namespace CAIRN_ABI {
     rotate_all(c, n, {.usual_theta = 150000.0});
     RotaryScaling& scaling = c.rotations.front().scaling;
     if (n.gguf()) scaling.whole_pairs = false;  // as in the model's own code
-    const bool cut = scaling.whole_pairs && scaling.kind != RotaryScaling::Kind::none;
-    c.not_in_gguf = cut ? "GGUF files of gpt-oss have YaRN that is not truncated" : "";
+    if (scaling.kind == RotaryScaling::Kind::yarn)
+        c.not_in_gguf = scaling.whole_pairs ? "GGUF files of gpt-oss mean a ramp as it is" : "";
     if (limit != 7.0 || alpha != 1.702) c.not_in_gguf = "GGUF files cannot say gpt-oss's gate";
     for (StandardLayer& layer : c.layers) layer.experts = true;
     set_windows(c, n, n.count({"sliding_window", "attention.sliding_window"}, 1 << 24, 128),

@@ -24,6 +24,9 @@ struct RotaryNames {
     bool scaled = true;
     /// YaRN is another word for longrope in folders (Phi-3), GGUF files hold its divisors.
     bool longrope = false;
+    /// Whoever asks turns rows by longrope too, and lets YaRN's ramp begin and end within a pair
+    /// (`truncate` false), which GGUF files cannot say.
+    bool all_kinds = false;
 };
 
 namespace internal {
@@ -143,9 +146,11 @@ inline constexpr double most_times = 1e3;
     std::string context = in + "original_max_position_embeddings";
     if (!nested && n.has({"original_max_position_embeddings"}))
         context = "original_max_position_embeddings";
-    if (type == "longrope" || type == "su" || (type == "yarn" && names.longrope))
+    if (names.all_kinds &&
+        (type == "longrope" || type == "su" || (type == "yarn" && names.longrope)))
         return read_longrope(n, in, {context, "rope.scaling.original_context_length"}, to);
-    s.factor = n.number({in + "factor"});
+    if (type == "linear" || type == "llama3" || type == "yarn")
+        s.factor = n.number({in + "factor"});
     if (type == "linear") {
         s.kind = RotaryScaling::Kind::linear;
     } else if (type == "llama3") {
@@ -155,10 +160,12 @@ inline constexpr double most_times = 1e3;
         s.original_context = n.number({context}, 8192);
     } else if (type == "yarn") {
         read_yarn(n, in, s);
+        require(names.all_kinds || s.whole_pairs, ErrorCode::unsupported, n.where(), ": ", in,
+                "truncate false is not supported");
         s.original_context = n.number({context}, to.positions);
     } else {
         fail(ErrorCode::unsupported, n.where(), ": ", in, "type \"", type.substr(0, 60),
-             "\"; known: default, linear, llama3, yarn, longrope");
+             "\"; known: default, linear, llama3, yarn", names.all_kinds ? ", longrope" : "");
     }
     check_scaling(n, in, s);
     if (s.kind == RotaryScaling::Kind::llama3) return;  // GGUF files hold divisors instead

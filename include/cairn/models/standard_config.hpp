@@ -204,8 +204,9 @@ inline Need bias_need(const ModelNumbers& n, std::string_view option, bool usual
 }
 
 /// One rotation for all layers. `partial` of each head is rotated; GGUF files say how many numbers.
-[[gnu::cold]] inline void rotate_all(StandardConfig& c, ModelNumbers& n,
-                                     const RotaryNames& names = {}, double partial = 1.0) {
+[[gnu::cold]] inline void rotate_all(StandardConfig& c, ModelNumbers& n, RotaryNames names = {},
+                                     double partial = 1.0) {
+    names.all_kinds = true;  // an export of what GGUF files cannot say is refused below
     const int head = c.shape.heads.key_dim;
     const int dims =
         n.count({"", "rope.dimension_count"}, 4096, static_cast<std::int64_t>(head * partial));
@@ -215,6 +216,8 @@ inline Need bias_need(const ModelNumbers& n, std::string_view option, bool usual
     c.rotations.push_back(read_rotary(n, dims, c.shape.context, names));
     if (!c.rotations.back().scaling.whole_pairs)
         c.not_in_gguf = "GGUF files cannot say that YaRN's ramp is not truncated";
+    if (c.rotations.back().scaling.kind == RotaryScaling::Kind::longrope && !names.longrope)
+        c.not_in_gguf = "GGUF files of this architecture have no longrope";
     for (StandardLayer& layer : c.layers) layer.rotation = 0;
 }
 /// The share of a head that is rotated, as config.json says it in one of two places.
