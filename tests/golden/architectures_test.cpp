@@ -166,16 +166,19 @@ TEST_CASE("of a model that sees pictures the text part is read", "[golden][archi
 
 TEST_CASE("a layer of a recipe attends another one's cache, and stages nothing",
           "[golden][architectures]") {
-    register_architecture("qwen3_shared", standard_reader<read_shared_qwen3>);
     const std::string from = std::string(CAIRN_TEST_DATA) + "/architectures/qwen3-window";
-    const Folder folder("-shared");
-    std::filesystem::copy_file(from + "/model.safetensors", folder.path / "model.safetensors");
-    Json config = Json::parse(read_text(from + "/config.json", 1 << 20));
-    config["model_type"] = "qwen3_shared";
-    std::ofstream(folder.file("config.json")) << config.dump();
-    const LoadedModel loaded = load_model(folder.path.string());
+    const FolderTensors source(from);
+    const JsonDocument json(parse_json(read_text(from + "/config.json", 1 << 20),
+                                       ErrorCode::bad_config, "config.json"));
+    const JsonObject root(*json, ErrorCode::bad_config, "config.json");
+    HfNumbers numbers(root, "qwen3");
+    const ModelRecipe recipe = standard_recipe(read_shared_qwen3(numbers));
+    const LoadOptions options;
+    WeightReader reader(recipe.tensors, source, ModelFormat::hugging_face, options);
+    const LoadedModel loaded{recipe.build(reader), {}, {}, {}};
     CHECK(loaded.model.leader(2) == 0);
-    CHECK(loaded.unread.size() == 3);  // its own keys, values and norm of keys
+    // Its own keys, values and norm of keys.
+    CHECK(recipe.tensors.check(source, ModelFormat::hugging_face).unread().size() == 3);
     std::vector<Token> tokens;
     for (Token t = 0; t < 40; ++t) tokens.push_back((7 * t + 3) % 41);
     const auto vocabulary = static_cast<std::size_t>(loaded.model.vocabulary());
