@@ -13,10 +13,10 @@ make_models() {
 }
 # make_other_models: random ones in the shapes of other architectures, for bench/peers.
 make_other_models() {
-  local models=$root/build/models shape
-  for shape in qwen3-0.6b qwen3-30b-a3b deepseek-v2-lite; do
-    [ "$models/$shape.q4_0.gguf" -nt "$root/bench/random_model.cpp" ] ||
-      "$root/build/bench/bench/random_model" $shape q4_0 "$models/$shape.q4_0.gguf"
+  local models=$root/build/models file
+  for file in qwen3-0.6b.q4_0 qwen3-30b-a3b.q4_0 deepseek-v2-lite.q4_0 gpt-oss-20b.mxfp4; do
+    [ "$models/$file.gguf" -nt "$root/bench/random_model.cpp" ] ||
+      "$root/build/bench/bench/random_model" "${file%.*}" "${file##*.}" "$models/$file.gguf"
   done
 }
 # plot: the plots of bench/results, with the Python that has matplotlib.

@@ -29,6 +29,7 @@ MODELS = [  # the same of other architectures
     ("Qwen3 0.6B Q4_0", "qwen3-0.6b.q4_0.gguf", 32, 1.05, 2.0),
     ("Qwen3 30B-A3B Q4_0", "qwen3-30b-a3b.q4_0.gguf", 32, 1.0, 1.5),
     ("DeepSeek V2-Lite Q4_0", "deepseek-v2-lite.q4_0.gguf", 16, 1.0, 1.5),
+    ("gpt-oss 20B MXFP4", "gpt-oss-20b.mxfp4.gguf", 32, 1.0, 1.5),
 ]
 SMALL, LARGE = FILES[0][:2], FILES[5][:2]
 CACHES = ["f16", "q8_0", "q4_0"]

@@ -66,6 +66,19 @@ constexpr Shape shapes[] = {
      .experts_used = 6,
      .expert_hidden = 1408,
      .dense = 22},
+    {.name = "gpt-oss-20b",
+     .architecture = "gpt-oss",
+     .layers = 4,
+     .width = 2880,
+     .heads = 64,
+     .kv_heads = 8,
+     .hidden = 2880,
+     .vocabulary = 201088,
+     .context = 131072,
+     .head = 64,
+     .experts = 32,
+     .experts_used = 4,
+     .expert_hidden = 2880},
 };
 // DeepSeek V2-Lite's attention.
 constexpr int latent = 512, rotated = 64, plain = 128, value = 128, shared_experts = 2;
@@ -76,7 +89,13 @@ std::size_t size(int n) { return static_cast<std::size_t>(n); }
 class RandomFile {
   public:
     RandomFile(const Shape& shape, ElementType type)
-        : s_(shape), type_(type), arch_(shape.architecture), gpt2_(arch_ == "gpt2") {
+        : s_(shape),
+          // Published files have experts in mxfp4, the rest in q8_0.
+          type_(type == ElementType::mxfp4 ? ElementType::q8_0 : type),
+          expert_type_(type),
+          arch_(shape.architecture),
+          gpt2_(arch_ == "gpt2"),
+          gpt_oss_(arch_ == "gpt-oss") {
         numbers();
         matrix("token_embd.weight", {s_.vocabulary, s_.width});
         if (gpt2_)
@@ -110,7 +129,15 @@ class RandomFile {
         } else {
             w_.add_f32(arch_ + ".attention.layer_norm_rms_epsilon", 1e-5);
             number("rope.dimension_count", deepseek ? rotated : head());
-            w_.add_f32(arch_ + ".rope.freq_base", s_.head > 0 ? 1e6 : 10000.0);
+            w_.add_f32(arch_ + ".rope.freq_base", gpt_oss_      ? 150000.0
+                                                  : s_.head > 0 ? 1e6
+                                                                : 10000.0);
+        }
+        if (gpt_oss_) {
+            number("attention.sliding_window", 128);
+            w_.add(arch_ + ".rope.scaling.type", std::string("yarn"));
+            w_.add_f32(arch_ + ".rope.scaling.factor", 32.0);
+            number("rope.scaling.original_context_length", 4096);
         }
         if (s_.head > 0 || deepseek) {
             number("attention.key_length", deepseek ? latent + rotated : s_.head);
@@ -133,7 +160,7 @@ class RandomFile {
     void layer(int i) {
         const std::string p = "blk." + std::to_string(i) + ".";
         norm(p + "attn_norm");
-        norm(p + "ffn_norm");
+        norm(p + (gpt_oss_ ? "post_attention_norm" : "ffn_norm"));
         if (gpt2_)
             linear(p + "attn_qkv", 3 * s_.width, s_.width);
         else if (arch_ == "deepseek2")
@@ -151,21 +178,29 @@ class RandomFile {
         linear(p + "attn_k", s_.kv_heads * head(), s_.width);
         linear(p + "attn_v", s_.kv_heads * head(), s_.width);
         if (arch_ == "llama") return;
-        vector(p + "attn_q_norm.weight", head(), 1.0F);
-        vector(p + "attn_k_norm.weight", head(), 1.0F);
+        if (gpt_oss_) return vector(p + "attn_sinks.weight", {s_.heads}, 0.0F);
+        vector(p + "attn_q_norm.weight", {head()}, 1.0F);
+        vector(p + "attn_k_norm.weight", {head()}, 1.0F);
     }
     void latent_attention(const std::string& p) {
         linear(p + "attn_q", s_.heads * (plain + rotated), s_.width);
         linear(p + "attn_kv_a_mqa", latent + rotated, s_.width);
-        vector(p + "attn_kv_a_norm.weight", latent, 1.0F);
+        vector(p + "attn_kv_a_norm.weight", {latent}, 1.0F);
         matrix(p + "attn_k_b.weight", {s_.heads, latent, plain});
         matrix(p + "attn_v_b.weight", {s_.heads, value, latent});
     }
     void experts(const std::string& p) {
         matrix(p + "ffn_gate_inp.weight", {s_.experts, s_.width}, ElementType::f32);
-        matrix(p + "ffn_gate_exps.weight", {s_.experts, s_.expert_hidden, s_.width});
-        matrix(p + "ffn_up_exps.weight", {s_.experts, s_.expert_hidden, s_.width});
-        matrix(p + "ffn_down_exps.weight", {s_.experts, s_.width, s_.expert_hidden});
+        const int inside = s_.expert_hidden;
+        matrix(p + "ffn_gate_exps.weight", {s_.experts, inside, s_.width}, expert_type_);
+        matrix(p + "ffn_up_exps.weight", {s_.experts, inside, s_.width}, expert_type_);
+        matrix(p + "ffn_down_exps.weight", {s_.experts, s_.width, inside}, expert_type_);
+        if (gpt_oss_) {
+            vector(p + "ffn_gate_inp.bias", {s_.experts}, 0.0F);
+            vector(p + "ffn_gate_exps.bias", {s_.experts, inside}, 0.0F);
+            vector(p + "ffn_up_exps.bias", {s_.experts, inside}, 0.0F);
+            vector(p + "ffn_down_exps.bias", {s_.experts, s_.width}, 0.0F);
+        }
         if (arch_ != "deepseek2") return;
         const int wide = shared_experts * s_.expert_hidden;
         linear(p + "ffn_gate_shexp", wide, s_.width);
@@ -189,25 +224,28 @@ class RandomFile {
             }
         });
     }
-    void vector(const std::string& tensor, int n, float x) {
-        w_.tensor(tensor, {size(n)}, ElementType::f32, [n, x](const GgufWriter::Sink& sink) {
-            const std::vector<float> all(size(n), x);
+    void vector(const std::string& tensor, std::initializer_list<int> shape, float x) {
+        const std::vector<std::size_t> sizes(shape.begin(), shape.end());
+        std::size_t n = 1;
+        for (const std::size_t each : sizes) n *= each;
+        w_.tensor(tensor, sizes, ElementType::f32, [n, x](const GgufWriter::Sink& sink) {
+            const std::vector<float> all(n, x);
             sink(std::as_bytes(std::span(all)));
         });
     }
     void norm(const std::string& tensor) {
-        vector(tensor + ".weight", s_.width, 1.0F);
-        if (gpt2_) vector(tensor + ".bias", s_.width, 0.0F);
+        vector(tensor + ".weight", {s_.width}, 1.0F);
+        if (gpt2_) vector(tensor + ".bias", {s_.width}, 0.0F);
     }
     void linear(const std::string& tensor, int rows, int columns) {
         matrix(tensor + ".weight", {rows, columns});
-        if (gpt2_) vector(tensor + ".bias", rows, 0.0F);
+        if (gpt2_ || gpt_oss_) vector(tensor + ".bias", {rows}, 0.0F);
     }
 
     const Shape& s_;
-    const ElementType type_;
+    const ElementType type_, expert_type_;
     const std::string arch_;
-    const bool gpt2_;
+    const bool gpt2_, gpt_oss_;
     GgufWriter w_;
     Random random_{1};
 };
