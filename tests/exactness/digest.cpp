@@ -123,11 +123,14 @@ std::string model_digest(ElementType type, Compute compute = Compute::accurate) 
     return digest.text();
 }
 
-// Every block format, integer and f32 products, one row and many.
-std::string quantised_digest() {
+// Every block format, integer and f32 products, one row and many: of integers, or of four-bit
+// floats.
+enum class Codes { integers, floats };
+std::string quantised_digest(Codes codes) {
     Digest digest;
     Random random(4);
     for (const quantised::Format* format : quantised::formats) {
+        if (format->layout.fp4() != (codes == Codes::floats)) continue;
         constexpr int in = 512;
         constexpr int out = 37;
         const BlockSize& size = block_size(format->type);
@@ -137,11 +140,16 @@ std::string quantised_digest() {
         if (format->type == ElementType::q2_k) scale = 80;
         if (format->type == ElementType::q3_k) scale = 108;
         if (format->type == ElementType::q6_k) scale = 208;
-        for (std::size_t at = scale; at < blocks.size(); at += size.bytes)
+        for (std::size_t at = scale; at < blocks.size(); at += size.bytes) {
+            if (codes == Codes::floats) {  // a byte, a power of two
+                blocks[at] = static_cast<std::byte>(118 + random.below(8));
+                continue;
+            }
             for (int i = 0; i < (format->layout.minimum ? 2 : 1); ++i) {
                 const std::uint16_t f16 = f32_to_f16(static_cast<float>(random.normal() * 0.01));
                 std::memcpy(blocks.data() + at + 2 * i, &f16, 2);
             }
+        }
         WeightMatrix weights = quantised_matrix(out, in, format->type);
         weights.put_rows(0, out, blocks.data());
         std::vector<float> x = numbers(random, std::size_t{in} * 7, 1.0);
@@ -264,7 +272,8 @@ std::string all() {
            attention_digest<KvCache<Contiguous<BF16>>>() + "\nmodel-f32 " +
            model_digest(ElementType::f32) + "\nmodel-f16 " + model_digest(ElementType::f16) +
            "\nmodel-bf16 " + model_digest(ElementType::bf16) + "\nmodel-bf16-rounded " +
-           model_digest(ElementType::bf16, Compute::fast) + "\nquantised " + quantised_digest() +
+           model_digest(ElementType::bf16, Compute::fast) + "\nquantised " +
+           quantised_digest(Codes::integers) + "\nmxfp4 " + quantised_digest(Codes::floats) +
            "\ncaches " + cache_digest() + "\nlatent " + latent_digest() + "\nreads " +
            read_digest() + "\nnumerics " + std::to_string(numerics_version) + "\n";
 }
