@@ -322,6 +322,41 @@ TEST_CASE("GGUF files: a period of windows counts, what stretches longrope is re
     }
 }
 
+TEST_CASE("longrope: a shift makes room and turns no row otherwise", "[golden][architectures]") {
+    const std::string from = std::string(CAIRN_TEST_DATA) + "/architectures/phi3-longrope";
+    const Folder folder("-shifted");
+    Json config = Json::parse(read_text(from + "/config.json", 1 << 20));
+    config["rope_parameters"]["long_factor"] = config["rope_parameters"]["short_factor"];
+    std::ofstream(folder.file("config.json")) << config.dump();
+    std::filesystem::copy_file(from + "/model.safetensors", folder.path / "model.safetensors");
+    const LoadedModel two = load_model(from);
+    const LoadedModel one = load_model(folder.path.string());  // near and far are alike
+    std::vector<Token> tokens;
+    for (Token t = 3; t < 25; ++t) tokens.push_back(t);
+    auto session = two.model.session<KvCache<Paged<F32>>>(24);
+    auto wanted = one.model.session<KvCache<Paged<F32>>>(24);
+    for (auto* s : {&session, &wanted}) {
+        s->prefill(tokens);
+        s->shift(2, 8);
+        CHECK(s->capacity() == 32);
+        CHECK(s->made_for() == 24);
+    }
+    const std::string path = folder.file("a.cairn");
+    const SessionOwner owner = SessionOwner::of(two, Compute::fast);
+    SessionText text;
+    text.tokens = tokens;
+    save_session(path, session, text, owner);
+    auto loaded = two.model.session<KvCache<Paged<F32>>>(24);
+    load_session(path, loaded, owner);
+    auto branch = session.fork();
+    for (Token t = 0; t < 8; ++t) {
+        const auto logits = wanted.decode(t);
+        REQUIRE(same_bits(session.decode(t), logits));
+        REQUIRE(same_bits(branch.decode(t), logits));
+        REQUIRE(same_bits(loaded.decode(t), logits));
+    }
+}
+
 TEST_CASE("longrope: a session's capacity chooses how its rows are turned, for good",
           "[golden][architectures]") {
     const std::string data = CAIRN_TEST_DATA;
