@@ -8,6 +8,8 @@
 
 #include <cairn/io/folder_tensors.hpp>
 #include <cairn/io/gguf_export.hpp>
+#include <cairn/io/gguf_source.hpp>
+#include <cairn/io/gguf_writer.hpp>
 #include <cairn/io/hf_config.hpp>
 #include <cairn/io/io.hpp>
 #include <cairn/io/json.hpp>
@@ -134,6 +136,9 @@ TEST_CASE("hostile numbers of the standard parts end in one error that names the
     };
     for (const char* list : {"[1, 2]", "[1, 2, 0]", "[1, 2, \"x\"]", "[1, 2, 1e300]", "7"})
         CHECK(longrope(list) == ErrorCode::bad_config);
+    CHECK(with("phi3-longrope", "rope_parameters",
+               R"({"rope_type": "longrope", "short_factor": [1, 1, 1], "long_factor": [1, 1, 1],
+                   "attention_factor": 0.0})") == ErrorCode::bad_config);
     CHECK(with("phi3-longrope", "original_max_position_embeddings", "0") == ErrorCode::bad_config);
     CHECK(with("phi3-longrope", "original_max_position_embeddings", "1") == ErrorCode::bad_config);
     CHECK(with("mpt-clip", "attn_config", R"({"clip_qkv": -2.0})") == ErrorCode::bad_config);
@@ -238,6 +243,118 @@ TEST_CASE("mxfp4 of a folder: what does not fit together is refused", "[golden][
           ErrorCode::bad_file);
     CHECK(refused({{"language_model.model.b", "F32", "[1]", 4},
                    {"model.language_model.b", "F32", "[1]", 4}}) == ErrorCode::bad_file);
+    // Two that are called alike only here, and a pair in the place of scales.
+    CHECK(refused({{"language_model.model.a_blocks", "U8", "[2,3,2,16]", 192},
+                   {"model.language_model.a_scales", "U8", "[2,3,2]", 12}}) == ErrorCode::bad_file);
+    CHECK(refused({{"language_model.z_scales_blocks", "U8", "[2,3,2,16]", 192},
+                   {"language_model.z_scales_scales", "U8", "[2,3,2]", 12},
+                   {"z_blocks", "U8", "[2,3,2,16]", 192}}) == ErrorCode::bad_file);
+}
+
+TEST_CASE("gpt-oss: experts are in mxfp4 in all places or in none", "[golden][architectures]") {
+    // One tensor of all is of another kind.
+    struct Mixed final : TensorSource {
+        std::vector<std::size_t> any{1};
+        std::string odd;
+        const std::vector<std::size_t>* shape(std::string_view) const override { return &any; }
+        ElementType type(std::string_view name) const override {
+            return name == odd ? ElementType::f16 : ElementType::mxfp4;
+        }
+        void read(std::string_view, std::size_t, std::span<float>) const override {}
+        void read_stored(std::string_view, std::size_t, std::span<std::byte>) const override {}
+    };
+    const std::string text = read_text(
+        std::string(CAIRN_TEST_DATA) + "/architectures/gpt-oss-mxfp4/config.json", 1 << 20);
+    Mixed source;
+    parse_hf_config(text, "config.json", {}, source);
+    for (const char* odd : {"0.mlp.experts.gate_up_proj", "1.mlp.experts.down_proj"}) {
+        source.odd = std::string("model.layers.") + odd;
+        CHECK(code_of([&] { parse_hf_config(text, "config.json", {}, source); }) ==
+              ErrorCode::unsupported);
+    }
+}
+
+TEST_CASE("GGUF files: a period of windows counts, what stretches longrope is refused",
+          "[golden][architectures]") {
+    const std::string data = std::string(CAIRN_TEST_DATA) + "/architectures/";
+    const Folder folder("-rewritten");
+    const std::string to = folder.file("a.gguf");
+    const auto rewrite = [&](const char* from, const char* key, const auto& add) {
+        const GgufSource source(data + from);
+        GgufWriter writer;
+        for (const auto& [name, value] : source.metadata().values())
+            if (name != "general.alignment" && name != key) writer.add(name, value);
+        add(writer);
+        for (const auto& [name, tensor] : source.tensors())
+            if (name != key)
+                writer.tensor(name, tensor->shape, ElementType::f32,
+                              [&source, name = name](const GgufWriter::Sink& sink) {
+                                  const std::vector<float> numbers = load_vector(source, name);
+                                  sink(std::as_bytes(std::span(numbers)));
+                              });
+        writer.write(to);
+    };
+    const char* period = "gpt-oss.attention.sliding_window_pattern";
+    const auto window = [](const std::string& path, int layer) {
+        return load_model(path).model.window(layer);
+    };
+    CHECK(window(data + "gpt-oss.gguf", 0) == 6);
+    CHECK(window(data + "gpt-oss.gguf", 1) > 6);
+    rewrite("gpt-oss.gguf", period, [&](GgufWriter& w) { w.add_u32(period, 3); });
+    CHECK(window(to, 1) == 6);
+    rewrite("gpt-oss.gguf", period, [&](GgufWriter& w) { w.add_u32(period, 1); });
+    CHECK(window(to, 0) > 6);
+    const auto longrope = [&](const char* key, const auto& value) {
+        rewrite("phi3-longrope.gguf", key, [&](GgufWriter& w) {
+            if constexpr (std::is_same_v<decltype(value), const double&>)
+                w.add_f32(key, value);
+            else
+                w.add(key, std::string(value));
+        });
+        return code_of([&] { load_model(to); });
+    };
+    CHECK(longrope("phi3.rope.scaling.factor", 4.0) == ErrorCode::unsupported);
+    CHECK(longrope("phi3.rope.scaling.type", "yarn") == ErrorCode::unsupported);
+    CHECK(longrope("phi3.rope.scaling.attn_factor", 0.0) == ErrorCode::bad_config);
+    for (const char* one : {"rope_factors_short.weight", "rope_factors_long.weight"}) {
+        rewrite("phi3-longrope.gguf", one, [](GgufWriter&) {});
+        CHECK(code_of([&] { load_model(to); }) == ErrorCode::bad_config);
+    }
+}
+
+TEST_CASE("longrope: a shift makes room and turns no row otherwise", "[golden][architectures]") {
+    const std::string from = std::string(CAIRN_TEST_DATA) + "/architectures/phi3-longrope";
+    const Folder folder("-shifted");
+    Json config = Json::parse(read_text(from + "/config.json", 1 << 20));
+    config["rope_parameters"]["long_factor"] = config["rope_parameters"]["short_factor"];
+    std::ofstream(folder.file("config.json")) << config.dump();
+    std::filesystem::copy_file(from + "/model.safetensors", folder.path / "model.safetensors");
+    const LoadedModel two = load_model(from);
+    const LoadedModel one = load_model(folder.path.string());  // near and far are alike
+    std::vector<Token> tokens;
+    for (Token t = 3; t < 25; ++t) tokens.push_back(t);
+    auto session = two.model.session<KvCache<Paged<F32>>>(24);
+    auto wanted = one.model.session<KvCache<Paged<F32>>>(24);
+    for (auto* s : {&session, &wanted}) {
+        s->prefill(tokens);
+        s->shift(2, 8);
+        CHECK(s->capacity() == 32);
+        CHECK(s->made_for() == 24);
+    }
+    const std::string path = folder.file("a.cairn");
+    const SessionOwner owner = SessionOwner::of(two, Compute::fast);
+    SessionText text;
+    text.tokens = tokens;
+    save_session(path, session, text, owner);
+    auto loaded = two.model.session<KvCache<Paged<F32>>>(24);
+    load_session(path, loaded, owner);
+    auto branch = session.fork();
+    for (Token t = 0; t < 8; ++t) {
+        const auto logits = wanted.decode(t);
+        REQUIRE(same_bits(session.decode(t), logits));
+        REQUIRE(same_bits(branch.decode(t), logits));
+        REQUIRE(same_bits(loaded.decode(t), logits));
+    }
 }
 
 TEST_CASE("longrope: a session's capacity chooses how its rows are turned, for good",

@@ -245,6 +245,20 @@ TEST_CASE("DeepSeek V2: configurations that cannot be are refused", "[deepseek]"
     CHECK(of_third("num_experts_per_tok", 5) == ErrorCode::bad_config);
     CHECK(of_third("norm_topk_prob", 2) == ErrorCode::bad_config);
     CHECK(of_third("num_nextn_predict_layers", -1) == ErrorCode::bad_config);
+    third["n_routed_experts"] = 16;  // in the class's 8 groups, of which it takes 4
+    for (const char* key : {"n_group", "topk_group", "first_k_dense_replace"}) third.erase(key);
+    third["num_experts_per_tok"] = 8;
+    const HfConfig silent = parse_hf_config(third.dump(), "config.json");
+    const auto said = [&](std::string_view key) {
+        for (const auto& [name, number] : silent.numbers)
+            if (name == key) return std::get<std::int64_t>(number);
+        return std::int64_t{-1};
+    };
+    CHECK(said("leading_dense_block_count") == 3);
+    third["first_k_dense_replace"] = 1;
+    parse_hf_config(third.dump(), "config.json");
+    CHECK(of_third("num_experts_per_tok", 9) == ErrorCode::bad_config);
+    CHECK(of_third("topk_group", 9) == ErrorCode::bad_config);
     const auto shared_rows = [](Json of, const char* null) {
         of.erase("n_shared_experts");
         if (null != nullptr) of[null] = nullptr;

@@ -43,6 +43,13 @@ ErrorCode error(const std::string& key, const std::string& value) {
 
 }  // namespace
 
+TEST_CASE("the text part alone of a model that reads prompts both ways is refused", "[hf_config]") {
+    const std::string part = R"(","text_config":)" + text_of(base) + "}";
+    CHECK(parse_hf_config(R"({"model_type":"other)" + part, "config.json").architecture == "gpt2");
+    CHECK(code_of([&] { parse_hf_config(R"({"model_type":"paligemma)" + part, "config.json"); }) ==
+          ErrorCode::unsupported);
+}
+
 TEST_CASE("a good config is read", "[hf_config]") {
     const HfConfig c = parse(base);
     CHECK(c.recipe.shape.layers == 2);

@@ -1,6 +1,7 @@
 // Mixture of experts against its definition, token by token in double, and by bits in random
 // batches.
 #include <cairn/layers/experts.hpp>
+#include <cairn/layers/sigmoid_router.hpp>
 #include <cairn/layers/quantised.hpp>
 
 #include "layers/layers_support.hpp"
@@ -226,6 +227,19 @@ TEST_CASE("experts: equal probabilities go to the lower number; what does not fi
         CHECK(to[i].expert == i);
         CHECK(to[i].weight == Approx(1.0 / 6));
     }
+    SigmoidRouter sigmoid{{.experts_used = 3, .groups = 3, .groups_used = 2}, {}};
+    SoftmaxRouter softmax = sigmoid.numbers;
+    Fingerprint one, other;
+    sigmoid.hash(one), softmax.hash(other);
+    CHECK(one.value() != other.value());
+    // The least biases that are taken leave all experts apart; two lesser ones were no number.
+    sigmoid.bias.assign(6, -9e29F);
+    sigmoid.check(6);
+    std::fill_n(p, 16, 0.0F);
+    sigmoid.route(p, 6, to);
+    for (int i = 0; i < 3; ++i) CHECK(to[i].expert == i);
+    sigmoid.bias[1] = -3e38F;
+    CHECK(code_of([&] { sigmoid.check(6); }) == ErrorCode::invalid_argument);
     const ExpertParts parts(6);
     const auto code = [&](SoftmaxRouter router) { return code_of([&] { parts.layer(router); }); };
     CHECK(code({.experts_used = 7}) == ErrorCode::invalid_argument);

@@ -19,8 +19,9 @@ namespace internal {
 class RowsAhead final : public SessionState {
   public:
     RowsAhead(SessionState& session, const void* model, int layers)
-        : SessionState(session.capacity()), session_(session), model_(model), layers_(layers) {
+        : SessionState(session.made_for()), session_(session), model_(model), layers_(layers) {
         set_position(session.position());
+        set_capacity(session.capacity());
     }
     ~RowsAhead() override { forget(); }
     CacheRef cache(int layer) override { return session_.cache(layer).coarse(); }

@@ -109,6 +109,11 @@ class FolderTensors final : public TensorSource {
         const auto scales = tensors_.find(name + scales_end);
         if (scales == tensors_.end()) return;
         const std::string& file = blocks->second.file;
+        const std::string begin = file.substr(0, file.size() - 7);
+        require(!scales->second.packed() && scales->second.file == begin + scales_end,
+                ErrorCode::bad_file, "tensors \"", name.substr(0, 100), blocks_end, "\" and ",
+                scales_end, " are called \"", file.substr(0, 100), "\" and \"",
+                scales->second.file.substr(0, 100), "\" in their files");
         std::vector<std::size_t> shape = *files_.shape(file);
         const std::vector<std::size_t>& powers = *files_.shape(scales->second.file);
         const bool fits = shape.size() >= 3 && shape.size() == powers.size() + 1 &&
@@ -119,7 +124,7 @@ class FolderTensors final : public TensorSource {
                 scales_end, " are no mxfp4: bytes [..][in / 32][16] and [..][in / 32] are needed");
         shape.pop_back();
         shape.back() = checked_mul(shape.back(), 32, name);
-        Tensor both{file.substr(0, file.size() - 7), std::move(shape)};
+        Tensor both{begin, std::move(shape)};
         tensors_.erase(blocks), tensors_.erase(scales);
         require(tensors_.emplace(name, std::move(both)).second, ErrorCode::bad_file, "tensor \"",
                 name.substr(0, 100), "\" is there twice");

@@ -194,6 +194,9 @@ class NoTensors final : public TensorSource {
     const Json* text_part = outside.find("text_config");
     const JsonObject root(text_part != nullptr ? *text_part : *json, ErrorCode::bad_config,
                           text_part != nullptr ? where + ": text_config" : where);
+    // One that reads its prompt both ways is another model than its text part alone.
+    require(text_part == nullptr || outside.string("model_type", "") != "paligemma",
+            ErrorCode::unsupported, where, ": paligemma, whose prompts see what comes after");
     const std::vector<std::string> names = internal::hf_names(root);
     const Architecture architecture =
         find_architecture(names, ModelFormat::hugging_face, root.where());

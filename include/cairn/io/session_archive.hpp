@@ -218,7 +218,7 @@ void save_session(const std::string& path, S& session, const SessionText& text,
     auto position = static_cast<std::int64_t>(session.position());
     std::vector<float> logits(session.logits().begin(), session.logits().end());
     internal::SessionWriter writer(path);
-    internal::archive_owner(writer, session.model(), session.capacity(), owner, true);
+    internal::archive_owner(writer, session.model(), session.made_for(), owner, true);
     internal::archive_text(writer, session, copy, position, logits, 0);
     for (int layer = 0; layer < session.model().layers(); ++layer)
         internal::archive_layer(writer, session.caches(), layer);
@@ -237,7 +237,7 @@ SessionText load_session(const std::string& path, S& session, const SessionOwner
     SessionText text;
     std::int64_t position = 0;
     std::vector<float> logits;
-    internal::archive_owner(reader, session.model(), session.capacity(), owner,
+    internal::archive_owner(reader, session.model(), session.made_for(), owner,
                             reader.version() >= 3);
     internal::archive_text(reader, session, text, position, logits, reader.left());
     internal::check_sampling(text.sampling, ErrorCode::bad_file, path);

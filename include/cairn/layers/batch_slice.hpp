@@ -15,7 +15,7 @@ struct BatchSlice {
     int first_row;  ///< in the batch
     int rows;
     int position;      ///< of the first row in its sequence
-    int capacity = 0;  ///< of the sequence, in tokens
+    int capacity = 0;  ///< in tokens, that the sequence was made with
 };
 
 namespace internal {

@@ -24,6 +24,10 @@ struct SigmoidRouter {
         require(bias.empty() || std::ssize(bias) == experts, ErrorCode::invalid_argument,
                 "experts: ", bias.size(), " biases for ", experts);
         internal::require_finite(bias, "experts: bias");
+        // Two of them add up to a finite number.
+        for (const float b : bias)
+            require(std::abs(b) < 1e30F, ErrorCode::invalid_argument, "experts: a bias of ", b,
+                    "; below 1e30 is needed");
     }
     void route(float* s, int experts, Chosen* to) const {
         for (int e = 0; e < experts; ++e)
@@ -44,6 +48,7 @@ struct SigmoidRouter {
     }
     void hash(Fingerprint& to) const {
         numbers.hash(to);
+        to.add("sigmoid");
         to.add(bias.data(), bias.size() * sizeof(float));
     }
 

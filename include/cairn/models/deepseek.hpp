@@ -3,6 +3,7 @@
 // llama.cpp writes it (deepseek2), with keys and values of all heads in one tensor or apart.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <string>
@@ -73,11 +74,15 @@ inline constexpr float latent_epsilon = 1e-6F;
         n.one_of({"topk_method"}, "greedy", {"greedy", "group_limited_greedy"});
     }
     if (n.gguf() || third || n.word({"topk_method"}, "greedy") != "greedy") {
-        c.router.groups = n.count({"n_group", "expert_group_count"}, SoftmaxRouter::most_groups, 1);
-        c.router.groups_used =
-            n.count({"topk_group", "expert_group_used_count"}, c.router.groups, 1);
+        const auto usual_of = [&](const char* key, int value) {
+            return third && !n.contains({key}) ? value : 1;
+        };
+        c.router.groups = n.count({"n_group", "expert_group_count"}, SoftmaxRouter::most_groups,
+                                  usual_of("n_group", 8));
+        c.router.groups_used = n.count({"topk_group", "expert_group_used_count"}, c.router.groups,
+                                       usual_of("topk_group", 4));
     }
-    require(c.experts % c.router.groups == 0 &&
+    require(c.experts % c.router.groups == 0 && c.router.groups_used <= c.router.groups &&
                 c.router.experts_used <= c.experts / c.router.groups * c.router.groups_used,
             n.code(), n.where(), ": ", c.router.experts_used, " of ", c.experts, " experts in ",
             c.router.groups_used, " of ", c.router.groups, " groups");
@@ -134,7 +139,8 @@ inline constexpr float latent_epsilon = 1e-6F;
     n.note("vocab_size", std::int64_t{c.vocabulary});
     internal::read_latent_shape(n, c);
     c.dense_layers = static_cast<int>(
-        n.integer({"first_k_dense_replace", "leading_dense_block_count"}, 0, c.layers, 0));
+        n.integer({"first_k_dense_replace", "leading_dense_block_count"}, 0, c.layers,
+                  c.architecture == "deepseek_v3" ? std::min(3, c.layers) : 0));
     if (c.dense_layers < c.layers) internal::read_router(n, c);
     require(n.integer({"moe_layer_freq"}, 1, 1024, 1) == 1, ErrorCode::unsupported, n.where(),
             ": moe_layer_freq: experts in some layers only");

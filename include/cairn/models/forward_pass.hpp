@@ -52,7 +52,7 @@ class ForwardPass {
         for (std::size_t i = 0; i < slices_.size(); ++i) {
             const Slice& slice = slices_[i];
             new (batch_ + i) BatchSlice{slice.session->cache(layer), first, slice.count(),
-                                        slice.session->position(), slice.session->capacity()};
+                                        slice.session->position(), slice.session->made_for()};
             first += slice.count();
         }
         try {

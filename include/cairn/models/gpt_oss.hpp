@@ -7,6 +7,27 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
+namespace internal {
+
+// Whether a folder's experts are in mxfp4: all or none, for such matrices lie [out][in] and plain
+// ones [in][out], which sizes alone may not tell.
+[[gnu::cold]] inline bool experts_in_blocks(const ModelNumbers& n, const TensorSource& s,
+                                            int layers) {
+    bool first = true, blocks = false;
+    for (int i = 0; i < layers && !n.gguf(); ++i)
+        for (const char* part : {"gate_up_proj", "down_proj"}) {
+            const std::string name = "model.layers." + std::to_string(i) + ".mlp.experts." + part;
+            if (s.shape(name) == nullptr) continue;
+            const bool packed = !is_plain(s.type(name));
+            if (std::exchange(first, false)) blocks = packed;
+            require(packed == blocks, ErrorCode::unsupported, n.where(), ": tensor ", name,
+                    packed ? " is" : " is not", " in mxfp4, unlike those of experts before");
+        }
+    return blocks;
+}
+
+}  // namespace internal
+
 /// The numbers of a gpt-oss. Throws what `ModelNumbers` throws.
 [[gnu::cold]] inline StandardConfig read_gpt_oss_config(ModelNumbers& n, const TensorSource& s) {
     StandardConfig c = read_standard(n, {.usual_kv_heads = 8, .usual_head = 64});
@@ -16,8 +37,7 @@ namespace cairn { inline namespace CAIRN_ABI {
     internal::read_expert_numbers(n, c, {"num_local_experts", "expert_count"}, 128, 4);
     c.experts.router.weights = SoftmaxRouter::Weights::shares;
     const int hidden = n.count({"", "expert_feed_forward_length"}, (1 << 24) / 8, c.hidden);
-    const char* in = "model.layers.0.mlp.experts.down_proj";
-    const bool blocks = !n.gguf() && s.shape(in) != nullptr && !is_plain(s.type(in));
+    const bool blocks = internal::experts_in_blocks(n, s, c.shape.layers);
     internal::JoinedExperts own{c.experts.count, hidden, c.shape.width, blocks, c.experts.router};
     const double limit = n.number({"swiglu_limit"}, 7.0);
     const double alpha = n.number({"swiglu_alpha"}, 1.702);

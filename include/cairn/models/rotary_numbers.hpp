@@ -108,6 +108,12 @@ inline constexpr double most_times = 1e3;
     s.original_context = static_cast<double>(n.integer(context, 1, 1 << 24, to.positions));
     if (n.gguf()) {
         s.attention_factor = n.number({"", attention_times}, 1.0);
+        require_between(n, {}, attention_times, s.attention_factor, least_times, most_times);
+        // llama.cpp stretches positions by a factor beside it too.
+        n.one_of({"", "rope.scaling.type"}, "longrope", {"longrope", "linear", "none"});
+        const double factor = n.number({"", "rope.scaling.factor"}, 1.0);
+        require(factor == 1.0, ErrorCode::unsupported, n.where(), ": rope.scaling.factor ", factor,
+                " beside longrope's divisors is not supported");
         return check_scaling(n, in, s);
     }
     s.factor = n.number({in + "factor"}, to.positions / s.original_context);
@@ -116,6 +122,7 @@ inline constexpr double most_times = 1e3;
             ? 1.0
             : std::sqrt(1.0 + elementary::log(s.factor) / elementary::log(s.original_context));
     s.attention_factor = n.number({in + "attention_factor"}, usual);
+    require_between(n, in, "attention_factor", s.attention_factor, least_times, most_times);
     check_scaling(n, in, s);
     to.divisors = n.reals({in + "short_factor"});
     to.far_divisors = n.reals({in + "long_factor"});

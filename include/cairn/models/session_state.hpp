@@ -20,11 +20,14 @@ class SessionState {
     int position() const noexcept { return position_.load(std::memory_order_relaxed); }
     /// Tokens that fit. Any thread may ask.
     int capacity() const noexcept { return capacity_.load(std::memory_order_relaxed); }
+    /// The capacity it was made with. Shifts make room without changing this: rows of a session
+    /// are turned alike for good (`HeadLayout::near`).
+    int made_for() const noexcept { return made_for_; }
 
   protected:
-    explicit SessionState(int capacity) : capacity_(capacity) {}
+    explicit SessionState(int capacity) : capacity_(capacity), made_for_(capacity) {}
     SessionState(const SessionState& other) noexcept
-        : position_(other.position()), capacity_(other.capacity()) {}
+        : position_(other.position()), capacity_(other.capacity()), made_for_(other.made_for()) {}
     // Who was moved from holds nothing and has room for nothing. Rows that wait for a verdict do
     // not move: they are rolled back.
     SessionState(SessionState&& other) noexcept : SessionState(other) { other.empty(); }
@@ -33,6 +36,7 @@ class SessionState {
         settle(0);
         set_position(other.position());
         set_capacity(other.capacity());
+        made_for_ = other.made_for_;
         other.empty();
         return *this;
     }
@@ -61,6 +65,7 @@ class SessionState {
 
     std::atomic<int> position_{0};
     std::atomic<int> capacity_{0};
+    int made_for_ = 0;
     mutable BusyFlag busy_;
     Open open_;
 };

@@ -158,8 +158,8 @@ inline constexpr std::string_view gguf_layer_norm_epsilon = "attention.layer_nor
     shape.architecture = n.architecture();
     shape.layers = n.count(s.layers, 1024);
     shape.width = n.count(s.width, most / 8);
-    shape.context =
-        s.usual_context > 0 ? n.count(s.context, most, s.usual_context) : n.count(s.context, most);
+    const bool said = s.usual_context == 0 || (n.gguf() && !s.context.gguf.empty());
+    shape.context = said ? n.count(s.context, most) : n.count(s.context, most, s.usual_context);
     shape.vocabulary = n.vocabulary(s.usual_vocabulary);
     n.note("vocab_size", std::int64_t{shape.vocabulary});
     // Without a name the feed-forward is four times as wide.
@@ -255,6 +255,9 @@ template <class Sliding>
     // GGUF files of some say a mark a layer; a number alone is a period.
     const std::vector<std::int64_t> marks = n.integers({"", "attention.sliding_window_pattern"});
     const bool marked = marks.size() > 1;
+    const std::int64_t period = marks.size() == 1 ? marks.front() : -1;
+    require(marks.size() != 1 || period >= 0, n.code(), n.where(),
+            ": attention.sliding_window_pattern ", period);
     require(!marked || marks.size() == c.layers.size(), n.code(), n.where(),
             ": attention.sliding_window_pattern marks ", marks.size(), " layers of ",
             c.layers.size());
@@ -266,9 +269,12 @@ template <class Sliding>
                 ErrorCode::unsupported, n.where(), ": layer_types names \"",
                 listed ? types[i].substr(0, 60) : std::string(),
                 "\"; known: full_attention, sliding_attention");
-        const bool slides = marked   ? marks[i] != 0
-                            : listed ? types[i] == "sliding_attention"
-                                     : sliding(static_cast<int>(i));
+        const auto at = static_cast<std::int64_t>(i);
+        const bool slides = marked        ? marks[i] != 0
+                            : period == 0 ? true
+                            : period > 0  ? at % period < period - 1
+                            : listed      ? types[i] == "sliding_attention"
+                                          : sliding(static_cast<int>(i));
         c.layers[i].window = slides ? window : 0;
         if (slides != sliding(static_cast<int>(i)))
             c.not_in_gguf = "GGUF files cannot say which layers its layer_types name";
