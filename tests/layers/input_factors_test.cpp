@@ -7,6 +7,25 @@
 #include "session_support.hpp"
 using namespace support;
 
+namespace {
+
+// A basis from outside: the other way round, and as good.
+void factor_backwards(const float* w, int out, int in, float* to, float* from) {
+    internal::factor_by_svd(w, out, in, to, from);
+    for (int r = 0; r < out / 2; ++r)
+        std::swap_ranges(to + r * in, to + (r + 1) * in, to + (out - 1 - r) * in);
+    for (int r = 0; r < out; ++r) std::reverse(from + r * out, from + (r + 1) * out);
+}
+struct BackwardsFactored {
+    StreamPlan plan(const StreamShape& shape) const {
+        StreamPlan plan = Factored<F32>{}.plan(shape);
+        plan.factored = &factor_backwards;
+        return plan;
+    }
+};
+
+}  // namespace
+
 TEST_CASE("weights are the product of their factors, whose rows are orthonormal",
           "[input_factors]") {
     Random random(51);
@@ -84,4 +103,24 @@ TEST_CASE("coordinates live through scripts, and what cannot be is refused", "[i
     for (const char* wrong : {"k=f16+svd,v=f16", "k=f16,v=f16+svd", "f16+svd+bare", "f16+bare+svd",
                               "f16+svd:h2o=10", "tiered=8:q8_0+svd", "k=f16+svd,v=f16+inputs"})
         CHECK(code_of([&] { (void)CacheSpec::parse(wrong); }) == ErrorCode::usage);
+}
+
+TEST_CASE("bases from outside are found whatever other sessions of the model keep",
+          "[input_factors]") {
+    const std::vector<Token> text(20, 7);
+    const auto logits = [&](const TinyLlama& model, const auto& store) {
+        using Store = std::remove_cvref_t<decltype(store)>;
+        AnySession session(model, 100, Serial::instance(),
+                           [&](int layer, const HeadLayout& layout, int rows) {
+                               return AnyCache(KvCache<Store>(layout, rows, store, {}, layer));
+                           });
+        const auto row = session.prefill(text);
+        return std::vector<float>(row.begin(), row.end());
+    };
+    const std::vector<float> alone = logits(tiny_llama(), Contiguous<BackwardsFactored>{});
+    const TinyLlama model = tiny_llama();
+    const std::vector<float> by_svd = logits(model, Contiguous<Factored<F32>>{});
+    CHECK(by_svd != alone);
+    CHECK(logits(model, Contiguous<BackwardsFactored>{}) == alone);
+    CHECK(logits(model, Contiguous<Factored<F32>>{}) == by_svd);
 }

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -57,6 +59,37 @@ class InputFactors {
     };
     Pair keys_;
     Pair values_;
+};
+
+/// The projections of one layer in two steps, found when the first cache wants them so: once for
+/// every way to find them, as sessions of one model may differ in it. Threads share it.
+class FactorsFound {
+  public:
+    [[gnu::cold]] static std::shared_ptr<FactorsFound> none() {
+        return std::make_shared<FactorsFound>();
+    }
+    /// Arguments and errors of InputFactors. What is returned stays where it is.
+    [[gnu::cold]] const InputFactors& by(FactorWeights* find, const JoinedLinear& qkv,
+                                         std::ptrdiff_t keys, std::ptrdiff_t key_width,
+                                         std::ptrdiff_t value_width) {
+        const std::lock_guard lock(mutex_);
+        for (const auto& found : found_)
+            if (found->find == find) return found->factors;
+        found_.push_back(std::make_unique<const Found>(find, qkv, keys, key_width, value_width));
+        return found_.back()->factors;
+    }
+
+  private:
+    struct Found {
+        FactorWeights* find;
+        InputFactors factors;
+        Found(FactorWeights* by, const JoinedLinear& qkv, std::ptrdiff_t keys,
+              std::ptrdiff_t key_width, std::ptrdiff_t value_width)
+            : find(by), factors(qkv, keys, key_width, value_width, by) {}
+        [[gnu::cold]] ~Found() = default;
+    };
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<const Found>> found_;
 };
 
 }}}  // namespace cairn::internal

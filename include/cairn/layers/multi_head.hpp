@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -201,13 +200,8 @@ class MultiHead {
         const MultiHead& layer_;
         const internal::InputFactors* factors_;
     };
-    // The projections in two steps, found when the first cache wants it.
     const internal::InputFactors& factors(FactorWeights* find) const {
-        std::call_once(factors_->once, [&] {
-            factors_->found = std::make_unique<const internal::InputFactors>(
-                qkv_, q_width(), k_width(), v_width(), find);
-        });
-        return *factors_->found;
+        return factors_->by(find, qkv_, q_width(), k_width(), v_width());
     }
     // Queries of all rows, keys and values as far as any cache wants them.
     void project(const Activations& x, std::span<const BatchSlice> slices, const Activations& qkv,
@@ -306,11 +300,7 @@ class MultiHead {
     Linear out_;
     [[no_unique_address]] R rotation_{};
     AttentionSettings settings_;
-    struct Factors {
-        std::once_flag once;
-        std::unique_ptr<const internal::InputFactors> found;
-    };
-    std::shared_ptr<Factors> factors_ = std::make_shared<Factors>();
+    std::shared_ptr<internal::FactorsFound> factors_ = internal::FactorsFound::none();
 };
 
 }}  // namespace cairn
