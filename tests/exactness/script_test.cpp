@@ -21,13 +21,13 @@ using Any = AnySession;
 using Bits = std::vector<float>;
 
 constexpr int token_count = 13;
-constexpr int capacity = 110;
+constexpr int script_rows = 110;
 
 std::uint64_t script_seed() {
     const char* text = std::getenv("CAIRN_SCRIPT_SEED");
     return text != nullptr ? std::strtoull(text, nullptr, 10) : 51;
 }
-Model script_model() { return small_llama(token_count, capacity); }
+Model script_model() { return small_llama(token_count, script_rows); }
 
 // How a session came about: its tokens, and at which of them a prompt was announced or the context
 // shifted.
@@ -56,7 +56,7 @@ Bits probe(Any& session) {
     const auto logits = session.decode(2);
     return {logits.begin(), logits.end()};
 }
-Any fresh(const Model& model, const CacheSpec& spec) { return session_of(model, spec, capacity); }
+Any fresh(const Model& model, const CacheSpec& spec) { return session_of(model, spec, script_rows); }
 
 // Recomputes from the tokens, cut elsewhere.
 Answer recompute(const Model& model, const CacheSpec& spec, const History& h, Random& random) {
@@ -342,7 +342,7 @@ class Script {
     }
     void shift(Live& l) {
         if (l.session.position() <= 40 || !l.session.can_shift(4, 16)) return;
-        if (l.session.capacity() > 3 * capacity) return;
+        if (l.session.capacity() > 3 * script_rows) return;
         l.session.shift(4, 16);
         l.history.shifts.push_back({l.history.position(), 4, 16});
         expect(l);
