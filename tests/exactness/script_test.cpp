@@ -56,7 +56,9 @@ Bits probe(Any& session) {
     const auto logits = session.decode(2);
     return {logits.begin(), logits.end()};
 }
-Any fresh(const Model& model, const CacheSpec& spec) { return session_of(model, spec, script_rows); }
+Any fresh(const Model& model, const CacheSpec& spec) {
+    return session_of(model, spec, script_rows);
+}
 
 // Recomputes from the tokens, cut elsewhere.
 Answer recompute(const Model& model, const CacheSpec& spec, const History& h, Random& random) {
