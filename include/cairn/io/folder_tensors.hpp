@@ -2,17 +2,17 @@
 //
 //   names    those of a text model inside one of several kinds of input: language_model.model.X or
 //            model.language_model.X is model.X here, language_model.X is X
-//   mxfp4    one tensor NAME [stack][out][in] in place of NAME_blocks [stack][out][in / 32][16],
-//   two
-//            four-bit floats a byte, and NAME_scales [stack][out][in / 32], a power of two for each
-//            block. A file's byte i holds numbers 2 i and 2 i + 1, a block's of ElementType::mxfp4
-//            i and i + 16, behind its scale.
+//   mxfp4    one tensor NAME [stack][out][in] in place of two: NAME_blocks
+//            [stack][out][in / 32][16], two four-bit floats a byte, and NAME_scales
+//            [stack][out][in / 32], a power of two for each block. A file's byte i holds numbers
+//            2 i and 2 i + 1, a block's of ElementType::mxfp4 i and i + 16, behind its scale.
 #pragma once
 
 #include <algorithm>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -60,7 +60,7 @@ class FolderTensors final : public TensorSource {
                      std::span<std::byte> to) const override {
         const Tensor& tensor = tensors_.find(name)->second;
         if (!tensor.packed()) return files_.read_stored(tensor.file, first, to);
-        constexpr std::size_t block = 17;
+        constexpr std::size_t block = block_size(ElementType::mxfp4).bytes;
         const std::size_t count = to.size() / block;
         std::vector<std::byte> codes(16 * count);
         std::vector<std::byte> scales(count);
@@ -80,11 +80,7 @@ class FolderTensors final : public TensorSource {
     WeightMatrix matrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type) const override {
         return weight_matrix(out, in, type);
     }
-    std::vector<std::string> names() const override {
-        std::vector<std::string> result;
-        for (const auto& item : tensors_) result.push_back(item.first);
-        return result;
-    }
+    std::vector<std::string> names() const override { return internal::names_of(tensors_); }
 
   private:
     static constexpr const char* blocks_end = "_blocks";
@@ -104,12 +100,13 @@ class FolderTensors final : public TensorSource {
     }
     // Two tensors become one.
     void pack(const std::string& blocks_name) {
-        const std::string name = blocks_name.substr(0, blocks_name.size() - 7);
+        const std::size_t end = std::string_view(blocks_end).size();
+        const std::string name = blocks_name.substr(0, blocks_name.size() - end);
         const auto blocks = tensors_.find(blocks_name);
         const auto scales = tensors_.find(name + scales_end);
         if (scales == tensors_.end()) return;
         const std::string& file = blocks->second.file;
-        const std::string begin = file.substr(0, file.size() - 7);
+        const std::string begin = file.substr(0, file.size() - end);
         require(!scales->second.packed() && scales->second.file == begin + scales_end,
                 ErrorCode::bad_file, "tensors \"", name.substr(0, 100), blocks_end, "\" and ",
                 scales_end, " are called \"", file.substr(0, 100), "\" and \"",

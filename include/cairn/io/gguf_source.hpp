@@ -63,11 +63,7 @@ class GgufSource final : public TensorSource {
     WeightMatrix matrix(std::ptrdiff_t out, std::ptrdiff_t in, ElementType type) const override {
         return weight_matrix(out, in, type);
     }
-    std::vector<std::string> names() const override {
-        std::vector<std::string> result;
-        for (const auto& item : tensors_) result.push_back(item.first);
-        return result;
-    }
+    std::vector<std::string> names() const override { return internal::names_of(tensors_); }
     /// All tensors by name, for programs that show or copy them.
     std::vector<std::pair<std::string, const GgufTensor*>> tensors() const {
         std::vector<std::pair<std::string, const GgufTensor*>> result;

@@ -67,11 +67,7 @@ class SafetensorsSource final : public TensorSource {
         const Tensor& tensor = tensors_.find(name)->second;
         tensor.file->read(*tensor.entry, first, to);
     }
-    std::vector<std::string> names() const override {
-        std::vector<std::string> result;
-        for (const auto& item : tensors_) result.push_back(item.first);
-        return result;
-    }
+    std::vector<std::string> names() const override { return internal::names_of(tensors_); }
     /// All tensors by name, for programs that show or copy them.
     std::vector<std::pair<std::string, const SafetensorsEntry*>> tensors() const {
         std::vector<std::pair<std::string, const SafetensorsEntry*>> result;

@@ -111,8 +111,7 @@ class MultiHead {
         project(x, slices, qkv, context);
         if (!follows())
             for (const BatchSlice& slice : slices) stage(x, slice, qkv, context);
-        FactorWeights* const find =
-            slices.empty() ? nullptr : slices[0].cache.rows_wanted().factored;
+        FactorWeights* const find = factored_of(slices);
         const Maker maker(*this, find != nullptr ? &factors(find) : nullptr);
         AttentionParameters parameters{.scale = settings_.scale,
                                        .mask = settings_.mask,
@@ -203,10 +202,15 @@ class MultiHead {
     const internal::InputFactors& factors(FactorWeights* find) const {
         return factors_->by(find, qkv_, q_width(), k_width(), v_width());
     }
+    // How the slices' caches, all of them alike, keep coordinates of inputs; null: they do not.
+    static FactorWeights* factored_of(std::span<const BatchSlice> slices) {
+        return slices.empty() ? nullptr : slices[0].cache.rows_wanted().factored;
+    }
     // Queries of all rows, keys and values as far as any cache wants them.
     void project(const Activations& x, std::span<const BatchSlice> slices, const Activations& qkv,
                  Context& context) const {
         RowsWanted any{RowKind::input, false};
+        FactorWeights* const find = factored_of(slices);
         for (const BatchSlice& slice : slices) {
             HeadLayout held = slice.cache.layout();
             if (follows()) held.heads = layout_.heads;
@@ -225,8 +229,8 @@ class MultiHead {
             require(wanted.keys != RowKind::input || held.input == layout_.input,
                     ErrorCode::shape_mismatch, "attention of inputs of ", layout_.input,
                     " over a cache of inputs of ", held.input);
-            require(wanted.factored == slices[0].cache.rows_wanted().factored,
-                    ErrorCode::unsupported, "attention over caches of inputs in two bases at once");
+            require(wanted.factored == find, ErrorCode::unsupported,
+                    "attention over caches of inputs in two bases at once");
             if (wanted.keys != RowKind::input) any.keys = wanted.keys;
             any.values = any.values || (wanted.values && wanted.factored == nullptr);
         }
@@ -250,7 +254,7 @@ class MultiHead {
     // Hands a slice's rows to its cache, in the form that it wants.
     void stage(const Activations& x, const BatchSlice& slice, const Activations& qkv,
                Context& context) const {
-        const RowKind wanted = slice.cache.rows_wanted().keys;
+        const RowsWanted wanted = slice.cache.rows_wanted();
         float* k = qkv.row(slice.first_row) + q_width();
         float* v = k + k_width();
         if constexpr (rotates) {
@@ -258,7 +262,7 @@ class MultiHead {
                     slice.rows, " rows at position ", slice.position, " go past the ",
                     rotation_.positions(), " rotary positions");
             const Rotation& turn = *turn_of(slice);
-            if (wanted == RowKind::ready)
+            if (wanted.keys == RowKind::ready)
                 for_each_row(context, slice.rows, [&](std::ptrdiff_t r) {
                     for (int h = 0; h < layout_.kv_heads; ++h)
                         turn.rotate(k + r * qkv.stride + h * layout_.key_dim,
@@ -266,11 +270,11 @@ class MultiHead {
                 });
         }
         TokenRows rows{k, qkv.stride, slice.rows};
-        if (FactorWeights* find = slice.cache.rows_wanted().factored; find != nullptr)
-            factors(find).coordinates({x.row(slice.first_row), x.stride, slice.rows},
-                                      {k, qkv.stride, slice.rows}, {v, qkv.stride, slice.rows},
-                                      context);
-        else if (wanted == RowKind::input)
+        if (wanted.factored != nullptr)
+            factors(wanted.factored)
+                .coordinates({x.row(slice.first_row), x.stride, slice.rows},
+                             {k, qkv.stride, slice.rows}, {v, qkv.stride, slice.rows}, context);
+        else if (wanted.keys == RowKind::input)
             rows = {x.row(slice.first_row), x.stride, slice.rows};
         slice.cache.stage(rows, {v, qkv.stride, slice.rows});
     }

@@ -100,8 +100,7 @@ struct FloatRowsOf {
         StreamPlan plan;
         const bool from_keys = !shape.keys && !wanted.values;
         if (!from_keys) plan = StreamPlan(float_rows());
-        if (shape.keys || from_keys) plan.kind = wanted.keys;
-        if (wanted.factored != nullptr) plan.kind = wanted.keys;
+        if (shape.keys || from_keys || wanted.factored != nullptr) plan.kind = wanted.keys;
         plan.factored = wanted.factored;
         plan.made = &float_rows();
         plan.leading = from_keys && wanted.keys == RowKind::ready;

@@ -158,15 +158,18 @@ inline constexpr std::string_view gguf_layer_norm_epsilon = "attention.layer_nor
     shape.architecture = n.architecture();
     shape.layers = n.count(s.layers, 1024);
     shape.width = n.count(s.width, most / 8);
-    const bool said = s.usual_context == 0 || (n.gguf() && !s.context.gguf.empty());
-    shape.context = said ? n.count(s.context, most) : n.count(s.context, most, s.usual_context);
+    // GGUF files say what has a name there.
+    const auto number = [&](const NumberName& name, int largest, int usual) {
+        const bool said = usual == 0 || (n.gguf() && !name.gguf.empty());
+        return said ? n.count(name, largest) : n.count(name, largest, usual);
+    };
+    shape.context = number(s.context, most, s.usual_context);
     shape.vocabulary = n.vocabulary(s.usual_vocabulary);
     n.note("vocab_size", std::int64_t{shape.vocabulary});
     // Without a name the feed-forward is four times as wide.
     c.hidden = n.count(s.hidden, most, std::int64_t{4} * shape.width);
     HeadLayout& heads = shape.heads;
-    heads.heads = !n.gguf() && s.usual_heads > 0 ? n.count(s.heads, most / 8, s.usual_heads)
-                                                 : n.count(s.heads, most / 8);
+    heads.heads = number(s.heads, most / 8, s.usual_heads);
     // What is absent is the architecture's own number, null means as many as heads.
     const bool usual = !n.gguf() && s.usual_kv_heads > 0 && !n.contains(s.kv_heads);
     heads.kv_heads = n.count(s.kv_heads, most / 8, usual ? s.usual_kv_heads : heads.heads);

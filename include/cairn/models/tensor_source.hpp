@@ -41,6 +41,16 @@ class TensorSource {
     }
 };
 
+namespace internal {
+/// The keys of a map, for sources that keep their tensors in one.
+template <class Map>
+std::vector<std::string> names_of(const Map& tensors) {
+    std::vector<std::string> result;
+    for (const auto& item : tensors) result.push_back(item.first);
+    return result;
+}
+}  // namespace internal
+
 /// Called after each part of a model that was loaded: parts done, parts in all.
 using Progress = std::function<void(int done, int total)>;
 
