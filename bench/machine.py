@@ -87,9 +87,9 @@ class Machine:
             self.compare(f"prefill of 256 tokens of {file}, tokens/s by CAIRN_ISA", rates, sets[0])
 
     def caches(self):
-        codecs = ["f16", "bf16", "q8_0", "q4_0"]
-        rates = self.turns(codecs, lambda codec: self.speed("smollm2.q8_0", "--prefill", 4096, "--decode", 0, "--cache", f"contiguous:{codec}")[1]
-                           ["prefill_tokens_per_second"][0])
+        codecs = ["f16", "bf16", "bf16 fast", "q8_0", "q4_0"]  # fast: keys, queries and weights p in bf16
+        rates = self.turns(codecs, lambda codec: self.speed("smollm2.q8_0", "--prefill", 4096, "--decode", 0, "--cache", f"contiguous:{codec.split()[0]}",
+                           "--attention", "fast" if "fast" in codec else "accurate")[1]["prefill_tokens_per_second"][0])
         self.report["cache_prefill"] = rates
         self.compare("prefill of 4096 tokens of smollm2.q8_0 by cache, tokens/s", rates, "f16")
 
