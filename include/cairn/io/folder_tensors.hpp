@@ -11,10 +11,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -79,7 +79,8 @@ class FolderTensors final : public TensorSource {
         if (tensor.scaled) {
             std::vector<float> numbers(to.size() / sizeof(float));
             tensor.scaled->read(files_, first, numbers);
-            std::memcpy(to.data(), numbers.data(), to.size());
+            const auto bytes = std::as_bytes(std::span(numbers));
+            std::copy(bytes.begin(), bytes.end(), to.begin());
             return;
         }
         if (!tensor.packed()) return files_.read_stored(tensor.file, first, to);
