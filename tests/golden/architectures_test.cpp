@@ -68,8 +68,8 @@ TEST_CASE("architectures of the standard parts agree with Hugging Face",
         check_standard(gguf, item);
         ++ggufs;
     }
-    CHECK(folders == 40);
-    CHECK(ggufs == 24);
+    CHECK(folders == 43);
+    CHECK(ggufs == 25);
 }
 
 TEST_CASE("architectures of the standard parts are exported, or the error says why not",
@@ -95,8 +95,8 @@ TEST_CASE("architectures of the standard parts are exported, or the error says w
         ++written;
     }
     std::filesystem::remove(to);
-    CHECK(written == 26);
-    CHECK(refused == 14);
+    CHECK(written == 28);
+    CHECK(refused == 15);
 }
 
 TEST_CASE("hostile numbers of the standard parts end in one error that names them",
@@ -272,6 +272,45 @@ TEST_CASE("gpt-oss: experts are in mxfp4 in all places or in none", "[golden][ar
         CHECK(code_of([&] { parse_hf_config(text, "config.json", {}, source); }) ==
               ErrorCode::unsupported);
     }
+}
+
+TEST_CASE("gpt-oss without biases or an output of its own: its export has what llama.cpp wants",
+          "[golden][architectures]") {
+    const std::string from = std::string(CAIRN_TEST_DATA) + "/architectures/gpt-oss-other";
+    const Folder folder("-gpt-oss-plain");
+    std::filesystem::copy_file(from + "/model.safetensors", folder.path / "model.safetensors");
+    Json config = Json::parse(read_text(from + "/config.json", 1 << 20));
+    REQUIRE(config["attention_bias"] == false);
+    REQUIRE(config["tie_word_embeddings"] == true);
+    for (const char* key : {"swiglu_limit", "swiglu_alpha"}) config.erase(key);
+    config["layer_types"] = {"sliding_attention", "full_attention"};
+    std::ofstream(folder.file("config.json")) << config.dump();
+    const std::string to = folder.file("a.gguf");
+    export_gguf(folder.path.string(), to, ElementType::f16);
+    const GgufSource source(to);
+    const auto layers = config["num_hidden_layers"].get<int>();
+    const auto size = [&](const char* key) { return config[key].get<std::size_t>(); };
+    const std::size_t head = size("head_dim");
+    for (int i = 0; i < layers; ++i)
+        for (const auto& [part, wanted] : {std::pair{"q", head * size("num_attention_heads")},
+                                           {"k", head * size("num_key_value_heads")},
+                                           {"v", head * size("num_key_value_heads")},
+                                           {"output", size("hidden_size")}}) {
+            const std::string name = "blk." + std::to_string(i) + ".attn_" + part + ".bias";
+            INFO(name);
+            REQUIRE(source.shape(name) != nullptr);
+            CHECK(source.type(name) == ElementType::f32);
+            CHECK(load_vector(source, name) == std::vector<float>(wanted));
+        }
+    REQUIRE(source.shape("output.weight") != nullptr);
+    CHECK(
+        same_bits(load_vector(source, "output.weight"), load_vector(source, "token_embd.weight")));
+    std::vector<Token> tokens;
+    for (Token t = 0; t < 30; ++t) tokens.push_back((7 * t + 3) % 41);
+    const LoadedModel loaded = load_model(to);
+    CHECK(loaded.unread.empty());
+    CHECK(same_bits(standard_logits(loaded, tokens, Compute::accurate),
+                    standard_logits(load_model(folder.path.string()), tokens, Compute::accurate)));
 }
 
 TEST_CASE("GGUF files: a period of windows counts, what stretches longrope is refused",

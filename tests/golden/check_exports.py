@@ -18,7 +18,9 @@ from llama_cpp import LlamaCpp
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Where llama.cpp does otherwise than the models' own code, and said so in its source: docs/models.md.
 WINDOWS = {"mistral-window": 7, "mixtral-window": 7, "phi3-partial": 9}  # it has none there: rows before they matter
-OTHERWISE = {"lite": "it wants compressed queries of all but 26 and 27 layers", "groups": "it chooses groups as DeepSeek V3 does"}
+FAR = "it has room for 256 tokens at least, and takes the far factors"
+OTHERWISE = {"lite": "it wants compressed queries of all but 26 and 27 layers", "groups": "it chooses groups as DeepSeek V3 does",
+             "phi3-longrope-near": FAR, "mistral-longrope-near": FAR}
 
 
 def check(a, name, folder, item, to):

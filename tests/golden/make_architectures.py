@@ -39,6 +39,9 @@ def longrope(partial):
 
 
 MODELS = {
+    "llama-longrope": lambda: of(hf.LlamaConfig(**BASE, rope_parameters={**longrope(1.0), "original_max_position_embeddings": 24, "factor": 4.0}), hf.LlamaForCausalLM, A.LLAMA),
+    "mistral-longrope-near": lambda: of(hf.MistralConfig(**BASE, head_dim=6, sliding_window=7, tie_word_embeddings=True, rope_parameters={**longrope(1.0), "original_max_position_embeddings": 64, "attention_factor": 1.3}), hf.MistralForCausalLM),
+    "qwen2-yarn-ramp": lambda: of(hf.Qwen2Config(**{**BASE, "hidden_size": 64}, rope_parameters=yarn(1500.0, 8.0, 24, truncate=False)), hf.Qwen2ForCausalLM),
     "qwen3": lambda: of(hf.Qwen3Config(**BASE, head_dim=10, rope_theta=300.0), hf.Qwen3ForCausalLM, A.QWEN3),
     "qwen3-bias-tied": lambda: of(hf.Qwen3Config(**{**BASE, "num_key_value_heads": 1}, head_dim=6, attention_bias=True, tie_word_embeddings=True), hf.Qwen3ForCausalLM),
     "qwen3-window": lambda: of(hf.Qwen3Config(**{**BASE, "num_hidden_layers": 3}, head_dim=8, use_sliding_window=True, sliding_window=5, max_window_layers=1), hf.Qwen3ForCausalLM),
@@ -106,7 +109,7 @@ def numbers(w, arch, c):
     w.add_head_count(heads)
     if arch not in (A.GPTNEOX, A.BLOOM, A.MPT):
         w.add_head_count_kv(kv)
-    if arch in (A.LLAMA, A.QWEN3MOE, A.GPT_OSS):
+    if arch in (A.QWEN3MOE, A.GPT_OSS) or c.model_type == "mixtral":
         w.add_expert_count(get("num_local_experts", "num_experts"))
         w.add_expert_used_count(c.num_experts_per_tok)
     if arch in (A.QWEN3MOE, A.GPT_OSS):
@@ -130,7 +133,8 @@ def numbers(w, arch, c):
         w.add_rope_scaling_factor(full["factor"])
         w.add_rope_scaling_orig_ctx_len(full["original_max_position_embeddings"])
     if full.get("rope_type") == "longrope":
-        original = c.original_max_position_embeddings
+        original = full["original_max_position_embeddings"]
+        w.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
         scale = c.max_position_embeddings / original
         w.add_rope_scaling_orig_ctx_len(original)
         w.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(scale) / math.log(original)))

@@ -7,6 +7,7 @@ folders and as GGUF files, and their logits from Hugging Face transformers.
 lite    as V2-Lite: queries as they are, greedy choice, YaRN; config.json as transformers 4 and the published models spell it
 groups  as V2: compressed queries, experts in groups, a scale; config.json as transformers 5 writes it
 v3      as V3: experts scored by sigmoids with a bias, in groups; v3-other: no groups, weights as they are, config.json as published
+v3-fp8  as V3's own folders hold it: matrices in eight-bit floats with a scale for each block, ragged ones at the ends
 bias    what neither has and the code knows: biases, YaRN whose two magnitudes differ, tied embedding, dense layers last but one
 """
 import json
@@ -15,6 +16,7 @@ import shutil
 
 import gguf
 import numpy as np
+import safetensors.torch
 import torch
 import transformers as hf
 
@@ -42,7 +44,9 @@ THIRD = {
     "v3": dict(BIG, num_hidden_layers=3, q_lora_rank=9, first_k_dense_replace=1, n_group=4, topk_group=2, rope_parameters=yarn(4.0, 1.0, 1.0)),
     "v3-other": dict(BIG, num_hidden_layers=2, q_lora_rank=None, first_k_dense_replace=0, n_group=1, topk_group=1, n_routed_experts=6, n_shared_experts=2,
                      norm_topk_prob=False, routed_scaling_factor=1.5, num_experts_per_tok=4, rope_parameters=yarn(8.0, 1.0, 0.4)),
+    "v3-fp8": dict(BIG, num_hidden_layers=2, q_lora_rank=9, first_k_dense_replace=1, n_group=2, topk_group=1, rope_parameters=yarn(4.0, 1.0, 1.0)),
 }
+BLOCK = [8, 5]
 NAMES = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q", "self_attn.q_a_proj": "attn_q_a",
          "self_attn.q_a_layernorm": "attn_q_a_norm", "self_attn.q_b_proj": "attn_q_b", "self_attn.kv_a_proj_with_mqa": "attn_kv_a_mqa",
          "self_attn.kv_a_layernorm": "attn_kv_a_norm", "self_attn.kv_b_proj": "attn_kv_b", "self_attn.o_proj": "attn_output",
@@ -137,6 +141,48 @@ def write_gguf(path, c, state, apart):
     w.close()
 
 
+def to_fp8(folder):
+    """Matrices but embedding, router and output become eight-bit floats with scales; the numbers those stand for are returned."""
+    path = os.path.join(folder, "model.safetensors")
+    files, numbers = {}, {}
+    for name, x in safetensors.torch.load_file(path).items():
+        if x.ndim != 2 or name in ("model.embed_tokens.weight", "lm_head.weight") or name.endswith("mlp.gate.weight"):
+            files[name] = numbers[name] = x
+            continue
+        rows, columns = (-(-n // b) for n, b in zip(x.shape, BLOCK))
+        scales = torch.empty(rows, columns)
+        files[name], numbers[name] = torch.empty_like(x, dtype=torch.float8_e4m3fn), torch.empty_like(x)
+        for r in range(rows):
+            for c in range(columns):
+                at = (slice(r * BLOCK[0], (r + 1) * BLOCK[0]), slice(c * BLOCK[1], (c + 1) * BLOCK[1]))
+                scales[r, c] = x[at].abs().max() / 448.0
+                files[name][at] = (x[at] / scales[r, c]).to(torch.float8_e4m3fn)
+                numbers[name][at] = files[name][at].float() * scales[r, c]
+        files[name + "_scale_inv"] = scales
+    safetensors.torch.save_file(files, path, {"format": "pt"})
+    os.chmod(path, 0o644)
+    path = os.path.join(folder, "config.json")
+    c = json.load(open(path))
+    c["quantization_config"] = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": BLOCK}
+    with open(path, "w") as f:
+        json.dump(c, f, indent=2)
+        f.write("\n")
+    return numbers
+
+
+def plain_model(folder, numbers, kind):
+    """The model of those numbers, in float32. transformers itself reads such folders on some GPUs only, and no ragged blocks."""
+    plain = os.path.join(folder, "plain")
+    os.makedirs(plain)
+    safetensors.torch.save_file(numbers, os.path.join(plain, "model.safetensors"), {"format": "pt"})
+    c = json.load(open(os.path.join(folder, "config.json")))
+    del c["quantization_config"]
+    json.dump(c, open(os.path.join(plain, "config.json"), "w"))
+    model = kind.from_pretrained(plain, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
+    shutil.rmtree(plain)
+    return model
+
+
 def main():
     torch.manual_seed(4)
     rng = np.random.default_rng(4)
@@ -165,6 +211,8 @@ def main():
             old_config(os.path.join(folder, "config.json"), third)
         if name in ("lite", "groups", "v3"):
             write_gguf(folder + ".gguf", config, model.state_dict(), True)
+        if name == "v3-fp8":
+            model = plain_model(folder, to_fp8(folder), type(model))
         tokens = [int(t) for t in rng.integers(0, 41, 60)]
         with torch.no_grad():
             logits = model(torch.tensor([tokens])).logits[0].float().numpy()

@@ -217,11 +217,35 @@ TEST_CASE("Llama's config, in both spellings of the rotation", "[hf_config]") {
           R"({"type": "yarn", "factor": 4, "attention_factor": 1e300})",
           R"({"type": "yarn", "factor": 4, "original_max_position_embeddings": 0})"})
         CHECK(bad("rope_scaling", value) == ErrorCode::bad_config);
-    CHECK(bad("rope_scaling",
-              R"({"type": "longrope", "short_factor": [1, 1], "long_factor": [2, 2]})") ==
-          ErrorCode::unsupported);
-    CHECK(bad("rope_scaling", R"({"type": "yarn", "factor": 4, "truncate": false})") ==
-          ErrorCode::unsupported);
+    // What Llama's own recipe has no place for is put together from the usual parts.
+    const std::string four = R"("short_factor": [1, 1, 1, 1], "long_factor": [2, 2, 2, 2]})";
+    for (const char* architecture : {"\"llama\"", "\"mistral\"", "\"qwen2\""})
+        for (const std::string& value :
+             {R"({"type": "longrope", )" + four, R"({"rope_type": "su", )" + four,
+              std::string(R"({"type": "yarn", "factor": 4, "truncate": false})")}) {
+            INFO(architecture << " " << value);
+            Fields f = with("rope_scaling", value);
+            f["model_type"] = architecture;
+            f["original_max_position_embeddings"] = "32";
+            const HfConfig c = parse(f);
+            const bool written =
+                value.find("yarn") == std::string::npos && std::string(architecture) != "\"qwen2\"";
+            CHECK(c.recipe.not_in_gguf.empty() == written);
+            CHECK(code_of([&] { numbers_of(f, read_llama_config); }) == ErrorCode::unsupported);
+            const TensorEntry* bias = c.recipe.tensors.find("model.layers.1.self_attn.q_proj.bias");
+            CHECK((bias->need == Need::always) == (std::string(architecture) == "\"qwen2\""));
+            f["attention_bias"] = "true";
+            CHECK(code_of([&] { parse(f); }) == ErrorCode::unsupported);
+            f["attention_bias"] = "false";
+            f["hidden_act"] = "\"relu\"";
+            CHECK(code_of([&] { parse(f); }) == ErrorCode::unsupported);
+        }
+    for (const char* value :
+         {R"({"type": "longrope", "short_factor": [1, 1], "long_factor": [2, 2]})",
+          R"({"type": "longrope", "short_factor": [1, 1, 1, 1]})",
+          R"({"type": "yarn", "truncate": false})",
+          R"({"type": "yarn", "factor": 4, "truncate": 0})", R"({"type": 7})", "7"})
+        CHECK(bad("rope_scaling", value) == ErrorCode::bad_config);
     CHECK(config(with("rope_scaling",
                       R"({"type": "yarn", "factor": 40, "mscale": 0.707, "mscale_all_dim": 1.0})"))
               .scaling.attention_factor ==

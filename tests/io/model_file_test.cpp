@@ -1,7 +1,9 @@
 // Models from a path: what a program asks of one, and vocabularies that are padded.
 #include <cairn/cache/cache_spec.hpp>
 #include <cairn/io/generation_config.hpp>
+#include <cairn/io/gguf_end_of_text.hpp>
 #include <cairn/io/gguf_export.hpp>
+#include <cairn/io/gguf_source.hpp>
 #include <cairn/io/io.hpp>
 #include <cairn/io/json.hpp>
 #include <cairn/io/output_file.hpp>
@@ -162,4 +164,155 @@ TEST_CASE("generation_config.json: ends of texts count, sampling is offered", "[
           R"({"do_sample": true, "top_p": 1e300})", R"({"do_sample": true, "top_k": 1.5})",
           R"({"eos_token_id": []})", R"({"eos_token_id": "a"})", R"({"repetition_penalty": 0})"})
         CHECK(refused(text) == ErrorCode::bad_config);
+}
+
+TEST_CASE("a model loads whatever its makers say of sampling; who asks for it is told",
+          "[model_file]") {
+    const Folder folder("-odd-sampling");
+    copy_model(folder, shipped_tokenizer());
+    const std::uint64_t print = load_model(folder.path.string()).model.fingerprint();
+    const auto write = [&](const std::string& text) {
+        std::filesystem::remove(folder.path / "generation_config.json");
+        OutputFile file(folder.file("generation_config.json"));
+        file.write(std::as_bytes(std::span(text)));
+        file.finish();
+    };
+    const std::vector<Token> ends{0, 5};
+    // Fine for everybody: null is what is not said, 0 is greedy, other keys are others' own.
+    for (const char* said :
+         {R"("temperature": null, "top_p": null, "top_k": null, "do_sample": null)",
+          R"("do_sample": true, "temperature": 0.0)", R"("do_sample": true, "temperature": 0)",
+          R"("do_sample": true, "top_k": 0, "min_p": 0, "typical_p": 1)",
+          R"("cache_implementation": "hybrid", "trust": {"a": [1, null]}, "max_length": "x")"}) {
+        INFO(said);
+        write(std::string(R"({"eos_token_id": [0, 5], )") + said + "}");
+        const LoadedModel loaded = load_model(folder.path.string());
+        CHECK(loaded.end_of_text == ends);
+        CHECK(loaded.model.fingerprint() == print);
+        CHECK(read_generation_config(folder.path).end_of_text == ends);
+    }
+    // Refused only where it is asked for.
+    for (const char* said :
+         {R"("do_sample": "true")", R"("do_sample": true, "temperature": "0.7")",
+          R"("do_sample": true, "temperature": -1)", R"("do_sample": true, "top_p": 7)",
+          R"("do_sample": true, "top_k": -1)", R"("do_sample": true, "top_k": 1.5)",
+          R"("do_sample": true, "min_p": [])", R"("repetition_penalty": 0)",
+          R"("repetition_penalty": "1.1")"}) {
+        INFO(said);
+        write(std::string(R"({"eos_token_id": [0, 5], )") + said + "}");
+        CHECK(load_model(folder.path.string()).end_of_text == ends);
+        CHECK(code_of([&] { read_generation_config(folder.path); }) == ErrorCode::bad_config);
+    }
+    // What ends a text is asked for by loading.
+    for (const char* text :
+         {R"({"eos_token_id": "a"})", R"({"eos_token_id": [0, 1.5]})", "[]", "{"}) {
+        INFO(text);
+        write(text);
+        CHECK(code_of([&] { load_model(folder.path.string()); }) == ErrorCode::bad_config);
+    }
+}
+
+TEST_CASE("an export ends texts where its folder does", "[model_file][gguf_export]") {
+    const Folder folder("-ends");
+    Json tokenizer = shipped_tokenizer();
+    const Json common = tokenizer["added_tokens"][0];
+    const auto mark = [&](Token id, const char* text) {
+        Json token = common;
+        token["id"] = id;
+        token["content"] = text;
+        tokenizer["added_tokens"].push_back(token);
+    };
+    // Two of the vocabulary's last rows are control tokens, one of them known by its name.
+    Json& words = tokenizer["model"]["vocab"];
+    for (const Token gone : {1022, 1023})
+        for (auto at = words.begin(); at != words.end(); ++at)
+            if (*at == gone) {
+                const std::string word = at.key();
+                words.erase(word);
+                Json merges = Json::array();
+                for (const Json& merge : tokenizer["model"]["merges"]) {
+                    std::string text = merge.is_string() ? merge.get<std::string>()
+                                                         : merge[0].get<std::string>() + " " +
+                                                               merge[1].get<std::string>();
+                    text.erase(text.find(' '), 1);
+                    if (text != word) merges.push_back(merge);
+                }
+                tokenizer["model"]["merges"] = merges;
+                break;
+            }
+    mark(1022, "<|eom_id|>");
+    mark(1023, "<|im_end|>");
+    copy_model(folder, tokenizer);
+    const auto said = [&](const char* file, const Json& ids) {
+        Json json = Json::parse(read_text(folder.file(file), 1 << 20));
+        json["eos_token_id"] = ids;
+        std::filesystem::remove(folder.path / file);
+        OutputFile out(folder.file(file));
+        const std::string text = json.dump();
+        out.write(std::as_bytes(std::span(text)));
+        out.finish();
+    };
+    const std::string to = folder.file("a.gguf"), again = folder.file("b.gguf");
+    struct Case {
+        Json config, generation;
+        std::vector<Token> all;
+        std::int64_t eos, eot, eom;
+    };
+    for (const Case& c : {Case{0, nullptr, {0}, 0, -1, -1}, Case{7, Json{7, 3}, {7, 3}, 7, 3, -1},
+                          Case{Json{7, 1022, 9}, 7, {7, 1022, 9}, 7, 9, 1022},
+                          Case{Json{1022, 7}, nullptr, {1022, 7}, 1022, 7, -1},
+                          Case{Json{0, 1022}, Json{1022, 0}, {0, 1022}, 0, -1, 1022},
+                          Case{Json{4, 3, 2}, Json{1, 1023, 2}, {4, 3, 2, 1, 1023}, 4, 3, 2}}) {
+        INFO(c.config.dump() << " and " << c.generation.dump());
+        said("config.json", c.config);
+        said("generation_config.json", c.generation);
+        CHECK(load_model(folder.path.string()).end_of_text == c.all);
+        export_gguf(folder.path.string(), to, ElementType::f16);
+        export_gguf(to, again, ElementType::q8_0);
+        for (const std::string& file : {to, again}) {
+            CHECK(load_model(file).end_of_text == c.all);
+            const GgufSource source(file);
+            const auto key = [&](const char* name) {
+                return source.metadata().integer(name, -1, 1 << 30, -1);
+            };
+            CHECK(key("tokenizer.ggml.eos_token_id") == c.eos);
+            CHECK(key("tokenizer.ggml.eot_token_id") == c.eot);
+            CHECK(key("tokenizer.ggml.eom_token_id") == c.eom);
+        }
+    }
+    // Nothing in the folder: names that llama.cpp knows are all there is to go by.
+    said("config.json", nullptr);
+    said("generation_config.json", nullptr);
+    export_gguf(folder.path.string(), to, ElementType::f16);
+    CHECK(load_model(to).end_of_text == std::vector<Token>{0, 1023});
+    // Ids beyond the vocabulary are notes; without a tokenizer the list is all there is.
+    said("config.json", Json{4, 70000, 6});
+    std::filesystem::remove(folder.path / "tokenizer.json");
+    const LoadedModel loaded = load_model(folder.path.string());
+    CHECK(loaded.end_of_text == std::vector<Token>{4, 6});
+    CHECK(loaded.notes.size() == 1);
+    export_gguf(folder.path.string(), to, ElementType::f16);
+    CHECK(load_model(to).end_of_text == std::vector<Token>{4, 6});
+}
+
+TEST_CASE("a list of ends in GGUF metadata is held to its bounds", "[model_file]") {
+    const auto list = [](GgufType type, std::vector<std::int64_t> ids, FileLimits limits = {}) {
+        GgufMetadata metadata("a.gguf");
+        metadata.add("cairn.end_of_text_ids",
+                     {GgufType::array, GgufArray{type, {}, std::move(ids), {}}});
+        metadata.add("tokenizer.ggml.eos_token_id", {GgufType::u32, std::int64_t{9}});
+        return gguf_end_of_text(metadata, std::nullopt, limits);
+    };
+    // A key that was set by another program counts too.
+    CHECK(list(GgufType::u32, {3, 3, 5}) == std::vector<Token>{3, 5, 9});
+    CHECK(list(GgufType::i64, {9}) == std::vector<Token>{9});
+    const auto refused = [&](std::vector<std::int64_t> ids, FileLimits limits = {}) {
+        return code_of([&] { list(GgufType::i64, ids, limits); });
+    };
+    CHECK(refused({-1}) == ErrorCode::bad_file);
+    CHECK(refused({std::int64_t{1} << 31}) == ErrorCode::bad_file);
+    CHECK(refused({1, 2, 3}, {.end_of_text_tokens = 2}) == ErrorCode::limit);
+    GgufMetadata word("a.gguf");
+    word.add("cairn.end_of_text_ids", {GgufType::string, std::string("7")});
+    CHECK(code_of([&] { gguf_end_of_text(word, std::nullopt); }) == ErrorCode::bad_file);
 }

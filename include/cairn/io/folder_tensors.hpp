@@ -6,17 +6,21 @@
 //            [stack][out][in / 32][16], two four-bit floats a byte, and NAME_scales
 //            [stack][out][in / 32], a power of two for each block. A file's byte i holds numbers
 //            2 i and 2 i + 1, a block's of ElementType::mxfp4 i and i + 16, behind its scale.
+//   fp8      one tensor of f32 in place of a matrix of eight-bit floats and its scales
+//            (io/scaled_float8.hpp)
 #pragma once
 
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "cairn/io/safetensors_source.hpp"
+#include "cairn/io/scaled_float8.hpp"
 #include "cairn/layers/quantised.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -24,7 +28,8 @@ namespace cairn { inline namespace CAIRN_ABI {
 /// A TensorSource over a folder.
 class FolderTensors final : public TensorSource {
   public:
-    /// Opens and validates all files. Throws Error{io, bad_file, unsupported, limit}.
+    /// Opens and validates all files; of config.json it reads how numbers are stored. Throws
+    /// Error{io, bad_file, bad_config, unsupported, limit}.
     explicit FolderTensors(const std::filesystem::path& folder, const FileLimits& limits = {})
         : files_(folder, limits) {
         const std::vector<std::string> files = files_.names();
@@ -33,11 +38,21 @@ class FolderTensors final : public TensorSource {
         });
         for (const std::string& file : files) {
             const std::string name = plain ? file : inner_name(file);
-            require(tensors_.emplace(name, Tensor{file, {}}).second, ErrorCode::bad_file,
+            require(tensors_.emplace(name, Tensor{file, {}, {}}).second, ErrorCode::bad_file,
                     folder.string(), ": tensor \"", name.substr(0, 100), "\" is there twice");
         }
         for (const std::string& file : files)
             if (file.ends_with(blocks_end)) pack(plain ? file : inner_name(file));
+        const Float8Scaling scaling = read_float8_scaling(folder, limits);
+        if (scaling.ending.empty()) return;
+        for (const std::string& file : files)
+            if (files_.dtype(file) == "F8_E4M3") scale(plain ? file : inner_name(file), scaling);
+        for (const auto& [name, tensor] : tensors_) {
+            if (!name.ends_with(scaling.ending)) continue;
+            const auto of = tensors_.find(name.substr(0, name.size() - scaling.ending.size()));
+            require(of == tensors_.end(), ErrorCode::bad_file, "tensor \"", name.substr(0, 100),
+                    "\" scales numbers that are no F8_E4M3");
+        }
     }
 
     const std::vector<std::size_t>* shape(std::string_view name) const override {
@@ -47,10 +62,12 @@ class FolderTensors final : public TensorSource {
     }
     ElementType type(std::string_view name) const override {
         const Tensor& tensor = tensors_.find(name)->second;
+        if (tensor.scaled) return ElementType::f32;
         return tensor.packed() ? ElementType::mxfp4 : files_.type(tensor.file);
     }
     void read(std::string_view name, std::size_t first, std::span<float> to) const override {
         const Tensor& tensor = tensors_.find(name)->second;
+        if (tensor.scaled) return tensor.scaled->read(files_, first, to);
         if (!tensor.packed()) return files_.read(tensor.file, first, to);
         std::vector<std::byte> bytes(block_size(ElementType::mxfp4).size_of(to.size()));
         read_stored(name, first, bytes);
@@ -59,6 +76,13 @@ class FolderTensors final : public TensorSource {
     void read_stored(std::string_view name, std::size_t first,
                      std::span<std::byte> to) const override {
         const Tensor& tensor = tensors_.find(name)->second;
+        if (tensor.scaled) {
+            std::vector<float> numbers(to.size() / sizeof(float));
+            tensor.scaled->read(files_, first, numbers);
+            const auto bytes = std::as_bytes(std::span(numbers));
+            std::copy(bytes.begin(), bytes.end(), to.begin());
+            return;
+        }
         if (!tensor.packed()) return files_.read_stored(tensor.file, first, to);
         constexpr std::size_t block = block_size(ElementType::mxfp4).bytes;
         const std::size_t count = to.size() / block;
@@ -88,6 +112,7 @@ class FolderTensors final : public TensorSource {
     struct Tensor {
         std::string file;                // its name there, or what the two names begin with
         std::vector<std::size_t> shape;  // of mxfp4; none: as in the file
+        std::optional<ScaledFloat8> scaled;
         bool packed() const noexcept { return !shape.empty(); }
     };
 
@@ -121,10 +146,21 @@ class FolderTensors final : public TensorSource {
                 scales_end, " are no mxfp4: bytes [..][in / 32][16] and [..][in / 32] are needed");
         shape.pop_back();
         shape.back() = checked_mul(shape.back(), 32, name);
-        Tensor both{begin, std::move(shape)};
+        Tensor both{begin, std::move(shape), {}};
         tensors_.erase(blocks), tensors_.erase(scales);
         require(tensors_.emplace(name, std::move(both)).second, ErrorCode::bad_file, "tensor \"",
                 name.substr(0, 100), "\" is there twice");
+    }
+
+    // A matrix takes its scales in.
+    void scale(const std::string& name, const Float8Scaling& scaling) {
+        Tensor& matrix = tensors_.find(name)->second;
+        const auto scales = tensors_.find(name + scaling.ending);
+        require(scales != tensors_.end() && !scales->second.packed(), ErrorCode::bad_file,
+                "tensor \"", name.substr(0, 100), "\" of eight-bit floats has no scales \"",
+                scaling.ending, "\" beside it");
+        matrix.scaled.emplace(files_, matrix.file, scales->second.file, scaling);
+        tensors_.erase(scales);
     }
 
     SafetensorsSource files_;

@@ -18,7 +18,8 @@
 #include <utility>
 
 #include "cairn/io/chat_template.hpp"
-#include "cairn/io/gguf_writer.hpp"
+#include "cairn/io/generation_config.hpp"
+#include "cairn/io/gguf_end_of_text.hpp"
 #include "cairn/io/hf_config.hpp"
 #include "cairn/io/gguf_source.hpp"
 #include "cairn/io/picked_rows.hpp"
@@ -255,7 +256,7 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     const std::filesystem::path path = folder / "tokenizer.json";
     if (!name_exists(path.string())) {
         w.add("tokenizer.ggml.model", std::string("no_vocab"));
-        return;
+        return add_end_of_text(w, end_of_text, -1);
     }
     const std::string where = path.string();
     const JsonDocument document(
@@ -326,7 +327,10 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     w.add_bool("tokenizer.ggml.add_bos_token", !v.prefix.empty());
     w.add_bool("tokenizer.ggml.add_eos_token", !v.suffix.empty());
     if (!v.prefix.empty()) w.add_u32("tokenizer.ggml.bos_token_id", v.prefix.front());
-    if (!end_of_text.empty()) w.add_u32("tokenizer.ggml.eos_token_id", end_of_text.front());
+    const auto message = std::find_if(v.added.begin(), v.added.end(), [](const auto& added) {
+        return added.content == "<|eom_id|>";
+    });
+    add_end_of_text(w, end_of_text, message != v.added.end() ? message->id : -1);
     if (sentence && v.unknown >= 0) w.add_u32("tokenizer.ggml.unknown_token_id", v.unknown);
     const std::string chat = folder_chat_template(folder, limits);
     if (!chat.empty()) w.add("tokenizer.chat_template", chat);
@@ -357,7 +361,7 @@ CAIRN_IO_LINKAGE ExportReport export_gguf(const std::string& from, const std::st
     const std::string config_path = (folder / "config.json").string();
     const std::string text = read_json_file(config_path, limits);
     const FolderTensors source(folder, limits);
-    const HfConfig config = parse_hf_config(text, config_path, limits, source);
+    HfConfig config = parse_hf_config(text, config_path, limits, source);
     const TensorTable& tensors = config.recipe.tensors;
     require(!config.gguf.empty(), ErrorCode::unsupported, config_path, ": ", config.architecture,
             " has no form in GGUF files");
@@ -366,7 +370,8 @@ CAIRN_IO_LINKAGE ExportReport export_gguf(const std::string& from, const std::st
     tensors.check(source, ModelFormat::hugging_face).done();
     internal::add_numbers(job, config);
     for (const TensorEntry& line : tensors.lines()) internal::add_line(job, tensors, line, source);
-    internal::add_tokenizer(job.writer, folder, config.vocabulary(), config.end_of_text, limits);
+    internal::add_tokenizer(job.writer, folder, config.vocabulary(),
+                            folder_end_of_text(folder, config, limits), limits);
     job.writer.write(to, progress);
     return report;
 }

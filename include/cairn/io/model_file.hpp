@@ -26,6 +26,7 @@
 #include "cairn/io/chat_template.hpp"
 #include "cairn/io/gguf_config.hpp"
 #include "cairn/io/generation_config.hpp"
+#include "cairn/io/gguf_end_of_text.hpp"
 #include "cairn/io/hf_config.hpp"
 #include "cairn/io/folder_tensors.hpp"
 #include "cairn/io/tokenizer_gguf.hpp"
@@ -88,11 +89,7 @@ inline AnyModel build_model(const ModelRecipe& recipe, const TensorSource& sourc
     const std::string text = read_json_file(config_path, limits);
     const FolderTensors source(folder, limits);
     HfConfig config = parse_hf_config(text, config_path, limits, source);
-    for (const Token id : known_end_of_text(read_generation_config(folder, limits).end_of_text,
-                                            config.vocabulary(), config.notes))
-        if (std::find(config.end_of_text.begin(), config.end_of_text.end(), id) ==
-            config.end_of_text.end())
-            config.end_of_text.push_back(id);
+    std::vector<Token> end = folder_end_of_text(folder, config, limits);
     std::optional<Tokenizer> tokenizer;
     const std::filesystem::path path = folder / "tokenizer.json";
     if (name_exists(path.string())) {
@@ -100,7 +97,7 @@ inline AnyModel build_model(const ModelRecipe& recipe, const TensorSource& sourc
         check_vocabulary(tokenizer->size(), config.vocabulary(), path.string());
     }
     return {build_model(config.recipe, source, ModelFormat::hugging_face, options),
-            std::move(config.end_of_text),
+            std::move(end),
             std::move(tokenizer),
             folder_chat_template(folder, limits),
             config.recipe.tensors.check(source, ModelFormat::hugging_face).unread(),
@@ -119,7 +116,7 @@ inline AnyModel build_model(const ModelRecipe& recipe, const TensorSource& sourc
     check_unread(unread, source);
     std::vector<std::string> notes;
     std::vector<Token> end =
-        known_end_of_text(gguf_end_of_text(metadata, tokenizer), vocabulary, notes);
+        known_end_of_text(gguf_end_of_text(metadata, tokenizer, limits), vocabulary, notes);
     return {build_model(recipe, source, ModelFormat::gguf, options),
             std::move(end),
             std::move(tokenizer),

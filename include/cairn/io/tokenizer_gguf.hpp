@@ -283,27 +283,4 @@ inline std::optional<Tokenizer> gguf_tokenizer(const GgufMetadata& metadata,
     return Tokenizer(std::move(reader.v));
 }
 
-/// The tokens after which a model has nothing more to say: what the metadata names, and control
-/// tokens that chat models end their turns with.
-inline std::vector<Token> gguf_end_of_text(const GgufMetadata& metadata,
-                                           const std::optional<Tokenizer>& tokenizer) {
-    std::vector<Token> result;
-    const auto add = [&](std::int64_t id) {
-        const auto token = static_cast<Token>(id);
-        if (id >= 0 && std::find(result.begin(), result.end(), token) == result.end())
-            result.push_back(token);
-    };
-    constexpr std::int64_t most = (std::int64_t{1} << 31) - 1;
-    for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
-                            "tokenizer.ggml.eom_token_id"})
-        add(metadata.integer(key, -1, most, -1));
-    if (!tokenizer) return result;
-    for (const char* name : {"<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>",
-                             "<end_of_turn>", "<|return|>", "<|call|>"})
-        add(tokenizer->id_of(name));
-    // Where messages have channels, this is the end of one of them, not of the turn.
-    if (tokenizer->id_of("<|channel|>") < 0) add(tokenizer->id_of("<|end|>"));
-    return result;
-}
-
 }}  // namespace cairn

@@ -26,6 +26,35 @@ namespace internal {
     return blocks;
 }
 
+// What llama.cpp wants in every file of a gpt-oss and some folders do not hold: biases of attention
+// (zeros then), an output layer (the embedding once more).
+struct GptOssExport {
+    std::ptrdiff_t queries, keys, width, words;
+    bool biases, output;
+
+    GptOssExport(const ModelNumbers& n, const StandardConfig& c)
+        : queries(std::ptrdiff_t{c.shape.heads.heads} * c.shape.heads.key_dim),
+          keys(std::ptrdiff_t{c.shape.heads.kv_heads} * c.shape.heads.key_dim),
+          width(c.shape.width),
+          words(c.shape.vocabulary),
+          biases(!n.gguf() && c.out_bias == Need::never),
+          output(!n.gguf() && c.tied) {}
+    [[gnu::cold]] void lines(TensorTable& to, int layer) const {
+        const auto zeros = [&](const char* part, std::ptrdiff_t count) {
+            const std::string name = "blk." + std::to_string(layer) + ".attn_";
+            to.add_numbers(name + part + ".bias",
+                           std::vector<float>(static_cast<std::size_t>(count)));
+        };
+        if (biases) zeros("q", queries), zeros("k", keys), zeros("v", keys), zeros("output", width);
+        if (output && layer == 0)
+            to.add({{.hf = {},
+                     .gguf = "output.weight",
+                     .shape = {{words, width}},
+                     .need = Need::optional,
+                     .stand_in = "model.embed_tokens.weight"}});
+    }
+};
+
 }  // namespace internal
 
 /// The numbers of a gpt-oss. Throws what `ModelNumbers` throws.
@@ -44,7 +73,10 @@ namespace internal {
     internal::require_between(n, {}, "swiglu_limit", limit, 1e-6, 1e6);
     internal::require_between(n, {}, "swiglu_alpha", alpha, 1e-3, 1e3);
     own.gate = {static_cast<float>(limit), static_cast<float>(alpha)};
-    c.own = {std::bind_front(&internal::JoinedExperts::lines, own),
+    c.own = {[own, more = internal::GptOssExport(n, c)](TensorTable& to, int layer) {
+                 own.lines(to, layer);
+                 more.lines(to, layer);
+             },
              std::bind_front(&internal::JoinedExperts::read, own)};
     require(n.gguf() || n.has({"rope_parameters"}) || n.has({"rope_scaling"}), n.code(), n.where(),
             ": neither rope_parameters nor rope_scaling");

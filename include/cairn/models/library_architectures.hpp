@@ -14,6 +14,7 @@
 #include "cairn/models/gpt_oss.hpp"
 #include "cairn/models/granite.hpp"
 #include "cairn/models/llama.hpp"
+#include "cairn/models/llama_rotations.hpp"
 #include "cairn/models/mixtures.hpp"
 #include "cairn/models/olmo2.hpp"
 #include "cairn/models/phi3.hpp"
@@ -58,6 +59,8 @@ namespace internal {
     // GGUF files of Mixtral say that it is a Llama.
     if (numbers.has({"", "expert_count"}) && numbers.integer({"", "expert_count"}, 0, 1 << 12) > 0)
         return standard_reader<read_mixtral_config>(numbers, source);
+    if (turns_by_usual_parts(numbers, source))
+        return standard_reader<read_turned_llama_config>(numbers, source);
     const LlamaConfig c = read_llama_config(numbers);
     return {{c.architecture, c.layers, c.width, c.context, c.vocabulary, c.heads},
             llama_tensors(c),
