@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/cache/internal/page_book.hpp"
 #include "cairn/cache/internal/host_cache.hpp"
 #include "cairn/cache/internal/moved_cache.hpp"
 #include "cairn/cache/seam/cache_ref.hpp"
@@ -316,7 +317,7 @@ class AnyCache {
             if (!facts.by_score)
                 return std::make_unique<Holder<HostCache<PositionBook>>>(
                     HostCache(PositionBook(layout, capacity, store, std::move(keep),
-                                           read.reader(layout, layer), std::move(specs))));
+                                           read.pages(layout, capacity, layer), std::move(specs))));
         fail(ErrorCode::invalid_argument, "keep ", keep.spec(), ": its facts say ",
              facts.by_score ? "by score" : "by position", ", its type does not");
     }
