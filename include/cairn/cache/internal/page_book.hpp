@@ -14,6 +14,8 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
+// Of a policy R: a template, so that programs compile none for policies that they only include.
+template <class R>
 class PageBook final : public PageSummaries {
   public:
     /// Throws Error{invalid_argument} for pages or summaries of nothing, Error{out_of_memory}.
@@ -139,9 +141,10 @@ class PageBook final : public PageSummaries {
     OwnScratch scratch_;
 };
 
-inline std::unique_ptr<PageSummaries> page_summaries(std::shared_ptr<const PageReader> reader,
-                                                     const HeadLayout& layout, int capacity) {
-    return std::make_unique<PageBook>(std::move(reader), layout, capacity);
+template <class R>
+std::unique_ptr<PageSummaries> page_summaries(std::shared_ptr<const PageReader> reader,
+                                              const HeadLayout& layout, int capacity) {
+    return std::make_unique<PageBook<R>>(std::move(reader), layout, capacity);
 }
 
 }}}  // namespace cairn::internal

@@ -114,8 +114,9 @@ constexpr ReadFacts read_facts() {
 
 namespace internal {
 
-/// What a cache keeps for a reader; cache/internal/page_book.hpp has it.
-[[gnu::cold]] inline std::unique_ptr<PageSummaries> page_summaries(
+/// What a cache keeps for a reader of the policy R; cache/internal/page_book.hpp has it.
+template <class R>
+[[gnu::cold]] std::unique_ptr<PageSummaries> page_summaries(
     std::shared_ptr<const PageReader> reader, const HeadLayout& layout, int capacity);
 
 /// A read of any type.
@@ -150,7 +151,7 @@ class ReadHolder final : public ReadObject {
     std::unique_ptr<PageSummaries> pages(const HeadLayout& layout, int capacity,
                                          int layer) const override {
         auto reader = policy_.reader(layout, layer);
-        return reader != nullptr ? page_summaries(std::move(reader), layout, capacity) : nullptr;
+        return reader != nullptr ? page_summaries<R>(std::move(reader), layout, capacity) : nullptr;
     }
 
   private:
