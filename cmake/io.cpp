@@ -1,4 +1,6 @@
-// Loading a model, running it and exporting it, compiled once: the target cairn::io_compiled.
+// Loading a model, running it and exporting it, and the words for caches, compiled once: the target
+// cairn::io_compiled.
+#include "cairn/cache/named/library_words.hpp"
 #include "cairn/io/gguf_export.hpp"
 #include "cairn/io/model_file.hpp"
 

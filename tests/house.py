@@ -47,7 +47,7 @@ def policies(include):
         for path in sorted((include / "cache" / folder).glob("*.hpp")):
             name = path.relative_to(include).as_posix()
             text = without_comments(without_internals(path.read_text()))
-            for found in re.finditer(r"^(?:struct (\w+) \{|using (\w+) =)", text, re.M):
+            for found in re.finditer(r"^(?:struct (\w+)(?: : [^{]*)? \{|using (\w+) =)", text, re.M):
                 types[found[1] or found[2]] = name
             for found in re.finditer(r'\bword = (.*?);', text, re.S):
                 for word in re.findall(r'"(\w+)"', found[1]):

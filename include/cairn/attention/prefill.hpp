@@ -104,8 +104,8 @@ inline MatrixView view_of(const RunList& runs, int rows, int dims, int kv_head, 
     if (rows == 0) return {nullptr, 0, dims, Eigen::OuterStride<>(dims)};
     const Run& run = runs[0];
     require(runs.size() == 1 && run.block_table == nullptr && run.begin == 0 &&
-                run.source == nullptr && run.codec->name == float_rows().name && !run.rotated &&
-                run.kind == RowKind::ready,
+                run.source == nullptr && run.codec->name == plain_format<ElementType::f32>.name &&
+                !run.rotated && run.kind == RowKind::ready,
             ErrorCode::unsupported, "a view needs f32 rows in one block; this cache has ",
             runs.size(), " runs of ", run.codec->name);
     return {reinterpret_cast<const float*>(run.data), rows, dims,

@@ -193,6 +193,14 @@ inline void score_segment(const RunList& keys, const QueryTile& tile, const Head
     }
 }
 
+// Cold, for g++ takes the one codec that rounds for the likely one of a virtual call and compiles
+// its kernels into every program.
+[[gnu::cold, gnu::noinline]] inline void weigh_rounded(const Codec& codec, const Rows& rows,
+                                                       int dims, const float* p, int queries,
+                                                       float* to) {
+    codec.rounded_weigh(rows, dims, p, segment_rows, queries, to, dims);
+}
+
 /// Fills scratch.max, sum and out for the rows [low, low + 256) that the tile's queries see; the
 /// rows are in memory, and keys and values.
 [[gnu::noinline]] inline void attend_rows(const RunList& keys, const RunList& values,
@@ -225,7 +233,7 @@ inline void score_segment(const RunList& keys, const QueryTile& tile, const Head
                     const float* p = scratch.scores + query * segment_rows + (row - low);
                     float* to = scratch.out + query * dims;
                     if (scratch.room.fast && run.codec->rounds)
-                        run.codec->rounded_weigh(rows, dims, p, segment_rows, count, to, dims);
+                        weigh_rounded(*run.codec, rows, dims, p, count, to);
                     else
                         run.codec->weigh(rows, run.dims != 0 ? run.dims : dims, dims, p,
                                          segment_rows, count, to, dims, scratch.for_codec());

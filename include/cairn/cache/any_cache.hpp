@@ -12,6 +12,7 @@
 
 #include "cairn/cache/internal/host_cache.hpp"
 #include "cairn/cache/internal/moved_cache.hpp"
+#include "cairn/cache/internal/page_book.hpp"
 #include "cairn/cache/seam/cache_ref.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI {
@@ -21,18 +22,24 @@ namespace cairn { inline namespace CAIRN_ABI {
 /// Error{concurrent_use}, and `commit`, which cannot throw, waits); any number may branch it at
 /// once. After a move what acts gets Error{bad_state}, and what asks gets zero, false or nothing.
 class AnyCache {
+  protected:
+    // Which bookkeepings are compiled: a type that names its keep needs one of them.
+    enum class Books : std::uint8_t { any, by_position, by_score };
+
   public:
     /// The library's cache of a store under a keep, empty, for up to `capacity` tokens of layer
     /// `layer`. Throws Error{invalid_argument} for an impossible layout, a capacity below one, or
     /// policies that cannot work together (seam/facts.hpp has the sentences), Error{out_of_memory}
-    /// if the address space cannot be had.
+    /// if the address space cannot be had. A template, so that who makes none compiles none.
+    template <Books books = Books::any>
     AnyCache(const HeadLayout& layout, int capacity, const AnyStore& store, AnyKeep keep,
              int layer = 0)
         : AnyCache(layout, capacity, store, std::move(keep), AnyRead(), layer) {}
     /// The same whose queries read what `read` chooses.
+    template <Books books = Books::any>
     AnyCache(const HeadLayout& layout, int capacity, const AnyStore& store, AnyKeep keep,
              const AnyRead& read, int layer = 0)
-        : self_(made<Books::any>(layout, capacity, store, std::move(keep), read, layer)) {}
+        : self_(made<books>(layout, capacity, store, std::move(keep), read, layer)) {}
     /// A cache of one's own that can be truncated and forked (and copied: see `copy`).
     template <class C>
     requires(Rewindable<C> && Forkable<C> && !std::derived_from<C, AnyCache>)
@@ -288,38 +295,10 @@ class AnyCache {
   protected:
     explicit AnyCache(std::unique_ptr<Interface> self) : self_(std::move(self)) {}
 
-    // Which bookkeepings are compiled: a type that names its keep needs one of them.
-    enum class Books : std::uint8_t { any, by_position, by_score };
     template <Books books>
-    [[gnu::cold]] static std::unique_ptr<Interface> made(const HeadLayout& layout, int capacity,
-                                                         const AnyStore& store, AnyKeep keep,
-                                                         const AnyRead& read, int layer) {
-        using namespace internal;
-        validate(layout);
-        require(capacity > 0 && capacity <= row_limit, ErrorCode::invalid_argument,
-                "cache capacity ", capacity, "; 1 to ", row_limit, " rows are possible");
-        for (const int dim : {layout.key_dim, layout.value_dim})
-            require(std::int64_t{layout.heads} * dim <= row_limit, ErrorCode::invalid_argument,
-                    "head layout: ", layout.heads, " heads of ", dim, " numbers; ", row_limit,
-                    " numbers a row are possible");
-        require(layout.input >= 0 && layout.input <= row_limit, ErrorCode::invalid_argument,
-                "head layout: inputs of ", layout.input, " numbers; 0 to ", row_limit,
-                " are possible");
-        const KeepFacts facts = keep.facts_now();
-        FixedVector<StreamSpec> specs =
-            plan_streams(store, facts, read.facts_now(), layout, layer).streams;
-        if constexpr (books != Books::by_position)
-            if (facts.by_score)
-                return std::make_unique<Holder<HostCache<SlotBook>>>(HostCache(SlotBook(
-                    layout, capacity, store, keep.scorer(layout), layer, std::move(specs))));
-        if constexpr (books != Books::by_score)
-            if (!facts.by_score)
-                return std::make_unique<Holder<HostCache<PositionBook>>>(
-                    HostCache(PositionBook(layout, capacity, store, std::move(keep),
-                                           read.reader(layout, layer), std::move(specs))));
-        fail(ErrorCode::invalid_argument, "keep ", keep.spec(), ": its facts say ",
-             facts.by_score ? "by score" : "by position", ", its type does not");
-    }
+    static std::unique_ptr<Interface> made(const HeadLayout& layout, int capacity,
+                                           const AnyStore& store, AnyKeep keep, const AnyRead& read,
+                                           int layer);
 
   private:
     bool can(Edit edit, int a, int b) const noexcept {
@@ -331,6 +310,39 @@ class AnyCache {
     }
     std::unique_ptr<Interface> self_;
 };
+
+// Not inline: g++ compiles inline functions even where the compiled library has them.
+template <AnyCache::Books books>
+[[gnu::cold]] std::unique_ptr<AnyCache::Interface> AnyCache::made(const HeadLayout& layout,
+                                                                  int capacity,
+                                                                  const AnyStore& store,
+                                                                  AnyKeep keep, const AnyRead& read,
+                                                                  int layer) {
+    using namespace internal;
+    validate(layout);
+    require(capacity > 0 && capacity <= row_limit, ErrorCode::invalid_argument, "cache capacity ",
+            capacity, "; 1 to ", row_limit, " rows are possible");
+    for (const int dim : {layout.key_dim, layout.value_dim})
+        require(std::int64_t{layout.heads} * dim <= row_limit, ErrorCode::invalid_argument,
+                "head layout: ", layout.heads, " heads of ", dim, " numbers; ", row_limit,
+                " numbers a row are possible");
+    require(layout.input >= 0 && layout.input <= row_limit, ErrorCode::invalid_argument,
+            "head layout: inputs of ", layout.input, " numbers; 0 to ", row_limit, " are possible");
+    const KeepFacts facts = keep.facts_now();
+    FixedVector<StreamSpec> specs =
+        plan_streams(store, facts, read.facts_now(), layout, layer).streams;
+    if constexpr (books != Books::by_position)
+        if (facts.by_score)
+            return std::make_unique<Holder<HostCache<SlotBook>>>(HostCache(
+                SlotBook(layout, capacity, store, keep.scorer(layout), layer, std::move(specs))));
+    if constexpr (books != Books::by_score)
+        if (!facts.by_score)
+            return std::make_unique<Holder<HostCache<PositionBook>>>(
+                HostCache(PositionBook(layout, capacity, store, std::move(keep),
+                                       read.pages(layout, capacity, layer), std::move(specs))));
+    fail(ErrorCode::invalid_argument, "keep ", keep.spec(), ": its facts say ",
+         facts.by_score ? "by score" : "by position", ", its type does not");
+}
 
 #if defined(CAIRN_EXTERN_IO)
 // The compiled library has the caches of all policies: programs over it compile none.

@@ -30,7 +30,7 @@ class CacheSet {
         layers_.reserve(static_cast<std::size_t>(layers));
     }
     /// The next layer has this cache.
-    void add(Cache cache) {
+    [[gnu::cold]] void add(Cache cache) {
         layers_.reserve(layers_.size() + 1);
         own_.push_back(std::move(cache));
         bind();

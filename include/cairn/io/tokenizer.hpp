@@ -90,35 +90,7 @@ class Tokenizer {
 
   private:
     std::vector<Token> encode(std::string_view text, SpecialTokens special, std::size_t most,
-                              TextPlace place) const {
-        check_alive();
-        const internal::AddedTokens& looked_for =
-            special == SpecialTokens::recognised ? all_ : always_;
-        internal::Encoder encoder(v_, tables_, text.size(), most);
-        const auto plain = [&](std::size_t from, std::string_view part) {
-            encoder.plain(part, from == 0 ? place : TextPlace::later);
-        };
-        std::size_t from = 0;
-        std::size_t at = looked_for.candidate(text, 0);
-        while (at < text.size()) {
-            const Vocabulary::Added* added = looked_for.match(v_.added, text.substr(at));
-            if (added != nullptr) {
-                std::string_view before = text.substr(from, at - from);
-                if (added->strips_before)
-                    before = internal::trimmed_end(before, internal::unicode_space);
-                plain(from, before);
-                encoder.token(added->id);
-                from = at + added->content.size();
-                if (added->strips_after)
-                    from =
-                        text.size() -
-                        internal::trimmed_begin(text.substr(from), internal::unicode_space).size();
-            }
-            at = looked_for.candidate(text, added != nullptr ? from : at + 1);
-        }
-        plain(from, text.substr(from));
-        return std::move(encoder).take();
-    }
+                              TextPlace place) const;
     void check_alive() const {
         require(!v_.bytes.empty(), ErrorCode::bad_state,
                 "tokenizer: no tokens; it was moved from, or was given none");
@@ -130,5 +102,37 @@ class Tokenizer {
     internal::AddedTokens all_;
     std::vector<bool> special_;
 };
+
+// Compiled in every program that uses the headers alone, or in the library cairn::io_compiled.
+#if !defined(CAIRN_EXTERN_IO) || defined(CAIRN_IO_IMPLEMENTATION)
+CAIRN_IO_LINKAGE std::vector<Token> Tokenizer::encode(std::string_view text, SpecialTokens special,
+                                                      std::size_t most, TextPlace place) const {
+    check_alive();
+    const internal::AddedTokens& looked_for = special == SpecialTokens::recognised ? all_ : always_;
+    internal::Encoder encoder(v_, tables_, text.size(), most);
+    const auto plain = [&](std::size_t from, std::string_view part) {
+        encoder.plain(part, from == 0 ? place : TextPlace::later);
+    };
+    std::size_t from = 0;
+    std::size_t at = looked_for.candidate(text, 0);
+    while (at < text.size()) {
+        const Vocabulary::Added* added = looked_for.match(v_.added, text.substr(at));
+        if (added != nullptr) {
+            std::string_view before = text.substr(from, at - from);
+            if (added->strips_before)
+                before = internal::trimmed_end(before, internal::unicode_space);
+            plain(from, before);
+            encoder.token(added->id);
+            from = at + added->content.size();
+            if (added->strips_after)
+                from = text.size() -
+                       internal::trimmed_begin(text.substr(from), internal::unicode_space).size();
+        }
+        at = looked_for.candidate(text, added != nullptr ? from : at + 1);
+    }
+    plain(from, text.substr(from));
+    return std::move(encoder).take();
+}
+#endif
 
 }}  // namespace cairn

@@ -53,7 +53,7 @@ CAIRN_KERNELS_LINKAGE std::span<const Table* const> available() noexcept {
 #endif
 
 /// The table called `name`; Error{unsupported} naming those this processor can run.
-inline const Table& named(std::string_view name) {
+[[gnu::cold]] inline const Table& named(std::string_view name) {
     std::string known;
     for (const Table* table : available()) {
         if (table->name == name) return *table;

@@ -64,8 +64,8 @@ class MultiHead {
     /// qkv: [width -> heads*key_dim | kv_heads*key_dim | kv_heads*value_dim], only the first where
     /// it follows another layer; out: [heads*value_dim -> width]. Throws Error{shape_mismatch,
     /// invalid_argument, non_finite}.
-    MultiHead(const HeadLayout& layout, JoinedLinear qkv, Linear out, R rotation = {},
-              AttentionSettings settings = {})
+    [[gnu::cold]] MultiHead(const HeadLayout& layout, JoinedLinear qkv, Linear out, R rotation = {},
+                            AttentionSettings settings = {})
         : layout_(layout),
           qkv_(std::move(qkv)),
           out_(std::move(out)),

@@ -46,7 +46,7 @@ class Decoder {
     using Block = BlockType;
 
     /// Throws Error{invalid_argument, shape_mismatch} if the parts do not fit together.
-    explicit Decoder(DecoderWeights<Block, Positions> weights)
+    [[gnu::cold]] explicit Decoder(DecoderWeights<Block, Positions> weights)
         : weights_(std::make_shared<const DecoderWeights<Block, Positions>>(std::move(weights))) {
         require(!w().blocks.empty(), ErrorCode::invalid_argument, "decoder without layers");
         require(!w().output || (w().output->in() == width() && w().output->out() == vocabulary()),

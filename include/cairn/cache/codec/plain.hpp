@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string_view>
+#include <type_traits>
 
 #include "cairn/cache/seam/codec_policy.hpp"
 #include "cairn/kernels/dispatch.hpp"
@@ -139,43 +140,36 @@ class PlainTiles final : public Codec {
 // The codecs themselves: they hold nothing.
 template <class C>
 inline constexpr C codec_of{};
-/// Rows of floats as they are: what attention makes rows into, and views show.
-inline const Codec& float_rows() noexcept { return codec_of<PlainRows<ElementType::f32>>; }
+/// Rows of floats as they are: what attention makes rows into, and views show. A template, as the
+/// policies below, so that programs compile only the codecs that they name.
+template <ElementType type = ElementType::f32>
+const Codec& float_rows() noexcept {
+    return codec_of<PlainRows<type>>;
+}
+
+template <ElementType type>
+struct PlainPolicy {
+    static constexpr bool tiled = type != ElementType::f32;
+    static constexpr CodecFacts facts{.key_unit = tiled ? kernels::key_tile : 1};
+    static constexpr const Codec& keys() noexcept {
+        return codec_of<std::conditional_t<tiled, PlainTiles<type>, PlainRows<type>>>;
+    }
+    static constexpr const Codec& values() noexcept { return codec_of<PlainRows<type>>; }
+};
 
 }  // namespace internal
 
 /// 4 bytes a number, no loss; rows, so `key_view` and `value_view` work.
-struct F32 {
+struct F32 : internal::PlainPolicy<ElementType::f32> {
     static constexpr std::string_view word = "f32";
-    static constexpr CodecFacts facts{};
-    static constexpr const Codec& keys() noexcept {
-        return internal::codec_of<internal::PlainRows<ElementType::f32>>;
-    }
-    static constexpr const Codec& values() noexcept {
-        return internal::codec_of<internal::PlainRows<ElementType::f32>>;
-    }
 };
 /// 2 bytes a number, 11 significant bits, saturating at +-65504.
-struct F16 {
+struct F16 : internal::PlainPolicy<ElementType::f16> {
     static constexpr std::string_view word = "f16";
-    static constexpr CodecFacts facts{.key_unit = kernels::key_tile};
-    static constexpr const Codec& keys() noexcept {
-        return internal::codec_of<internal::PlainTiles<ElementType::f16>>;
-    }
-    static constexpr const Codec& values() noexcept {
-        return internal::codec_of<internal::PlainRows<ElementType::f16>>;
-    }
 };
 /// 2 bytes a number, 8 significant bits, the range of f32.
-struct BF16 {
+struct BF16 : internal::PlainPolicy<ElementType::bf16> {
     static constexpr std::string_view word = "bf16";
-    static constexpr CodecFacts facts{.key_unit = kernels::key_tile};
-    static constexpr const Codec& keys() noexcept {
-        return internal::codec_of<internal::PlainTiles<ElementType::bf16>>;
-    }
-    static constexpr const Codec& values() noexcept {
-        return internal::codec_of<internal::PlainRows<ElementType::bf16>>;
-    }
 };
 
 }}  // namespace cairn

@@ -14,7 +14,9 @@
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
-class PageBook final : public RowsRead {
+// Of a policy R: a template, so that programs compile none for policies that they only include.
+template <class R>
+class PageBook final : public PageSummaries {
   public:
     /// Throws Error{invalid_argument} for pages or summaries of nothing, Error{out_of_memory}.
     [[gnu::cold]] PageBook(std::shared_ptr<const PageReader> reader, const HeadLayout& layout,
@@ -40,17 +42,14 @@ class PageBook final : public RowsRead {
                                          extent_of(page, capacity), rows / page);
     }
 
-    /// Makes room for the pages that rows [begin, end) complete. If it throws, nothing has changed.
-    void reserve(const AgedRows& keys, int begin, int end) {
+    void reserve(const AgedRows& keys, int begin, int end) override {
         if (begin / page_ == end / page_) return;
         const Codec& codec = keys.plan().codec(0);
         room_.resize(static_cast<std::size_t>(page_ * dims_ + width_));
         scratch_.with(codec.scratch_floats(dims_));
         rows_->reserve(begin / page_, end / page_);
     }
-    /// Makes the summaries of these pages: their rows are written, and room was made. Throws
-    /// Error{io} where rows are on disk and cannot be read.
-    void update(const AgedRows& keys, int begin, int end) {
+    void update(const AgedRows& keys, int begin, int end) override {
         if (begin / page_ == end / page_) return;  // no room was made
         RowReader reader;
         float* summary = room_.data() + page_ * dims_;
@@ -63,17 +62,14 @@ class PageBook final : public RowsRead {
                 });
             }
     }
-    /// Rows from `length` on are forgotten.
-    void cut(int length) noexcept { rows_->cut(length / page_); }
-    [[gnu::cold]] void trim() noexcept { rows_->trim(0); }
-    std::size_t bytes() const noexcept { return rows_->bytes(); }
+    void cut(int length) noexcept override { rows_->cut(length / page_); }
+    [[gnu::cold]] void trim() noexcept override { rows_->trim(0); }
+    std::size_t bytes() const noexcept override { return rows_->bytes(); }
 
-    /// The same summaries, shared until somebody writes.
-    [[gnu::cold]] std::unique_ptr<PageBook> share() const {
+    [[gnu::cold]] std::unique_ptr<PageSummaries> share() const override {
         return std::unique_ptr<PageBook>(new PageBook(*this, rows_->share()));
     }
-    /// Those of the first `length` rows in memory of their own.
-    [[gnu::cold]] std::unique_ptr<PageBook> copy(int length) const {
+    [[gnu::cold]] std::unique_ptr<PageSummaries> copy(int length) const override {
         return std::unique_ptr<PageBook>(new PageBook(*this, rows_->copy(length / page_)));
     }
 
@@ -144,5 +140,11 @@ class PageBook final : public RowsRead {
     std::vector<float> room_;         // a page of keys, and a summary
     OwnScratch scratch_;
 };
+
+template <class R>
+std::unique_ptr<PageSummaries> page_summaries(std::shared_ptr<const PageReader> reader,
+                                              const HeadLayout& layout, int capacity) {
+    return std::make_unique<PageBook<R>>(std::move(reader), layout, capacity);
+}
 
 }}}  // namespace cairn::internal

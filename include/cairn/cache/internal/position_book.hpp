@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "cairn/cache/internal/check_staged.hpp"
-#include "cairn/cache/internal/page_book.hpp"
 #include "cairn/cache/internal/row_archive.hpp"
 #include "cairn/cache/internal/streams.hpp"
+#include "cairn/cache/seam/rows_read.hpp"
 
 namespace cairn { inline namespace CAIRN_ABI { namespace internal {
 
@@ -23,19 +23,18 @@ class PositionBook {
 
     /// Throws what the store throws, Error{invalid_argument} for what cannot work together.
     [[gnu::cold]] PositionBook(const HeadLayout& layout, int capacity, const AnyStore& store,
-                               AnyKeep keep, std::shared_ptr<const PageReader> reader,
+                               AnyKeep keep, std::unique_ptr<PageSummaries> pages,
                                FixedVector<StreamSpec> specs)
         : layout_(layout),
           capacity_(capacity),
           keep_(std::move(keep)),
           facts_(keep_.facts_now()),
           extent_(checked(keep_.extent(capacity, chunk))),
-          streams_(store, std::move(specs), extent_) {
+          streams_(store, std::move(specs), extent_),
+          pages_(std::move(pages)) {
         for (const AgedRows& stream : streams_)
             limited_ |= stream.plan().ages() || stream.chunked();
         limited_ |= extent_.recent > 0;
-        if (reader != nullptr)
-            pages_ = std::make_unique<PageBook>(std::move(reader), layout, capacity);
     }
 
     void stage(const TokenRows& k, const TokenRows& v) {
@@ -225,7 +224,7 @@ class PositionBook {
     }
 
     [[gnu::cold]] PositionBook(const PositionBook& other, Streams streams,
-                               std::unique_ptr<PageBook> pages)
+                               std::unique_ptr<PageSummaries> pages)
         : layout_(other.layout_),
           capacity_(other.capacity_),
           keep_(other.keep_),
@@ -374,9 +373,9 @@ class PositionBook {
     KeepFacts facts_;
     Extent extent_;
     Streams streams_;
-    std::unique_ptr<PageBook> pages_;  // null: queries read all rows
-    Intervals intervals_;              // what queries see now
-    Intervals asked_;                  // what they would see: memory that asking reuses
+    std::unique_ptr<PageSummaries> pages_;  // null: queries read all rows
+    Intervals intervals_;                   // what queries see now
+    Intervals asked_;                       // what they would see: memory that asking reuses
     int committed_ = 0;
     int length_ = 0;
     int dropped_ = 0;  // rows forgotten behind the first hole_

@@ -32,7 +32,14 @@ namespace cairn { inline namespace CAIRN_ABI {
 
 namespace internal {
 
-[[gnu::cold]] inline void add_library_words(CacheWords& words) {
+// Compiled in every program that uses the headers alone, or in the library cairn::io_compiled.
+#if defined(CAIRN_EXTERN_IO) && !defined(CAIRN_IO_IMPLEMENTATION)
+void add_library_words(CacheWords& words);
+#else
+#if defined(CAIRN_IO_IMPLEMENTATION)
+void add_library_words(CacheWords& words);
+#endif
+[[gnu::cold]] CAIRN_IO_LINKAGE void add_library_words(CacheWords& words) {
     words.store(ContiguousWord{});
     words.store(Mapped<AnyCodec>{});
     words.store(Paged<AnyCodec>{});
@@ -58,11 +65,11 @@ namespace internal {
     words.codec(Uniform{});
     words.codec(XQuantLayers{});
     words.codec(QuantSpec<>{});
-    words.wrapper<Rotated<AnyCodec>>();
-    words.wrapper<BareKeys<AnyCodec>>();
-    words.wrapper<Inputs<AnyCodec>>();
-    words.wrapper<Factored<AnyCodec>>();
-    words.wrapper<Latent<AnyCodec>>();
+    words.wrapper<Rotated<AnyCodec> >();
+    words.wrapper<BareKeys<AnyCodec> >();
+    words.wrapper<Inputs<AnyCodec> >();
+    words.wrapper<Factored<AnyCodec> >();
+    words.wrapper<Latent<AnyCodec> >();
     words.keep(KeepAll{});
     words.keep(WindowSinks<1024, 0>{});
     words.keep(H2O<512>{});
@@ -77,6 +84,7 @@ namespace internal {
     words.keep(PyramidKv<512>{});
     words.keep(DuoAttention<256>{});
 }
+#endif
 
 }  // namespace internal
 

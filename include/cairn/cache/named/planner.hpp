@@ -121,7 +121,8 @@ inline CachePlan plan_cache(const AnyStore& store, const AnyKeep& keep, const An
     // While a chunk is staged, nothing behind it has been given back yet.
     add(extent, n, held, n, n, front, oldest(n), oldest(std::max(0, n - PositionBook::chunk)));
     if (const auto reader = read.reader(layout, layer)) {
-        const std::size_t pages = PageBook::bytes_for(*reader, layout, sequence.capacity, n);
+        const std::size_t pages =
+            PageBook<AnyRead>::bytes_for(*reader, layout, sequence.capacity, n);
         plan.committed = checked_add(plan.committed, pages, "cache bytes");
         plan.peak = checked_add(plan.peak, pages, "cache bytes");
     }

@@ -27,7 +27,7 @@ class CacheArchive {
         value = static_cast<int>(wide);
     }
     /// A word that must be the same on both sides. Error{model_mismatch} names both.
-    void label(std::string_view what, const std::string& mine) {
+    [[gnu::cold]] void label(std::string_view what, const std::string& mine) {
         int size = static_cast<int>(mine.size());
         number(what, size, 0, 200);
         std::string word = mine;

@@ -141,7 +141,7 @@ struct PlannedStream {
 
 /// The plan of a stream, its declared facts held against it. Throws Error{invalid_argument} if they
 /// say otherwise than the rows that are written.
-inline PlannedStream planned(const AnyCodec& codec, const StreamShape& shape) {
+[[gnu::cold]] inline PlannedStream planned(const AnyCodec& codec, const StreamShape& shape) {
     PlannedStream result{codec.plan(shape), {}};
     if (result.plan.from_keys() && !shape.keys) {
         result.facts.leading = result.plan.leading;

@@ -114,6 +114,11 @@ constexpr ReadFacts read_facts() {
 
 namespace internal {
 
+/// What a cache keeps for a reader of the policy R; cache/internal/page_book.hpp has it.
+template <class R>
+[[gnu::cold]] std::unique_ptr<PageSummaries> page_summaries(
+    std::shared_ptr<const PageReader> reader, const HeadLayout& layout, int capacity);
+
 /// A read of any type.
 class ReadObject {
   public:
@@ -121,6 +126,8 @@ class ReadObject {
     virtual ReadFacts facts() const = 0;
     virtual std::string word() const = 0;
     virtual std::shared_ptr<const PageReader> reader(const HeadLayout& layout, int layer) const = 0;
+    virtual std::unique_ptr<PageSummaries> pages(const HeadLayout& layout, int capacity,
+                                                 int layer) const = 0;
 };
 
 template <class R>
@@ -140,6 +147,11 @@ class ReadHolder final : public ReadObject {
     }
     std::shared_ptr<const PageReader> reader(const HeadLayout& layout, int layer) const override {
         return policy_.reader(layout, layer);
+    }
+    std::unique_ptr<PageSummaries> pages(const HeadLayout& layout, int capacity,
+                                         int layer) const override {
+        auto reader = policy_.reader(layout, layer);
+        return reader != nullptr ? page_summaries<R>(std::move(reader), layout, capacity) : nullptr;
     }
 
   private:
@@ -163,6 +175,12 @@ class AnyRead {
     std::string spec() const { return object_ != nullptr ? object_->word() : std::string(); }
     std::shared_ptr<const PageReader> reader(const HeadLayout& layout, int layer) const {
         return object_ != nullptr ? object_->reader(layout, layer) : nullptr;
+    }
+    /// What a layer's cache keeps for it; null where all rows are read. Throws what the reader
+    /// throws, Error{invalid_argument} for pages or summaries of nothing, Error{out_of_memory}.
+    std::unique_ptr<internal::PageSummaries> pages(const HeadLayout& layout, int capacity,
+                                                   int layer) const {
+        return object_ != nullptr ? object_->pages(layout, capacity, layer) : nullptr;
     }
     explicit operator bool() const noexcept { return object_ != nullptr; }
 

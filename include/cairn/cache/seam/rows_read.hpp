@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 
 #include "cairn/cache/seam/page_set.hpp"
@@ -31,5 +32,30 @@ class RowsRead {
     /// query and the rows of these pages. Any thread may call it.
     virtual void choose(const GroupQuery& query, PageSet to, Scratch scratch) const = 0;
 };
+
+namespace internal {
+
+class AgedRows;
+
+/// The same with the summaries that a cache keeps for it. Virtual, so that caches whose queries
+/// read all rows compile none.
+class PageSummaries : public RowsRead {
+  public:
+    /// Makes room for the pages that rows [begin, end) complete. If it throws, nothing has changed.
+    virtual void reserve(const AgedRows& keys, int begin, int end) = 0;
+    /// Makes the summaries of these pages: their rows are written, and room was made. Throws
+    /// Error{io} where rows are on disk and cannot be read.
+    virtual void update(const AgedRows& keys, int begin, int end) = 0;
+    /// Rows from `length` on are forgotten.
+    virtual void cut(int length) noexcept = 0;
+    virtual void trim() noexcept = 0;
+    virtual std::size_t bytes() const noexcept = 0;
+    /// The same summaries, shared until somebody writes.
+    virtual std::unique_ptr<PageSummaries> share() const = 0;
+    /// Those of the first `length` rows in memory of their own.
+    virtual std::unique_ptr<PageSummaries> copy(int length) const = 0;
+};
+
+}  // namespace internal
 
 }}  // namespace cairn
