@@ -224,7 +224,7 @@ inline void add_line(GgufExport& to, const TensorTable& table, const TensorEntry
     if (line.gguf.empty()) return;
     std::vector<std::size_t> shape(line.shape.begin(), line.shape.end());
     if (!line.numbers.empty()) {
-        if (shape.empty()) shape = {line.numbers.size()};
+        if (shape.empty()) shape.push_back(line.numbers.size());
         to.add(line.gguf, std::move(shape),
                [&line](std::size_t first, std::size_t count, float* rows) {
                    const std::size_t columns = line.shape.empty()
