@@ -11,6 +11,15 @@
 
 #include "catch.hpp"
 
+// Whether memory is a sanitizer's: g++ and clang say it in their own ways.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CAIRN_TESTS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CAIRN_TESTS_SANITIZED 1
+#endif
+#endif
+
 namespace support {
 
 using namespace cairn;

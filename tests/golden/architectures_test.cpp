@@ -359,6 +359,12 @@ TEST_CASE("GGUF files: a period of windows counts, what stretches longrope is re
         rewrite("phi3-longrope.gguf", one, [](GgufWriter&) {});
         CHECK(code_of([&] { load_model(to); }) == ErrorCode::bad_config);
     }
+    // A Llama without the near factors, and one that also predicts further tokens.
+    rewrite("llama-longrope.gguf", "rope_factors_short.weight", [](GgufWriter&) {});
+    CHECK(code_of([&] { load_model(to); }) == ErrorCode::bad_config);
+    rewrite("llama-longrope.gguf", "llama.nextn_predict_layers",
+            [](GgufWriter& w) { w.add_u32("llama.nextn_predict_layers", 1); });
+    CHECK(code_of([&] { load_model(to); }) == ErrorCode::unsupported);
 }
 
 TEST_CASE("longrope: a shift makes room and turns no row otherwise", "[golden][architectures]") {

@@ -92,7 +92,7 @@ TEST_CASE("SmolLM2: the same bits for any cut, thread count and instruction set"
     }
 }
 
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(CAIRN_TESTS_SANITIZED)
 namespace {
 
 std::size_t resident_bytes() {

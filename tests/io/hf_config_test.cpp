@@ -114,6 +114,14 @@ TEST_CASE("what is not known is named, never guessed", "[hf_config]") {
     huge["n_embd"] = "2000000";
     huge["n_positions"] = "16000000";
     CHECK(code_of([&] { parse(huge); }) == ErrorCode::limit);
+    // Numbers for 32 GiB of zeros a layer, which an export would write beside matrices of that
+    // size.
+    const char* zeros = R"({"model_type": "gpt_oss", "attention_bias": false,
+        "num_hidden_layers": 1024, "hidden_size": 2097152, "num_attention_heads": 2097152,
+        "num_key_value_heads": 1, "head_dim": 4096, "num_local_experts": 1,
+        "num_experts_per_tok": 1, "vocab_size": 8, "max_position_embeddings": 64,
+        "intermediate_size": 8, "rope_scaling": {"type": "linear", "factor": 1}})";
+    CHECK_NOTHROW(parse_hf_config(zeros, "x"));
     CHECK(code_of([&] { parse_hf_config(text_of(base, ",\"n_layer\":2"), "x"); }) ==
           ErrorCode::bad_config);  // repeated
     for (const char* text : {"", "[]", "null", "{", "{\"a\":NaN}", "\xEF\xBB\xBF{}"})

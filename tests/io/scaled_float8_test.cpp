@@ -275,7 +275,16 @@ TEST_CASE("eight-bit floats: what does not fit together is refused by name", "[i
     says(refusal(changed([&](auto& t) { std::memcpy(t["a_scale_inv"].bytes.data(), &big, 4); }),
                  ErrorCode::non_finite),
          {"tensor a"});
-    says(refusal(changed([](auto& t) { t["a"].shape = {143}; }), ErrorCode::bad_file), {"\"a\""});
+    for (const std::vector<std::size_t>& shape : {std::vector<std::size_t>{143}, {1, 11, 13}})
+        says(refusal(changed([&](auto& t) { t["a"].shape = shape; }), ErrorCode::unsupported),
+             {"\"a\"", "dimensions"});
+    // Scales that somebody else's reader would look for.
+    says(refusal(changed([](auto& t) {
+                     t["a_scale"] = t["a_scale_inv"];
+                     t.erase("a_scale_inv");
+                 }),
+                 ErrorCode::unsupported),
+         {"\"a\"", "\"_scale\"", "\"_scale_inv\""});
     says(refusal(changed([](auto& t) { t["a"].dtype = "U8"; }), ErrorCode::bad_file),
          {"a_scale_inv", "F8_E4M3"});
     says(refusal(changed([](auto& t) { t["a"].dtype = "F8_E5M2"; }), ErrorCode::bad_file),
@@ -316,7 +325,12 @@ TEST_CASE("eight-bit floats: what does not fit together is refused by name", "[i
               "config_groups": {"a": {"weights": {"num_bits": 8, "type": "int"}}}})",
           R"({"quant_method": "compressed-tensors", "format": "float-quantized",
               "config_groups": {"a": {"weights": {"num_bits": 8}}, "b": {"weights": {
-              "num_bits": 8, "block_structure": [4, 4]}}}})"})
+              "num_bits": 8, "block_structure": [4, 4]}}}})",
+          R"({"quant_method": "compressed-tensors", "format": "float-quantized",
+              "transform_config": {"config_groups": {"turned": {}}},
+              "config_groups": {"a": {"weights": {"num_bits": 8}}}})",
+          R"({"quant_method": "compressed-tensors", "format": "float-quantized",
+              "config_groups": {"a": {"weights": {"num_bits": 8, "symmetric": false}}}})"})
         refusal(good, ErrorCode::unsupported, config);
     // Without a word of it the floats are a type that no weight has.
     write_folder(folder, good, Json::object());

@@ -32,7 +32,7 @@ std::size_t at_index(int i) { return static_cast<std::size_t>(i); }
 
 // The allocator of a sanitizer stays locked in a child that was forked while another thread was
 // inside of it: there the thread is waited for.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(CAIRN_TESTS_SANITIZED)
 constexpr std::chrono::milliseconds before_fork{500};
 #else
 constexpr std::chrono::milliseconds before_fork{0};

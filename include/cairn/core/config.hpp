@@ -3,7 +3,8 @@
 // Configuration (define before including any Cairn header, the same in the whole program):
 //   CAIRN_EXTERN_KERNELS  the SIMD kernels come from the compiled library `cairn::kernels`
 //                         instead of being instantiated in every translation unit.
-//   CAIRN_EXTERN_IO       and loading a model from the compiled library `cairn::io_compiled`.
+//   CAIRN_EXTERN_IO       and loading a model, the words for caches and the tokenizer's encoding
+//                         from the compiled library `cairn::io_compiled`.
 #pragma once
 
 // What the compiler must be. An error would not end its work, and what follows would be hundreds of

@@ -156,6 +156,10 @@ class FolderTensors final : public TensorSource {
     void scale(const std::string& name, const Float8Scaling& scaling) {
         Tensor& matrix = tensors_.find(name)->second;
         const auto scales = tensors_.find(name + scaling.ending);
+        const bool other = scales == tensors_.end() && tensors_.contains(name + "_scale");
+        require(!other, ErrorCode::unsupported, "tensor \"", name.substr(0, 100),
+                "\" of eight-bit floats has scales \"_scale\", where \"", scaling.ending,
+                "\" is read");
         require(scales != tensors_.end() && !scales->second.packed(), ErrorCode::bad_file,
                 "tensor \"", name.substr(0, 100), "\" of eight-bit floats has no scales \"",
                 scaling.ending, "\" beside it");

@@ -139,8 +139,9 @@ inline LoadedModel without_padding(LoadedModel loaded) {
 
 }  // namespace internal
 
-/// Loads a model. Weights keep their type unless `options.store_as` says otherwise; memory holds
-/// one copy. Throws Error{io, bad_file, bad_config, bad_tokenizer, unsupported, limit}.
+/// Loads a model. Weights keep their type unless `options.store_as` says otherwise, but for a
+/// folder's eight-bit floats with scales, which become f32; memory holds one copy. Throws Error{io,
+/// bad_file, bad_config, bad_tokenizer, unsupported, limit}.
 CAIRN_IO_LINKAGE LoadedModel load_model(const std::string& path, const LoadOptions& options = {},
                                         const FileLimits& limits = {}) {
     const FpEnvironment environment;

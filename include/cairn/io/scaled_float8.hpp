@@ -53,6 +53,8 @@ inline void read_float8_block(const JsonObject& in, const char* key, Float8Scali
     };
     if (format != "float-quantized") refuse("format", format);
     to.ending = "_scale";
+    const Json* transforms = from.find("transform_config");
+    if (transforms != nullptr && !transforms->empty()) refuse("transform_config", "");
     const Json* groups = from.find("config_groups");
     require(groups != nullptr && groups->is_object() && !groups->empty(), from.code(), from.where(),
             ": \"config_groups\" is missing");
@@ -64,6 +66,7 @@ inline void read_float8_block(const JsonObject& in, const char* key, Float8Scali
         const JsonObject weights(*found, from.code(), group.where() + ": weights");
         const auto bits = weights.integer("num_bits", 1, 64, 8);
         const std::string type = weights.string("type", "float");
+        if (!weights.boolean("symmetric", true)) refuse("zero points beside weights", "");
         if (bits != 8 || type != "float") refuse("weights of", std::to_string(bits) + " bits");
         Float8Scaling one;
         read_float8_block(weights, "block_structure", one);
@@ -109,15 +112,17 @@ inline void read_float8_block(const JsonObject& in, const char* key, Float8Scali
 /// A matrix of eight-bit floats and its scales, by their names in a folder's files.
 class ScaledFloat8 {
   public:
-    /// Error{bad_file} naming the tensors if they do not fit together.
+    /// Error{bad_file} naming the tensors if they do not fit together, Error{unsupported} for
+    /// floats that are no matrix.
     [[gnu::cold]] ScaledFloat8(const SafetensorsSource& files, std::string codes,
                                std::string scales, const Float8Scaling& scaling)
         : codes_(std::move(codes)), scales_(std::move(scales)) {
         const std::vector<std::size_t>& shape = *files.shape(codes_);
         std::vector<std::size_t> of = *files.shape(scales_);
-        require(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, ErrorCode::bad_file, "tensor \"",
-                codes_.substr(0, 100), "\" of eight-bit floats has ", shape.size(),
-                " dimensions, or one of them is 0; matrices are read");
+        require(shape.size() == 2, ErrorCode::unsupported, "tensor \"", codes_.substr(0, 100),
+                "\" of eight-bit floats has ", shape.size(), " dimensions; matrices are read");
+        require(shape[0] > 0 && shape[1] > 0, ErrorCode::bad_file, "tensor \"",
+                codes_.substr(0, 100), "\" of eight-bit floats is ", shown(shape));
         const std::size_t rows = shape[0];
         columns_ = shape[1];
         block_rows_ = scaling.rows > 0 ? scaling.rows : rows;

@@ -17,7 +17,14 @@ namespace cairn { inline namespace CAIRN_ABI {
 }
 
 /// The numbers of such a model. Throws what `ModelNumbers` throws.
-[[gnu::cold]] inline StandardConfig read_turned_llama_config(ModelNumbers& n) {
+[[gnu::cold]] inline StandardConfig read_turned_llama_config(ModelNumbers& n,
+                                                             const TensorSource& source) {
+    require(!n.gguf() || source.shape("rope_factors_short.weight") != nullptr, n.code(), n.where(),
+            ": one of rope_factors_short and rope_factors_long is missing");
+    const auto predicting = n.integer({"num_nextn_predict_layers"}, 0, 1024, 0) +
+                            n.integer({"", "nextn_predict_layers"}, 0, 1023, 0);
+    require(predicting == 0, ErrorCode::unsupported, n.where(), ": ", predicting,
+            " layers that predict further tokens are not read beside this rotation");
     const bool qwen2 = n.architecture() == "qwen2";
     const bool mistral = n.architecture() == "mistral";
     StandardNumbers numbers;

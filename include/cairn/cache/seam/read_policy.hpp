@@ -114,7 +114,8 @@ constexpr ReadFacts read_facts() {
 
 namespace internal {
 
-/// What a cache keeps for a reader of the policy R; cache/internal/page_book.hpp has it.
+/// What a cache keeps for a reader of the policy R. cache/internal/page_book.hpp has it, and with
+/// it every header of a cache: who hands a policy to `AnyRead` includes one of these.
 template <class R>
 [[gnu::cold]] std::unique_ptr<PageSummaries> page_summaries(
     std::shared_ptr<const PageReader> reader, const HeadLayout& layout, int capacity);
