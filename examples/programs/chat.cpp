@@ -1,4 +1,5 @@
 // A conversation with a chat model. One session holds all of it: a new turn feeds only new tokens.
+#include <cstdlib>
 #include <ctime>
 #include <optional>
 #include <span>
@@ -190,7 +191,7 @@ bool command(Chat& chat, const std::string& line) {
 
 // Prints an answer as it comes, and how it went.
 cairn::StopReason answer(Chat& chat, const std::string& question, const Options& options) {
-    const bool colours = ::isatty(STDOUT_FILENO) != 0;
+    const bool colours = ::isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
     // Whatever ends the answer, the terminal is as before.
     struct Colour {
         bool on;

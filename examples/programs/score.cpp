@@ -365,8 +365,10 @@ void score(const Options& options) {
             {"perplexity", sum.count > 0 ? cairn::Json(perplexity) : cairn::Json()}};
         std::cout << result.dump(2) << '\n';
     } else {
-        std::cout << "tokens      " << tokens.size() << "\nscored      " << sum.count
-                  << "\nnll         " << nll << " nats\nperplexity  " << perplexity << '\n';
+        std::cout << "tokens      " << tokens.size() << "\nscored      " << sum.count;
+        if (sum.count > 0)
+            std::cout << "\nnll         " << nll << " nats\nperplexity  " << perplexity;
+        std::cout << '\n';
     }
 }
 

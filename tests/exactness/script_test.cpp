@@ -270,6 +270,7 @@ class Script {
         save(l);
         Any back = fresh(model_, spec_);
         REQUIRE(load_session(file_, back, SessionOwner{}).tokens == l.history.tokens);
+        REQUIRE(back.capacity() == l.session.capacity());
         l.session = std::move(back);
         if (!l.has_logits()) l.logits_at = -1;
         ++loads_;

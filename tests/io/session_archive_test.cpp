@@ -166,3 +166,23 @@ TEST_CASE("a file's room does not go beyond positions that are learned", "[sessi
     load_session(folder.file("a.cairn"), after, SessionOwner{});
     CHECK(after.capacity() == 64);
 }
+
+TEST_CASE("a session that was saved behind a shift has its room when it is loaded",
+          "[session_archive]") {
+    const Folder folder("-shift");
+    const TinyLlama model = small_llama(13, 64);
+    Random random(17);
+    const auto tokens = random_tokens(random, 90, 13);
+    auto before = model.session<KvCache<Paged<F32>>>(64);
+    before.prefill(Tokens(tokens).first(64));
+    before.shift(4, 32);
+    before.prefill(Tokens(tokens).subspan(64, 10));  // beyond the model's context
+    const std::string path = folder.file("a.cairn");
+    save_session(path, before, {.tokens = {tokens.begin(), tokens.begin() + 74}}, SessionOwner{});
+    auto after = model.session<KvCache<Paged<F32>>>(64);
+    load_session(path, after, SessionOwner{});
+    CHECK(after.position() == 74);
+    CHECK(after.capacity() == 96);
+    for (std::size_t i = 74; i < tokens.size(); ++i)
+        REQUIRE(same_bits(after.decode(tokens[i]), before.decode(tokens[i])));
+}

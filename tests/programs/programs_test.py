@@ -95,6 +95,11 @@ class Programs(unittest.TestCase):
         for program in ("hello", "host_project"):
             self.assertIn(b"Examples:", self.good(program, "--help"))
             self.bad(2, "usage", program, "--bogus")
+            with open("/dev/full", "wb") as full:
+                r = subprocess.run([os.path.join(BIN, program)], stdout=full, stderr=subprocess.PIPE)
+            self.assertEqual((r.returncode, r.stderr), (1, b"error[io]: standard output cannot be written\n"))
+            r = subprocess.run([os.path.join(BIN, program)], capture_output=True, env={**os.environ, "CAIRN_ISA": "none"})
+            self.assertEqual((r.returncode, r.stderr.count(b"\n"), r.stderr[:20]), (1, 1, b"error[unsupported]: "), r)
         out = subprocess.run([sys.executable, os.path.join(ROOT, "bench/compile_time.py"), "--help"], capture_output=True)
         self.assertEqual((out.returncode, out.stderr), (0, b""))
 

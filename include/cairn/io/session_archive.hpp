@@ -253,6 +253,10 @@ SessionText load_session(const std::string& path, S& session, const SessionOwner
                 "session: layer ", layer, " holds ", cache.committed(), " tokens of ", position);
     }
     reader.finish();
+    const int room =
+        internal::capacity_with(session.model(), session.capacity(), *fresh.caches().begin());
+    require(position <= room, ErrorCode::capacity, "session: ", position, " tokens; ", room,
+            " fit");
     fresh.keep();
     session.restore(static_cast<int>(position), std::move(logits));
     return text;

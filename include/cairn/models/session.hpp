@@ -266,7 +266,7 @@ class Session final : public SessionState {
         return logits_;
     }
     /// For loading: the caches were filled up to `position`, whose logits were `logits` (or none).
-    /// Error{bad_state} if a cache says otherwise.
+    /// Error{bad_state} if a cache says otherwise, Error{capacity} if not so many tokens fit.
     void restore(int position, std::vector<float> logits) {
         std::optional<Exclusive> hold;  // who loads holds it already
         if (!busy().mine()) hold.emplace(*this);
@@ -278,11 +278,9 @@ class Session final : public SessionState {
         require(logits.empty() || logits.size() == static_cast<std::size_t>(model_.vocabulary()),
                 ErrorCode::invalid_argument, "restore: ", logits.size(), " logits, the model has ",
                 model_.vocabulary());
-        // A cache that had forgotten rows numbers its room beyond what it was made for.
-        const Cache& first = *caches_.begin();
-        const bool beyond = cache_streams(first) && internal::relative_positions(model_);
-        const int most = beyond ? first.capacity() : std::min(first.capacity(), model_.context());
-        const int room = std::max(capacity(), most);
+        const int room = internal::capacity_with(model_, capacity(), *caches_.begin());
+        require(position <= room, ErrorCode::capacity, "restore: ", position, " tokens; ", room,
+                " fit");
         marks_.shifted += room - capacity();
         set_capacity(room);
         set_position(position);

@@ -1,7 +1,9 @@
 // What a forward pass needs of a session, whatever its caches are made of.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <cstdint>
 
 #include "cairn/cache/busy.hpp"
 #include "cairn/cache/seam/cache_ref.hpp"
@@ -79,6 +81,17 @@ bool relative_positions(const Model& model) noexcept {
         return model.relative_positions();
     else
         return false;
+}
+// The tokens that fit a session where the first layer's cache is `first`, as loading makes it. One
+// that closed holes, or forgets, numbers its room beyond what it was made for; positions that are
+// not relative end with the model's context all the same.
+template <class Model, class Cache>
+int capacity_with(const Model& model, int capacity, const Cache& first) {
+    const std::int64_t rows = first.capacity();
+    std::int64_t most = model.context();
+    if (relative_positions(model))
+        most = cache_streams(first) ? rows : most + rows - cache_span(first);
+    return static_cast<int>(std::max<std::int64_t>(capacity, std::min(rows, most)));
 }
 template <class Model>
 int leader_of(const Model& model, int layer) {
