@@ -50,6 +50,7 @@ struct Latent {
     T inner{};
 
     static constexpr std::string_view suffix = "+latent";
+    static constexpr std::string_view help = "keeps one row for keys and values (latent attention)";
     static constexpr CodecFacts over(CodecFacts inner) noexcept {
         inner.nests |=
             inner.kind != RowKind::ready || inner.leading || inner.ages || inner.value_unit != 1;
