@@ -6,10 +6,9 @@
 #include <vector>
 
 #include <cairn/io/gguf_config.hpp>
+#include <cairn/io/gguf_end_of_text.hpp>
 #include <cairn/io/hf_config.hpp>
 #include <cairn/io/safetensors_source.hpp>
-#include <cairn/io/gguf_end_of_text.hpp>
-#include <cairn/io/tokenizer_gguf.hpp>
 
 #include "support.hpp"
 

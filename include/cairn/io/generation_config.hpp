@@ -12,21 +12,6 @@
 
 namespace cairn { inline namespace CAIRN_ABI {
 
-namespace internal {
-
-// Calls `use` with the object in the file of a model folder, where there is one.
-template <class Use>
-[[gnu::cold]] void with_generation_config(const std::filesystem::path& folder,
-                                          const FileLimits& limits, const Use& use) {
-    const std::string where = (folder / "generation_config.json").string();
-    if (!name_exists(where)) return;
-    const JsonDocument document(
-        parse_json(read_json_file(where, limits), ErrorCode::bad_config, where, limits));
-    use(JsonObject(*document, ErrorCode::bad_config, where));
-}
-
-}  // namespace internal
-
 /// What a generation_config.json says.
 struct GenerationConfig {
     std::vector<Token> end_of_text{};  ///< one or several; `load_model` ends texts by them too
@@ -40,7 +25,8 @@ struct GenerationConfig {
                                                              const FileLimits& limits = {}) {
     const FpEnvironment environment;
     GenerationConfig result;
-    internal::with_generation_config(folder, limits, [&](const JsonObject& root) {
+    const std::string file = (folder / "generation_config.json").string();
+    internal::with_config_file(file, limits, [&](const JsonObject& root) {
         result.end_of_text = internal::hf_end_of_text(root, limits);
         SamplingSettings& s = result.sampling;
         const auto number = [&](const char* key, double usual) {
@@ -75,7 +61,8 @@ struct GenerationConfig {
                                                            HfConfig& config,
                                                            const FileLimits& limits = {}) {
     std::vector<Token> result = config.end_of_text;
-    internal::with_generation_config(folder, limits, [&](const JsonObject& root) {
+    const std::string file = (folder / "generation_config.json").string();
+    internal::with_config_file(file, limits, [&](const JsonObject& root) {
         for (const Token id : known_end_of_text(internal::hf_end_of_text(root, limits),
                                                 config.vocabulary(), config.notes))
             if (std::find(result.begin(), result.end(), id) == result.end()) result.push_back(id);

@@ -235,6 +235,11 @@ inline void add_line(GgufExport& to, const TensorTable& table, const TensorEntry
                });
         return;
     }
+    if (line.zeros > 0)
+        return to.add(line.gguf, {line.zeros},
+                      [columns = line.zeros](std::size_t, std::size_t count, float* rows) {
+                          std::fill_n(rows, count * columns, 0.0F);
+                      });
     const TensorEntry* from = line.stand_in.empty() ? &line : table.find(line.stand_in);
     if (from == nullptr || from->hf.empty() || from->need == Need::never) return;
     const std::string name = file_name(*from);
@@ -250,6 +255,24 @@ inline void add_line(GgufExport& to, const TensorTable& table, const TensorEntry
     to.add(line.gguf, std::move(shape), std::move(read));
 }
 
+// Merges as texts of two parts, or where pieces have scores as the ranks of what they make.
+inline void add_merges(const Json& from, const std::unordered_map<std::string, std::size_t>& ids,
+                       std::vector<std::string>* texts, std::vector<double>& scores) {
+    double rank = 0.0;
+    for (const Json& merge : from) {
+        const std::string text =
+            merge.is_array() ? merge[0].get<std::string>() + " " + merge[1].get<std::string>()
+                             : merge.get<std::string>();
+        rank -= 1.0;
+        if (texts != nullptr) {
+            texts->push_back(text);
+            continue;
+        }
+        const std::size_t space = text.find(' ');
+        const auto at = ids.find(text.substr(0, space) + text.substr(space + 1));
+        if (at != ids.end() && scores[at->second] == 0.0) scores[at->second] = rank;
+    }
+}
 // The tokenizer of a folder as metadata.
 inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, int vocabulary,
                           const std::vector<Token>& end_of_text, const FileLimits& limits) {
@@ -298,20 +321,7 @@ inline void add_tokenizer(GgufWriter& w, const std::filesystem::path& folder, in
     }
     if (sentence && v.unknown >= 0) types.integers[static_cast<std::size_t>(v.unknown)] = 2;
     if (sentence) scores.numbers.assign(tokens.strings.size(), 0.0);
-    double rank = 0.0;
-    for (const Json& merge : model["merges"]) {
-        const std::string text =
-            merge.is_array() ? merge[0].get<std::string>() + " " + merge[1].get<std::string>()
-                             : merge.get<std::string>();
-        rank -= 1.0;
-        if (!sentence) {
-            merges.strings.push_back(text);
-            continue;
-        }
-        const std::size_t space = text.find(' ');
-        const auto at = ids.find(text.substr(0, space) + text.substr(space + 1));
-        if (at != ids.end() && scores.numbers[at->second] == 0.0) scores.numbers[at->second] = rank;
-    }
+    add_merges(model["merges"], ids, sentence ? nullptr : &merges.strings, scores.numbers);
     w.add("tokenizer.ggml.model", std::string(sentence ? "llama" : "gpt2"));
     if (!sentence) {
         const std::string name = v.pre_tokenizer.gguf_name(v.ignore_merges);

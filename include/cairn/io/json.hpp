@@ -285,4 +285,18 @@ class JsonObject {
     std::string where_;
 };
 
+namespace internal {
+
+// Calls `use` with the object in a configuration file, where there is such a file.
+template <class Use>
+[[gnu::cold]] void with_config_file(const std::string& path, const FileLimits& limits,
+                                    const Use& use) {
+    if (!name_exists(path)) return;
+    const JsonDocument document(
+        parse_json(read_json_file(path, limits), ErrorCode::bad_config, path, limits));
+    use(JsonObject(*document, ErrorCode::bad_config, path));
+}
+
+}  // namespace internal
+
 }}  // namespace cairn

@@ -76,26 +76,12 @@ inline void read_float8_block(const JsonObject& in, const char* key, Float8Scali
     }
 }
 
-}  // namespace internal
-
-/// Reads the config.json of a model folder; nothing where there is none, or where it says nothing
-/// of how numbers are stored. Throws Error{bad_config, io, limit}, Error{unsupported} for a
-/// quant_method that is not read.
-[[gnu::cold]] inline Float8Scaling read_float8_scaling(const std::filesystem::path& folder,
-                                                       const FileLimits& limits = {}) {
+[[gnu::cold]] inline Float8Scaling float8_scaling(const JsonObject& from) {
     Float8Scaling result;
-    const std::string where = (folder / "config.json").string();
-    if (!name_exists(where)) return result;
-    const JsonDocument json(
-        parse_json(read_json_file(where, limits), ErrorCode::bad_config, where, limits));
-    const JsonObject outside(*json, ErrorCode::bad_config, where);
-    const Json* found = outside.find("quantization_config");
-    if (found == nullptr) return result;
-    const JsonObject from(*found, ErrorCode::bad_config, where + ": quantization_config");
     const std::string method = from.string("quant_method");
     if (method == "mxfp4") return result;  // its tensors say all
     if (method == "compressed-tensors") {
-        internal::read_compressed_tensors(from, result);
+        read_compressed_tensors(from, result);
         return result;
     }
     require(method == "fp8", ErrorCode::unsupported, from.where(), ": quant_method \"",
@@ -105,7 +91,25 @@ inline void read_float8_block(const JsonObject& in, const char* key, Float8Scali
             format.substr(0, 60), "\"; known: e4m3");
     result.ending = "_scale_inv";
     if (!from.json().contains("weight_block_size")) result.rows = result.columns = 128;
-    internal::read_float8_block(from, "weight_block_size", result);
+    read_float8_block(from, "weight_block_size", result);
+    return result;
+}
+
+}  // namespace internal
+
+/// Reads the config.json of a model folder; nothing where there is none, or where it says nothing
+/// of how numbers are stored. Throws Error{bad_config, io, limit}, Error{unsupported} for a
+/// quant_method that is not read.
+[[gnu::cold]] inline Float8Scaling read_float8_scaling(const std::filesystem::path& folder,
+                                                       const FileLimits& limits = {}) {
+    Float8Scaling result;
+    const std::string file = (folder / "config.json").string();
+    internal::with_config_file(file, limits, [&](const JsonObject& config) {
+        const Json* found = config.find("quantization_config");
+        if (found != nullptr)
+            result = internal::float8_scaling(JsonObject(*found, ErrorCode::bad_config,
+                                                         config.where() + ": quantization_config"));
+    });
     return result;
 }
 

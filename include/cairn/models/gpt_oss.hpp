@@ -27,35 +27,22 @@ namespace internal {
 }
 
 // What llama.cpp wants in every file of a gpt-oss and some folders do not hold: biases of attention
-// (zeros then), an output layer (the embedding once more). Zeros are made only beside matrices that
-// are there and have the sizes: a config.json alone may say any.
+// (zeros then), an output layer (the embedding once more).
 struct GptOssExport {
     std::ptrdiff_t queries, keys, width, words;
     bool biases, output;
 
-    GptOssExport(const ModelNumbers& n, const StandardConfig& c, const TensorSource& s)
+    GptOssExport(const ModelNumbers& n, const StandardConfig& c)
         : queries(std::ptrdiff_t{c.shape.heads.heads} * c.shape.heads.key_dim),
           keys(std::ptrdiff_t{c.shape.heads.kv_heads} * c.shape.heads.key_dim),
           width(c.shape.width),
           words(c.shape.vocabulary),
           biases(!n.gguf() && c.out_bias == Need::never),
-          output(!n.gguf() && c.tied) {
-        for (int i = 0; i < c.shape.layers && biases; ++i) {
-            const std::string of = "model.layers." + std::to_string(i) + ".self_attn.";
-            biases = is(s.shape(of + "q_proj.weight"), queries) &&
-                     is(s.shape(of + "k_proj.weight"), keys);
-        }
-    }
-    bool is(const std::vector<std::size_t>* shape, std::ptrdiff_t rows) const {
-        return shape != nullptr &&
-               *shape == std::vector<std::size_t>{static_cast<std::size_t>(rows),
-                                                  static_cast<std::size_t>(width)};
-    }
+          output(!n.gguf() && c.tied) {}
     [[gnu::cold]] void lines(TensorTable& to, int layer) const {
         const auto zeros = [&](const char* part, std::ptrdiff_t count) {
             const std::string name = "blk." + std::to_string(layer) + ".attn_";
-            to.add_numbers(name + part + ".bias",
-                           std::vector<float>(static_cast<std::size_t>(count)));
+            to.add_zeros(name + part + ".bias", static_cast<std::size_t>(count));
         };
         if (biases) zeros("q", queries), zeros("k", keys), zeros("v", keys), zeros("output", width);
         if (output && layer == 0)
@@ -85,7 +72,7 @@ struct GptOssExport {
     internal::require_between(n, {}, "swiglu_limit", limit, 1e-6, 1e6);
     internal::require_between(n, {}, "swiglu_alpha", alpha, 1e-3, 1e3);
     own.gate = {static_cast<float>(limit), static_cast<float>(alpha)};
-    c.own = {[own, more = internal::GptOssExport(n, c, s)](TensorTable& to, int layer) {
+    c.own = {[own, more = internal::GptOssExport(n, c)](TensorTable& to, int layer) {
                  own.lines(to, layer);
                  more.lines(to, layer);
              },

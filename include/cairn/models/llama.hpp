@@ -142,15 +142,35 @@ inline Llama load_llama(const LlamaConfig& c, const TensorSource& source,
     return Llama(load_llama_weights<RotaryHalf>(c, reader));
 }
 
+namespace internal {
+
+// Layers that predict further tokens, behind the others; GGUF files count them with the others.
+[[gnu::cold]] inline int predicting_layers(ModelNumbers& n) {
+    return static_cast<int>(n.integer({"num_nextn_predict_layers"}, 0, 1024, 0) +
+                            n.integer({"", "nextn_predict_layers"}, 0, 1023, 0));
+}
+// What the blocks of the family have in common, refused otherwise. The window; 0: none.
+[[gnu::cold]] inline int read_llama_window(ModelNumbers& n) {
+    n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
+    n.refuse({"attention_bias", "mlp_bias"});
+    if (n.architecture() == "qwen2") n.refuse({"use_sliding_window"});
+    const NumberName window{"sliding_window", "attention.sliding_window"};
+    const bool mistral = n.architecture() == "mistral";
+    if (!n.gguf() && !mistral) return 0;
+    // A missing window means Mistral 7B's, null means none; GGUF files write 0 for none.
+    const int usual = mistral && !n.contains(window) ? 4096 : 0;
+    return static_cast<int>(n.integer(window, n.gguf() ? 0 : 1, 1 << 24, usual));
+}
+
+}  // namespace internal
+
 /// The numbers of a model of this family from its files.
 [[gnu::cold]] inline LlamaConfig read_llama_config(ModelNumbers& n) {
     constexpr int most = 1 << 24;
     LlamaConfig c;
     c.architecture = n.architecture();
     c.layers = n.count({"num_hidden_layers", "block_count"}, 1024);
-    // GGUF files count layers for multi-token prediction with the others.
-    c.predicting = static_cast<int>(n.integer({"num_nextn_predict_layers"}, 0, 1024, 0) +
-                                    n.integer({"", "nextn_predict_layers"}, 0, 1023, 0));
+    c.predicting = internal::predicting_layers(n);
     if (n.gguf()) c.layers -= c.predicting;
     c.width = n.count({"hidden_size", "embedding_length"}, most / 8);
     c.hidden = n.count({"intermediate_size", "feed_forward_length"}, most);
@@ -172,15 +192,7 @@ inline Llama load_llama(const LlamaConfig& c, const TensorSource& source,
                                             n.gguf() ? std::optional<double>() : 1e-6));
     c.tied = n.tied(false);
     c.qkv_bias = c.architecture == "qwen2";
-    n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
-    n.refuse({"attention_bias", "mlp_bias"});
-    const NumberName window{"sliding_window", "attention.sliding_window"};
-    // A missing window means Mistral 7B's, null means none; GGUF files write 0 for none.
-    const bool mistral = c.architecture == "mistral";
-    if (n.gguf() || mistral)
-        c.window = static_cast<int>(
-            n.integer(window, n.gguf() ? 0 : 1, most, mistral && !n.contains(window) ? 4096 : 0));
-    if (c.architecture == "qwen2") n.refuse({"use_sliding_window"});
+    c.window = internal::read_llama_window(n);
     const RotarySettings rotary = read_rotary(n, c.heads.key_dim, c.context);
     c.theta = rotary.theta;
     c.scaling = rotary.scaling;

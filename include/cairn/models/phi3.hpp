@@ -14,11 +14,7 @@ namespace cairn { inline namespace CAIRN_ABI {
     c.names.gate_up = {"mlp.gate_up_proj", "ffn_up"};
     n.one_of({"hidden_act"}, "silu", {"silu", "swish"});
     n.refuse({"attention_bias", "mlp_bias"});
-    const auto missing = [&](const char* name) { return source.shape(name) == nullptr; };
-    require(
-        !n.gguf() || missing("rope_factors_short.weight") == missing("rope_factors_long.weight"),
-        n.code(), n.where(), ": one of rope_factors_short and rope_factors_long is missing");
-    rotate_all(c, n, {.longrope = !n.gguf() || !missing("rope_factors_long.weight")},
+    rotate_all(c, n, {.longrope = !n.gguf() || longrope_in_gguf(n, source)},
                rotated_share(n, "partial_rotary_factor", 1.0));
     const auto window = n.integer({"sliding_window", "attention.sliding_window"}, 0, 1 << 24, 0);
     for (StandardLayer& layer : c.layers) layer.window = static_cast<int>(window);

@@ -206,6 +206,16 @@ inline Need bias_need(const ModelNumbers& n, std::string_view option, bool usual
         c.not_in_gguf = "GGUF files of its kind have no bias of attention's output";
 }
 
+/// Whether a GGUF file holds longrope's divisors; false for folders, whose config.json says it.
+/// Throws an Error with the numbers' code where one of the two tensors is missing.
+[[gnu::cold]] inline bool longrope_in_gguf(const ModelNumbers& n, const TensorSource& source) {
+    if (!n.gguf()) return false;
+    const bool far = source.shape("rope_factors_long.weight") != nullptr;
+    require(far == (source.shape("rope_factors_short.weight") != nullptr), n.code(), n.where(),
+            ": one of rope_factors_short and rope_factors_long is missing");
+    return far;
+}
+
 /// One rotation for all layers. `partial` of each head is rotated; GGUF files say how many numbers.
 [[gnu::cold]] inline void rotate_all(StandardConfig& c, ModelNumbers& n, RotaryNames names = {},
                                      double partial = 1.0) {

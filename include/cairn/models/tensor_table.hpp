@@ -71,6 +71,7 @@ struct TensorEntry {
     int first = 0;
     int step = 0;
     std::vector<float> numbers{};  ///< for an export: of a tensor that only GGUF files have
+    std::size_t zeros = 0;         ///< the same: so many zeros
 
     /// What recipes call it: its Hugging Face name, or the other where there is none.
     const std::string& name() const noexcept { return hf.empty() ? gguf : hf; }
@@ -103,6 +104,11 @@ class TensorTable {
     void add_numbers(std::string_view gguf, std::vector<float> numbers) {
         add({.hf = {}, .gguf = gguf, .need = Need::optional}, {}, {});
         lines_.back().numbers = std::move(numbers);
+    }
+    /// The same whose numbers are `count` zeros; none are made here.
+    void add_zeros(std::string_view gguf, std::size_t count) {
+        add_numbers(gguf, {});
+        lines_.back().zeros = count;
     }
     /// What stands in front of a layer's number, and how many layers there are: tensors of others
     /// are an error, but for the `predicting` layers behind the last (`TensorCheck`).

@@ -33,12 +33,10 @@ namespace cairn { inline namespace CAIRN_ABI {
 namespace internal {
 
 // Compiled in every program that uses the headers alone, or in the library cairn::io_compiled.
-#if defined(CAIRN_EXTERN_IO) && !defined(CAIRN_IO_IMPLEMENTATION)
-void add_library_words(CacheWords& words);
-#else
-#if defined(CAIRN_IO_IMPLEMENTATION)
+#if defined(CAIRN_EXTERN_IO)
 void add_library_words(CacheWords& words);
 #endif
+#if !defined(CAIRN_EXTERN_IO) || defined(CAIRN_IO_IMPLEMENTATION)
 [[gnu::cold]] CAIRN_IO_LINKAGE void add_library_words(CacheWords& words) {
     words.store(ContiguousWord{});
     words.store(Mapped<AnyCodec>{});
